@@ -1,0 +1,46 @@
+// Random: where chance comes from. The kernel's in production, a seeded stream in the simulator.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <mutex>
+#include <string>
+
+#include "base/core/bytes.h"
+
+namespace thinsnap {
+
+// Thread-safe. SystemRandom is fit for keys.
+class Random {
+ public:
+  virtual ~Random() = default;
+  virtual void Fill(MutableByteSpan bytes) = 0;
+
+  std::uint64_t NextU64();
+  // Uniform in [0, bound); bound > 0.
+  std::uint64_t Below(std::uint64_t bound);
+  // n characters of Kubernetes' alphabet for generated names, bcdfghjklmnpqrstvwxz2456789.
+  std::string NameSuffix(int n);
+  // RFC 9562 version 4, lower case.
+  std::string Uuid();
+};
+
+class SystemRandom final : public Random {
+ public:
+  void Fill(MutableByteSpan bytes) override;
+};
+
+// xoshiro256** seeded through splitmix64; the same seed gives the same stream on every machine. Not for keys.
+class SeededRandom final : public Random {
+ public:
+  explicit SeededRandom(std::uint64_t seed);
+  void Fill(MutableByteSpan bytes) override;
+
+ private:
+  std::uint64_t Step();
+
+  std::mutex mutex_;
+  std::array<std::uint64_t, 4> state_;
+};
+
+}  // namespace thinsnap

@@ -1,0 +1,32 @@
+// X.509 for our own small certificate authorities: ECDSA P-256, PEM in and out.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/core/clock.h"
+#include "base/core/random.h"
+#include "base/core/result.h"
+#include "base/core/secret.h"
+
+namespace thinsnap::net {
+
+struct KeyPair {
+  std::string cert_pem;
+  Secret key_pem;
+};
+
+struct CertificateRequest {
+  std::string common_name;
+  std::vector<std::string> organizations;
+  std::vector<std::string> dns_names;
+  std::vector<std::string> ip_addresses;
+  Duration validity = std::chrono::hours(24 * 365);
+};
+
+// A self-signed authority, ten years.
+Result<KeyPair> MakeAuthority(const std::string& common_name, Clock& clock);
+// For servers and clients alike (both extended key usages).
+Result<KeyPair> IssueCertificate(const KeyPair& authority, const CertificateRequest& request, Clock& clock);
+
+}  // namespace thinsnap::net

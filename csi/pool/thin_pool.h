@@ -1,0 +1,131 @@
+// ThinPool: the one interface to thin storage, in the verbs of the field. All state lives with the volumes themselves
+// (tags), so a node survives reinstallation.
+//
+// Vocabulary
+//   Pool      thin space of one node, with a random id of 13 base32 characters written into it at first use.
+//   Volume    a thin device; named by a ULID, found by the caller's name in a tag.
+//   Snapshot  a read-only point in time of a volume; it outlives its volume.
+//   Tag       a small key and value stored with a volume or snapshot, atomically with its creation.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/core/clock.h"
+#include "base/core/id.h"
+#include "base/core/result.h"
+#include "snapshotter/mover/block_device.h"
+
+namespace thinsnap::pool {
+
+using PoolId = Id<struct PoolIdTag>;
+using VolumeId = Id<struct VolumeIdTag>;      // ULID
+using SnapshotId = Id<struct SnapshotIdTag>;  // ULID, greater than every earlier one of its volume
+
+using Tags = std::map<std::string, std::string>;
+
+struct VolumeInfo {
+  VolumeId id;
+  std::string name;  // the caller's; unique in the pool; any bytes up to 128
+  std::uint64_t size_bytes = 0;
+  SnapshotId origin;  // the snapshot it was cloned from; empty if none
+  WallTime created;
+  Tags tags;
+};
+
+struct SnapshotInfo {
+  SnapshotId id;
+  std::string name;
+  VolumeId volume;
+  std::uint64_t size_bytes = 0;
+  WallTime cut;
+  // The thin device's own identity (LV uuid and thin id, inode and generation): equal means the same bytes. Empty when
+  // only a record is left (see DropDevice).
+  std::string device_identity;
+  bool has_device = true;
+  Tags tags;
+};
+
+struct PoolStatus {
+  PoolId id;
+  std::uint64_t size_bytes = 0, free_bytes = 0;
+  std::uint64_t metadata_size_bytes = 0, metadata_free_bytes = 0;  // 0: the pool has none of its own
+  std::uint64_t snapshot_overhead_bytes = 0;  // held by snapshots alone; 0 where unknown
+  bool healthy = true;
+  std::string reason;  // why not
+};
+
+// What stands still while a snapshot is cut. Freeze returns once no write is in flight; Thaw always follows, also when
+// the cut fails. csi/node has the one that freezes mounts (with a watchdog); pools that suspend by themselves ignore it.
+class Quiesce {
+ public:
+  virtual ~Quiesce() = default;
+  virtual Status Freeze(const VolumeId& volume) = 0;
+  virtual Status Thaw(const VolumeId& volume) = 0;
+};
+
+struct CreateRequest {
+  std::string name;
+  std::uint64_t size_bytes = 0;          // rounded up to the pool's grain
+  std::optional<SnapshotId> source;      // a clone of it; at least its size
+  Tags tags;
+};
+
+struct SnapshotRequest {
+  std::string name;
+  VolumeId volume;
+  Tags tags;
+};
+
+// Thread-safe, blocking. Repeating a call that succeeded is harmless and answers the same. Everything is durable when it
+// returns. Codes: kNotFound; kAlreadyExists when the name stands for something else (what is said); kResourceExhausted
+// when the guard refuses, with the figures; kFailedPrecondition in use; kUnavailable when the pool does not answer.
+class ThinPool {
+ public:
+  virtual ~ThinPool() = default;
+
+  virtual Result<PoolStatus> GetStatus() = 0;
+
+  // The same name with the same size and source answers the existing volume.
+  virtual Result<VolumeInfo> Create(const CreateRequest& request) = 0;
+  virtual Result<SnapshotInfo> Snapshot(const SnapshotRequest& request, Quiesce& quiesce) = 0;
+  // All or none, at one instant.
+  virtual Result<std::vector<SnapshotInfo>> SnapshotGroup(const std::vector<SnapshotRequest>& requests,
+                                                          Quiesce& quiesce) = 0;
+  // Only grows; a smaller size is already satisfied. Returns the new size.
+  virtual Result<std::uint64_t> Resize(const VolumeId& volume, std::uint64_t size_bytes) = 0;
+  // Missing is fine. Snapshots and clones stay.
+  virtual Status RemoveVolume(const VolumeId& volume) = 0;
+  virtual Status RemoveSnapshot(const SnapshotId& snapshot) = 0;
+  // Gives the thin device back and keeps the record (name, volume, cut, size, tags) until RemoveSnapshot.
+  virtual Status DropDevice(const SnapshotId& snapshot) = 0;
+
+  virtual Result<VolumeInfo> GetVolume(const VolumeId& volume) = 0;
+  virtual Result<SnapshotInfo> GetSnapshot(const SnapshotId& snapshot) = 0;
+  // Sorted by id.
+  virtual Result<std::vector<VolumeInfo>> ListVolumes() = 0;
+  virtual Result<std::vector<SnapshotInfo>> ListSnapshots() = 0;
+  // Sets (or with an empty value removes) the given tags, all at once; others stay.
+  virtual Status TagVolume(const VolumeId& volume, const Tags& tags) = 0;
+  virtual Status TagSnapshot(const SnapshotId& snapshot, const Tags& tags) = 0;
+
+  // Ascending, non-overlapping.
+  virtual Status Allocated(const SnapshotId& snapshot, const mover::ExtentVisitor& visit) = 0;
+  // What differs from base to target, both of one volume or base being the volume's origin. kFailedPrecondition when the
+  // pool cannot say (other lineage): the caller reads everything.
+  virtual Status Changed(const SnapshotId& base, const SnapshotId& target, const mover::ExtentVisitor& visit) = 0;
+
+  // A block device path of the host for mounting, made ready and kept until Deactivate; the same path each time.
+  virtual Result<std::string> Activate(const VolumeId& volume) = 0;
+  virtual Status Deactivate(const VolumeId& volume) = 0;
+  // For export and import. A volume opened here must not be mounted.
+  virtual Result<std::unique_ptr<mover::BlockDevice>> OpenVolume(const VolumeId& volume) = 0;
+  virtual Result<std::unique_ptr<mover::BlockDevice>> OpenSnapshot(const SnapshotId& snapshot) = 0;
+};
+
+}  // namespace thinsnap::pool

@@ -1,0 +1,59 @@
+// Export and import of block volumes: the two verbs that driver, operator and command share. Memory stays under 128 MiB
+// each, whatever the size of volume and repository.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "base/core/result.h"
+#include "snapshotter/mover/block_device.h"
+#include "snapshotter/repo/repository.h"
+
+namespace thinsnap::mover {
+
+struct Progress {
+  std::uint64_t total_bytes = 0;  // 0 while unknown
+  std::uint64_t done_bytes = 0;
+  std::uint64_t changed_bytes = 0;
+  std::uint64_t uploaded_bytes = 0;
+};
+// Called from worker tasks, at most a few times a second and once at the end; must not block.
+using ProgressCallback = std::function<void(const Progress&)>;
+
+struct ExportRequest {
+  std::string series;
+  std::string snapshot;         // ULID, greater than the series' previous one
+  WallTime cut;
+  std::string device_identity;  // see pool::SnapshotInfo
+  BlockDevice* source = nullptr;
+  // The base: the point made from a snapshot that is still here, by that snapshot's device identity. Absent, or not
+  // found in the repository: the newest point of the series serves by fingerprints after a full read.
+  std::optional<repo::PointName> base;
+  std::string base_device_identity;
+  // What differs from the base's snapshot, streamed by the pool. Absent or failing with kFailedPrecondition: everything
+  // allocated is read and fingerprints decide.
+  std::function<Status(const ExtentVisitor&)> changed;
+  Json attributes;
+  ProgressCallback progress;
+};
+
+// Commits a point. A point of the same snapshot that is already committed is success and answered. Transient store
+// errors were retried by the store's decorator; what arrives here ends the export (its session stays, and the next call
+// resumes from it). kCancelled, kDataLoss, kFailedPrecondition, kUnavailable.
+Result<repo::PointInfo> ExportBlocks(repo::Repository& repository, Runtime& runtime, Random& random,
+                                     const ExportRequest& request);
+
+struct ImportRequest {
+  repo::PointName point;
+  BlockDevice* target = nullptr;  // at least the point's size
+  bool target_is_blank = false;   // reads as zeros: holes need not be discarded
+  ProgressCallback progress;
+};
+
+// Every block is checked against tag and fingerprint before it is written. Durable (flushed) when it returns.
+// kDataLoss names pack and record; kNotFound; kCancelled.
+Status ImportBlocks(repo::Repository& repository, Runtime& runtime, const ImportRequest& request);
+
+}  // namespace thinsnap::mover
