@@ -28,6 +28,8 @@ class Stream {
   // Ends the response properly after what is pending.
   virtual void Close() = 0;
   virtual bool closed() const = 0;
+  // What was pushed and not sent yet: a producer that can wait (a long log) paces itself by it.
+  virtual std::uint64_t pending_bytes() const { return 0; }
   // Called once, from any thread, when the stream closes (at once if it has).
   virtual void OnClose(std::function<void()> callback) = 0;
 };
@@ -38,6 +40,7 @@ class Connection {
  public:
   virtual ~Connection() = default;
   virtual bool Send(std::string bytes) = 0;  // WebSocket: one binary message
+  virtual std::uint64_t pending_bytes() const { return 0; }
   virtual void Close() = 0;
   // Install before the accept callback returns.
   virtual void OnMessage(std::function<void(std::string)> callback) = 0;  // raw: as they arrive
