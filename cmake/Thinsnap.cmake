@@ -7,8 +7,8 @@ set(CMAKE_C_FLAGS_RELEASE "-O2 -g1")
 add_library(thinsnap_options INTERFACE)
 target_compile_options(thinsnap_options INTERFACE
   -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
-  # TRY is a GNU statement expression; GCC 12 warns falsely about moved-from std::variant members.
-  -Wno-maybe-uninitialized)
+  # GCC 12 warns falsely about moved-from std::variant members and std::string::insert.
+  -Wno-maybe-uninitialized -Wno-restrict)
 target_include_directories(thinsnap_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_definitions(thinsnap_options INTERFACE THINSNAP_VERSION="${PROJECT_VERSION}")
 if(THINSNAP_SANITIZE)

@@ -29,7 +29,8 @@ inline std::string_view AsText(ByteSpan bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-// Fixed-width little-endian integers at an unaligned place. The caller has checked that sizeof(T) bytes are there.
+// Fixed-width little-endian integers at an unaligned place. The caller has checked that sizeof(T)
+// bytes are there.
 template <typename T>
 T LoadLe(const std::uint8_t* from) {
   static_assert(std::endian::native == std::endian::little);
@@ -56,7 +57,8 @@ bool IsZero(ByteSpan bytes);
 std::string HexEncode(ByteSpan bytes);
 Result<Bytes> HexDecode(std::string_view text);
 
-// RFC 4648 with padding; Url: the URL-safe alphabet without padding. Decoding accepts either alphabet, padded or not.
+// RFC 4648 with padding; Url: the URL-safe alphabet without padding. Decoding accepts either
+// alphabet, padded or not.
 std::string Base64Encode(ByteSpan bytes);
 std::string Base64UrlEncode(ByteSpan bytes);
 Result<Bytes> Base64Decode(std::string_view text);

@@ -1,4 +1,5 @@
-// Clock: where time comes from. Real in production, virtual in the simulator; code never asks which.
+// Clock: where time comes from. Real in production, virtual in the simulator; code never asks
+// which.
 #pragma once
 
 #include <chrono>
@@ -49,9 +50,12 @@ Result<WallTime> ParseHttpDate(std::string_view text);
 inline std::int64_t UnixSeconds(WallTime time) {
   return std::chrono::floor<std::chrono::seconds>(time).time_since_epoch().count();
 }
-inline WallTime FromUnixSeconds(std::int64_t seconds) { return WallTime(std::chrono::seconds(seconds)); }
+inline WallTime FromUnixSeconds(std::int64_t seconds) {
+  return WallTime(std::chrono::seconds(seconds));
+}
 
-// Go's spelling of durations: "1h30m0s", "300ms". Units h, m, s, ms, us, ns; fractions allowed; never negative.
+// Go's spelling of durations: "1h30m0s", "300ms". Units h, m, s, ms, us, ns; fractions allowed;
+// never negative.
 Result<Duration> ParseDuration(std::string_view text);
 std::string FormatDuration(Duration duration);
 

@@ -12,9 +12,9 @@
 namespace thinsnap {
 
 struct Command {
-  std::vector<std::string> argv;             // argv[0] is looked up on PATH
-  std::map<std::string, std::string> env;    // in addition to the caller's environment
-  std::string input;                         // standard input
+  std::vector<std::string> argv;                // argv[0] is looked up on PATH
+  std::map<std::string, std::string> env;       // in addition to the caller's environment
+  std::string input;                            // standard input
   Duration timeout = std::chrono::seconds(60);  // then SIGKILL to its process group
 };
 
@@ -28,7 +28,8 @@ struct CommandOutput {
 class CommandRunner {
  public:
   virtual ~CommandRunner() = default;
-  // kNotFound when there is no such program, kDeadlineExceeded, kCancelled. An exit code is not an error.
+  // kNotFound when there is no such program, kDeadlineExceeded, kCancelled. An exit code is not an
+  // error.
   virtual Result<CommandOutput> Run(const Command& command) = 0;
 };
 

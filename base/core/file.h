@@ -1,4 +1,5 @@
-// Files: descriptors that close themselves, whole-file reads, and writes that are there entirely or not at all.
+// Files: descriptors that close themselves, whole-file reads, and writes that are there entirely or
+// not at all.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +31,8 @@ class UniqueFd {
   int fd_ = -1;
 };
 
-// An Error from errno: kNotFound, kAlreadyExists, kPermissionDenied, kResourceExhausted (ENOSPC, EDQUOT), else kInternal.
+// An Error from errno: kNotFound, kAlreadyExists, kPermissionDenied, kResourceExhausted (ENOSPC,
+// EDQUOT), else kInternal.
 Error ErrnoError(int error_number, std::string_view what);
 
 // kOutOfRange if the file is larger than max_bytes.

@@ -26,7 +26,8 @@ class Id {
   std::string text_;
 };
 
-// A ULID (github.com/ulid/spec) in lower case, 26 characters: 48 bits of milliseconds, 80 bits of chance.
+// A ULID (github.com/ulid/spec) in lower case, 26 characters: 48 bits of milliseconds, 80 bits of
+// chance.
 std::string NewUlid(WallTime now, Random& random);
 bool IsUlid(std::string_view text);
 
@@ -34,5 +35,7 @@ bool IsUlid(std::string_view text);
 
 template <typename Tag>
 struct std::hash<thinsnap::Id<Tag>> {
-  std::size_t operator()(const thinsnap::Id<Tag>& id) const { return std::hash<std::string>()(id.str()); }
+  std::size_t operator()(const thinsnap::Id<Tag>& id) const {
+    return std::hash<std::string>()(id.str());
+  }
 };

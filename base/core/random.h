@@ -30,7 +30,8 @@ class SystemRandom final : public Random {
   void Fill(MutableByteSpan bytes) override;
 };
 
-// xoshiro256** seeded through splitmix64; the same seed gives the same stream on every machine. Not for keys.
+// xoshiro256** seeded through splitmix64; the same seed gives the same stream on every machine. Not
+// for keys.
 class SeededRandom final : public Random {
  public:
   explicit SeededRandom(std::uint64_t seed);

@@ -8,10 +8,10 @@ namespace thinsnap {
 
 std::string_view CodeName(Code code) {
   static constexpr std::array<std::string_view, 16> kNames = {
-      "CANCELLED",     "INVALID_ARGUMENT", "DEADLINE_EXCEEDED",  "NOT_FOUND",
+      "CANCELLED",      "INVALID_ARGUMENT",  "DEADLINE_EXCEEDED",  "NOT_FOUND",
       "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
-      "ABORTED",       "OUT_OF_RANGE",     "UNIMPLEMENTED",      "INTERNAL",
-      "UNAVAILABLE",   "DATA_LOSS",        "UNAUTHENTICATED",    "UNKNOWN_OUTCOME"};
+      "ABORTED",        "OUT_OF_RANGE",      "UNIMPLEMENTED",      "INTERNAL",
+      "UNAVAILABLE",    "DATA_LOSS",         "UNAUTHENTICATED",    "UNKNOWN_OUTCOME"};
   return kNames[static_cast<std::size_t>(code)];
 }
 

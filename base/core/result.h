@@ -1,5 +1,6 @@
 // Result: a value or an Error, the only way in which functions of this project report failure.
-// An Error has a code (what a caller may react to), a message for people, and the contexts it passed through.
+// An Error has a code (what a caller may react to), a message for people, and the contexts it
+// passed through.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,8 @@
 
 namespace thinsnap {
 
-// A code exists because some caller reacts to it. All but kUnknownOutcome stand for the gRPC code of the same name.
+// A code exists because some caller reacts to it. All but kUnknownOutcome stand for the gRPC code
+// of the same name.
 enum class Code : std::uint8_t {
   kCancelled,           // the task's group was stopped
   kInvalidArgument,     // the input is wrong whatever the state
@@ -21,7 +23,8 @@ enum class Code : std::uint8_t {
   kAlreadyExists,       // the name stands for something else
   kPermissionDenied,    // known, but not allowed
   kResourceExhausted,   // no room, quota, or too many requests
-  kFailedPrecondition,  // the state forbids it; repeating does not help (HTTP 412, guard, wrong key)
+  kFailedPrecondition,  // the state forbids it; repeating does not help (HTTP 412, guard, wrong
+                        // key)
   kAborted,             // lost a race or still in progress; repeating helps (HTTP 409 Conflict)
   kOutOfRange,          // beyond the end, or older than what is kept (HTTP 410 Gone)
   kUnimplemented,       //
@@ -62,7 +65,8 @@ class [[nodiscard]] Result {
  public:
   using Value = T;
 
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit by design
+  Result(T value)
+      : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit by design
   Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT
   template <typename U>
     requires(std::is_convertible_v<U &&, T> && !std::is_same_v<std::decay_t<U>, Result> &&
@@ -128,12 +132,13 @@ class [[nodiscard]] Result<void> {
 
 using Status = Result<void>;
 
-// The value of a Result expression, or return of its error from the enclosing function. Do not nest one in another.
-#define TRY(expression)                                                  \
-  __extension__({                                                        \
-    auto try_result_ = (expression);                                     \
-    if (!try_result_.ok()) return std::move(try_result_).error();        \
-    std::move(try_result_).value();                                      \
+// The value of a Result expression, or return of its error from the enclosing function. Do not nest
+// one in another.
+#define TRY(expression)                                           \
+  __extension__({                                                 \
+    auto try_result_ = (expression);                              \
+    if (!try_result_.ok()) return std::move(try_result_).error(); \
+    std::move(try_result_).value();                               \
   })
 
 [[noreturn]] void AssertFailed(const char* file, int line, const char* expression);

@@ -1,12 +1,14 @@
-// Runtime: tasks and waiting. Code is written blocking and direct; every wait goes through here, so that it can be
-// cancelled, and so that the simulator can run the same code on virtual time, one task at a time.
+// Runtime: tasks and waiting. Code is written blocking and direct; every wait goes through here, so
+// that it can be cancelled, and so that the simulator can run the same code on virtual time, one
+// task at a time.
 //
 // Vocabulary
 //   Task        a function running on a thread of its own.
 //   TaskGroup   tasks that are stopped together: a lost lease, a shutdown, a simulated kill.
 //   EventCount  the one thing to wait on; channels and queues are built from it and a std::mutex.
 //
-// Rules: no std::mutex is held across a call into Runtime, EventCount::Wait or Channel. A kCancelled is passed up.
+// Rules: no std::mutex is held across a call into Runtime, EventCount::Wait or Channel. A
+// kCancelled is passed up.
 #pragma once
 
 #include <cstdint>
@@ -37,13 +39,13 @@ class EventCount {
   virtual ~EventCount() = default;
   virtual std::uint64_t Seen() = 0;
   virtual void Notify() = 0;
-  // Returns OK once Notify was called after Seen() returned `seen`; kDeadlineExceeded at the deadline; kCancelled when
-  // the calling task's group is stopped.
+  // Returns OK once Notify was called after Seen() returned `seen`; kDeadlineExceeded at the
+  // deadline; kCancelled when the calling task's group is stopped.
   virtual Status Wait(std::uint64_t seen, MonoTime deadline = kForever) = 0;
 };
 
-// Tasks that are stopped together. Stop() makes every present and later wait of its tasks return kCancelled; a child
-// group is stopped with its parent. The destructor stops and joins.
+// Tasks that are stopped together. Stop() makes every present and later wait of its tasks return
+// kCancelled; a child group is stopped with its parent. The destructor stops and joins.
 class TaskGroup {
  public:
   explicit TaskGroup(Runtime& runtime, TaskGroup* parent = nullptr);
@@ -57,8 +59,8 @@ class TaskGroup {
   bool stopped() const;
   // Blocks until all tasks have returned. Not from one of its own tasks.
   void Join();
-  // Called once, at Stop() (at once if already stopped), from the stopping thread: to break a blocking system call.
-  // Returns a token; the callback is not called after the token is gone.
+  // Called once, at Stop() (at once if already stopped), from the stopping thread: to break a
+  // blocking system call. Returns a token; the callback is not called after the token is gone.
   using StopToken = std::shared_ptr<void>;
   StopToken OnStop(std::function<void()> callback);
 
@@ -76,7 +78,8 @@ class Runtime {
 
   virtual Clock& clock() = 0;
   // Starts a task; called by TaskGroup::Spawn.
-  virtual void Start(std::shared_ptr<TaskGroup::State> group, std::string name, std::function<void()> body) = 0;
+  virtual void Start(std::shared_ptr<TaskGroup::State> group, std::string name,
+                     std::function<void()> body) = 0;
   virtual std::unique_ptr<EventCount> NewEventCount() = 0;
   // kCancelled when the calling task's group is stopped.
   virtual Status SleepFor(Duration duration) = 0;
@@ -95,7 +98,8 @@ class ThreadRuntime final : public Runtime {
   explicit ThreadRuntime(Clock& clock) : clock_(clock) {}
 
   Clock& clock() override { return clock_; }
-  void Start(std::shared_ptr<TaskGroup::State> group, std::string name, std::function<void()> body) override;
+  void Start(std::shared_ptr<TaskGroup::State> group, std::string name,
+             std::function<void()> body) override;
   std::unique_ptr<EventCount> NewEventCount() override;
   Status SleepFor(Duration duration) override;
   void JoinTasks(TaskGroup::State& group) override;
@@ -108,7 +112,8 @@ class ThreadRuntime final : public Runtime {
 template <typename T>
 class Channel {
  public:
-  Channel(Runtime& runtime, std::size_t capacity) : changed_(runtime.NewEventCount()), capacity_(capacity) {}
+  Channel(Runtime& runtime, std::size_t capacity)
+      : changed_(runtime.NewEventCount()), capacity_(capacity) {}
 
   // Waits while full. kFailedPrecondition after Close().
   Status Send(T item) {

@@ -29,7 +29,8 @@ class Secret {
   std::string text_;
 };
 
-// Called first in every main.cc: no core dumps, no ptrace by others (PR_SET_DUMPABLE 0, RLIMIT_CORE 0).
+// Called first in every main.cc: no core dumps, no ptrace by others (PR_SET_DUMPABLE 0, RLIMIT_CORE
+// 0), SIGPIPE ignored, two heaps at most.
 void HardenProcess();
 
 }  // namespace thinsnap

@@ -1,0 +1,37 @@
+// What a TaskGroup shares with its tasks: for implementations of Runtime only.
+#pragma once
+
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "base/core/runtime.h"
+
+namespace thinsnap {
+
+// Thread-safe.
+struct TaskGroup::State {
+  // A registered callback. The recursive mutex makes removal wait for a call that is under way, and
+  // lets the callback itself drop its token.
+  struct StopCallback {
+    std::recursive_mutex mutex;
+    std::function<void()> function;
+  };
+
+  StopToken AddStopCallback(std::function<void()> function);
+  void Stop();
+  bool stopped();
+
+  std::mutex mutex;
+  bool is_stopped = false;
+  int tasks = 0;  // started and not yet returned; kept by the Runtime
+  std::list<std::weak_ptr<StopCallback>> callbacks;
+  StopToken parent_link;  // stops this group with its parent
+};
+
+// The group of the task that runs on this thread; null outside of tasks.
+std::shared_ptr<TaskGroup::State>& CurrentTaskGroup();
+
+}  // namespace thinsnap
