@@ -19,12 +19,12 @@ struct Extent {
   auto operator<=>(const Extent&) const = default;
 };
 
-// Streams extents ascending and non-overlapping; an error from the visitor ends the stream with it. A superset of the
-// truth is harmless, a missing extent is data loss.
+// Streams extents ascending and non-overlapping; an error from the visitor ends the stream with it.
+// A superset of the truth is harmless, a missing extent is data loss.
 using ExtentVisitor = std::function<Status(const Extent&)>;
 
-// A volume, an image or a snapshot opened for reading or writing. Thread-safe for different ranges. Offsets and lengths
-// may be any; whole 4 KiB are fastest (O_DIRECT).
+// A volume, an image or a snapshot opened for reading or writing. Thread-safe for different ranges.
+// Offsets and lengths may be any; whole 4 KiB are fastest (O_DIRECT).
 class BlockDevice {
  public:
   virtual ~BlockDevice() = default;
@@ -42,7 +42,8 @@ class BlockDevice {
 
 enum class OpenMode { kReadOnly, kReadWrite };
 
-// A regular file or a block device of the host, O_DIRECT where it is possible. create_bytes: made or grown to that size.
+// A regular file or a block device of the host, O_DIRECT where it is possible. create_bytes: made
+// or grown to that size.
 Result<std::unique_ptr<BlockDevice>> OpenFileDevice(const std::string& path, OpenMode mode,
                                                     std::uint64_t create_bytes = 0);
 

@@ -1,5 +1,5 @@
-// Export and import of block volumes: the two verbs that driver, operator and command share. Memory stays under 128 MiB
-// each, whatever the size of volume and repository.
+// Export and import of block volumes: the two verbs that driver, operator and command share. Memory
+// stays under 128 MiB each, whatever the size of volume and repository.
 #pragma once
 
 #include <cstdint>
@@ -24,26 +24,37 @@ using ProgressCallback = std::function<void(const Progress&)>;
 
 struct ExportRequest {
   std::string series;
-  std::string snapshot;         // ULID, greater than the series' previous one
+  std::string snapshot;  // ULID, greater than the series' previous one
   WallTime cut;
   std::string device_identity;  // see pool::SnapshotInfo
   BlockDevice* source = nullptr;
-  // The base: the point made from a snapshot that is still here, by that snapshot's device identity. Absent, or not
-  // found in the repository: the newest point of the series serves by fingerprints after a full read.
+  // The base: the point made from a snapshot that is still here, by that snapshot's device
+  // identity. Absent, or not found in the repository: the newest point of the series serves by
+  // fingerprints after a full read.
   std::optional<repo::PointName> base;
   std::string base_device_identity;
-  // What differs from the base's snapshot, streamed by the pool. Absent or failing with kFailedPrecondition: everything
-  // allocated is read and fingerprints decide.
+  // What differs from the base's snapshot, streamed by the pool. Absent or failing with
+  // kFailedPrecondition: everything allocated is read and fingerprints decide.
   std::function<Status(const ExtentVisitor&)> changed;
   Json attributes;
   ProgressCallback progress;
 };
 
-// Commits a point. A point of the same snapshot that is already committed is success and answered. Transient store
-// errors were retried by the store's decorator; what arrives here ends the export (its session stays, and the next call
-// resumes from it). kCancelled, kDataLoss, kFailedPrecondition, kUnavailable.
+// Commits a point. A point of the same snapshot that is already committed is success and answered.
+// Transient store errors were retried by the store's decorator; what arrives here ends the export
+// (its session stays, and the next call resumes from it). kCancelled, kDataLoss,
+// kFailedPrecondition, kUnavailable.
 Result<repo::PointInfo> ExportBlocks(repo::Repository& repository, Runtime& runtime, Random& random,
                                      const ExportRequest& request);
+
+// The snapshot ULID of an export of the series that was interrupted and that nobody carries on: its
+// writer said so, or has not renewed its session for three minutes. An export under that ULID
+// resumes it; kNotFound if there is none.
+Result<std::string> FindInterruptedExport(repo::Repository& repository, const std::string& series);
+
+// A ULID for the next snapshot of a series: of now, and greater than `previous` (empty: none)
+// whatever the clock says.
+std::string NextSnapshotId(WallTime now, Random& random, const std::string& previous);
 
 struct ImportRequest {
   repo::PointName point;
@@ -52,8 +63,8 @@ struct ImportRequest {
   ProgressCallback progress;
 };
 
-// Every block is checked against tag and fingerprint before it is written. Durable (flushed) when it returns.
-// kDataLoss names pack and record; kNotFound; kCancelled.
+// Every block is checked against tag and fingerprint before it is written. Durable (flushed) when
+// it returns. kDataLoss names pack and record; kNotFound; kCancelled.
 Status ImportBlocks(repo::Repository& repository, Runtime& runtime, const ImportRequest& request);
 
 }  // namespace thinsnap::mover
