@@ -1,0 +1,122 @@
+#include "csi/proto/csi_client.h"
+
+#include <algorithm>
+#include <grpcpp/grpcpp.h>
+#include <mutex>
+#include <utility>
+
+#include "csi/proto/csi.grpc.pb.h"
+#include "csi/proto/grpc_status.h"
+
+namespace thinsnap::proto {
+namespace {
+
+std::shared_ptr<grpc::Channel> OpenChannel(const std::string& target,
+                                           const ClientOptions& options) {
+  grpc::ChannelArguments arguments;
+  // A node that comes back is found again at once.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  // Channels to one address are not shared: each client ends with its own.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  // A proxy of the environment never carries these calls.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  if (options.tls == nullptr) {
+    return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
+  }
+  grpc::SslCredentialsOptions ssl;
+  ssl.pem_root_certs = options.tls->ca_pem;
+  ssl.pem_cert_chain = options.tls->cert_pem;
+  ssl.pem_private_key = std::string(options.tls->key_pem.Reveal());
+  if (!options.server_name.empty()) arguments.SetSslTargetNameOverride(options.server_name);
+  return grpc::CreateCustomChannel(target, grpc::SslCredentials(ssl), arguments);
+}
+
+// Everything that a call needs, alive until gRPC is done with it, which may be after the caller was
+// cancelled.
+template <typename Request, typename Response>
+struct Flight {
+  grpc::ClientContext context;
+  Request request;
+  Response response;
+  std::unique_ptr<EventCount> landed;
+  std::mutex mutex;
+  bool done = false;
+  grpc::Status status;
+};
+
+class CsiClient final : public CsiService {
+ public:
+  CsiClient(Runtime& runtime, const std::string& target, const ClientOptions& options)
+      : runtime_(runtime),
+        default_timeout_(options.default_timeout),
+        channel_(OpenChannel(target, options)),
+        identity_(csi::v1::Identity::NewStub(channel_)),
+        controller_(csi::v1::Controller::NewStub(channel_)),
+        node_(csi::v1::Node::NewStub(channel_)) {}
+
+#define THINSNAP_CALL_VERB(service, verb)                                                       \
+  Result<csi::v1::verb##Response> verb(const Call& call, const csi::v1::verb##Request& request) \
+      override {                                                                                \
+    return Run<csi::v1::verb##Response>(                                                        \
+        call, request, [this](auto* context, auto* sent, auto* answer, auto landed) {           \
+          Stub##service().async()->verb(context, sent, answer, std::move(landed));              \
+        });                                                                                     \
+  }
+  THINSNAP_CSI_VERBS(THINSNAP_CALL_VERB)
+#undef THINSNAP_CALL_VERB
+
+ private:
+  csi::v1::Identity::Stub& StubIdentity() { return *identity_; }
+  csi::v1::Controller::Stub& StubController() { return *controller_; }
+  csi::v1::Node::Stub& StubNode() { return *node_; }
+
+  template <typename Response, typename Request, typename Start>
+  Result<Response> Run(const Call& call, const Request& request, Start start) {
+    TRY(Runtime::CheckCancelled());
+    auto flight = std::make_shared<Flight<Request, Response>>();
+    flight->request = request;
+    flight->landed = runtime_.NewEventCount();
+    const MonoTime latest = runtime_.clock().MonoNow() + default_timeout_;
+    flight->context.set_deadline(
+        ToGrpcDeadline(runtime_.clock(), call.deadline == kForever ? latest : call.deadline));
+    start(&flight->context, &flight->request, &flight->response, [flight](grpc::Status status) {
+      {
+        const std::lock_guard lock(flight->mutex);
+        flight->status = std::move(status);
+        flight->done = true;
+      }
+      flight->landed->Notify();
+    });
+    for (;;) {
+      const auto seen = flight->landed->Seen();
+      {
+        const std::lock_guard lock(flight->mutex);
+        if (flight->done) break;
+      }
+      if (auto waited = flight->landed->Wait(seen); !waited.ok()) {
+        flight->context.TryCancel();
+        return std::move(waited).error();
+      }
+    }
+    if (!flight->status.ok()) return FromGrpc(flight->status);
+    return std::move(flight->response);
+  }
+
+  Runtime& runtime_;
+  const Duration default_timeout_;
+  const std::shared_ptr<grpc::Channel> channel_;
+  const std::unique_ptr<csi::v1::Identity::Stub> identity_;
+  const std::unique_ptr<csi::v1::Controller::Stub> controller_;
+  const std::unique_ptr<csi::v1::Node::Stub> node_;
+};
+
+}  // namespace
+
+std::unique_ptr<CsiService> ConnectCsi(Runtime& runtime, const std::string& target,
+                                       const ClientOptions& options) {
+  return std::make_unique<CsiClient>(runtime, target, options);
+}
+
+}  // namespace thinsnap::proto
