@@ -1,5 +1,6 @@
-// JSON: Boost.JSON's DOM under our names, and the few accessors that Kubernetes objects need. Integers stay exact.
-// Parsing refuses more than 64 levels. Include "base/data/json_fwd.h" where a declaration is enough.
+// JSON: Boost.JSON's DOM under our names, and the few accessors that Kubernetes objects need.
+// Integers stay exact. Parsing refuses more than 64 levels. Include "base/data/json_fwd.h" where a
+// declaration is enough.
 #pragma once
 
 #include <boost/json.hpp>
@@ -19,8 +20,9 @@ std::string ToJson(const Json& value);
 // Indented by two spaces, ends with a line feed.
 std::string ToPrettyJson(const Json& value);
 
-// Path: members separated by '.', "metadata.name". Each returns null or the fallback when a step is missing or has
-// another type. Keys that contain '.' (annotations) are reached through FindObject and JsonObject::if_contains.
+// Path: members separated by '.', "metadata.name". Each returns null or the fallback when a step is
+// missing or has another type. Keys that contain '.' (annotations) are reached through FindObject
+// and JsonObject::if_contains.
 const Json* Find(const Json& value, std::string_view path);
 Json* FindMutable(Json& value, std::string_view path);
 const JsonObject* FindObject(const Json& value, std::string_view path);
@@ -30,8 +32,10 @@ const JsonArray& ArrayAt(const Json& value, std::string_view path);
 std::string StringAt(const Json& value, std::string_view path, std::string_view fallback = "");
 std::int64_t IntAt(const Json& value, std::string_view path, std::int64_t fallback = 0);
 bool BoolAt(const Json& value, std::string_view path, bool fallback = false);
-// A member of an object of strings whose key may hold dots: StringIn(pod, "metadata.annotations", "a.b/c").
-std::string StringIn(const Json& value, std::string_view object_path, std::string_view key, std::string_view fallback = "");
+// A member of an object of strings whose key may hold dots: StringIn(pod, "metadata.annotations",
+// "a.b/c").
+std::string StringIn(const Json& value, std::string_view object_path, std::string_view key,
+                     std::string_view fallback = "");
 
 // Sets the member, making objects on the way; what stands in the way and is no object is replaced.
 void Set(Json& value, std::string_view path, Json what);

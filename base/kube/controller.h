@@ -1,5 +1,6 @@
-// Controller: the reconcile loop. Keys are queued once however often they are added, one worker has a key at a time,
-// failures back off from 5 ms doubling to 5 minutes. Reconcile is level-based: read, plan, one small idempotent step.
+// Controller: the reconcile loop. Keys are queued once however often they are added, one worker has
+// a key at a time, failures back off from 5 ms doubling to 5 minutes. Reconcile is level-based:
+// read, plan, one small idempotent step.
 #pragma once
 
 #include <functional>
@@ -26,14 +27,16 @@ struct Requeue {
 
 class Controller {
  public:
-  // An Error is logged (kAborted, a lost race, only at debug level) and the key comes back with backoff.
+  // An Error is logged (kAborted, a lost race, only at debug level) and the key comes back with
+  // backoff.
   using Reconcile = std::function<Result<Requeue>(const ObjectKey& key)>;
 
   Controller(Runtime& runtime, std::string name, Reconcile reconcile);
 
   // Each change of an object of the informer adds its own key, or those that `map` makes of it.
   void WatchOwn(Informer& informer);
-  void WatchMapped(Informer& informer, std::function<std::vector<ObjectKey>(const Json& object)> map);
+  void WatchMapped(Informer& informer,
+                   std::function<std::vector<ObjectKey>(const Json& object)> map);
   // The controller owner's key, where the owner is of this kind.
   void WatchOwned(Informer& informer, const std::string& owner_kind);
 
@@ -52,7 +55,7 @@ class Controller {
   std::unique_ptr<EventCount> changed_;
 
   std::mutex mutex_;
-  std::deque<ObjectKey> queue_;                 // ready, in order
+  std::deque<ObjectKey> queue_;                   // ready, in order
   std::set<ObjectKey> queued_, running_, dirty_;  // dirty: added while running
   std::multimap<MonoTime, ObjectKey> delayed_;
   std::map<ObjectKey, int> failures_;

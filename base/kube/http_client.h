@@ -22,20 +22,21 @@ struct ClientConfig {
   bool insecure = false;
 };
 
-// An explicit path, else KUBECONFIG as given by the caller, else in-cluster (service account files and
-// KUBERNETES_SERVICE_HOST), else ~/.kube/config. kFailedPrecondition names what was looked for.
+// An explicit path, else KUBECONFIG as given by the caller, else in-cluster (service account files
+// and KUBERNETES_SERVICE_HOST), else ~/.kube/config. kFailedPrecondition names what was looked for.
 Result<ClientConfig> LoadClientConfig(const std::string& kubeconfig_path);
 Result<ClientConfig> ParseKubeconfig(const std::string& text, const std::string& folder);
 std::unique_ptr<KubeClient> MakeHttpKubeClient(ClientConfig config, std::string user_agent);
 
-// Emits core/v1 Events: repeated ones of one object are counted up instead of made anew. Thread-safe; failures are
-// logged and dropped.
+// Emits core/v1 Events: repeated ones of one object are counted up instead of made anew.
+// Thread-safe; failures are logged and dropped.
 class EventRecorder {
  public:
   EventRecorder(KubeClient& client, Clock& clock, Random& random, std::string component);
   ~EventRecorder();
   // type: "Normal" or "Warning".
-  void Emit(const Json& object, std::string_view type, std::string_view reason, std::string_view message);
+  void Emit(const Json& object, std::string_view type, std::string_view reason,
+            std::string_view message);
 
  private:
   struct State;

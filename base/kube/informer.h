@@ -1,4 +1,5 @@
-// Informer: a cache of one kind of object, kept by list and watch. Reads are of the past; writes go to the client.
+// Informer: a cache of one kind of object, kept by list and watch. Reads are of the past; writes go
+// to the client.
 #pragma once
 
 #include <functional>
@@ -18,16 +19,16 @@ namespace thinsnap::kube {
 // Objects are shared and immutable.
 using ObjectPtr = std::shared_ptr<const Json>;
 
-// Thread-safe. Start() spawns its loop in the group: list, watch, list again after kOutOfRange; errors are retried with
-// backoff from 0.2 s to 30 s.
+// Thread-safe. Start() spawns its loop in the group: list, watch, list again after kOutOfRange;
+// errors are retried with backoff from 0.2 s to 30 s.
 class Informer {
  public:
-  // Called from the informer's task, after the cache changed; must not block. Old is null for a new object, current is
-  // null for a removed one.
+  // Called from the informer's task, after the cache changed; must not block. Old is null for a new
+  // object, current is null for a removed one.
   using Handler = std::function<void(const ObjectPtr& old, const ObjectPtr& current)>;
 
-  Informer(Runtime& runtime, KubeClient& client, ResourceType type, std::string ns = "", std::string label_selector = "",
-           std::string field_selector = "");
+  Informer(Runtime& runtime, KubeClient& client, ResourceType type, std::string ns = "",
+           std::string label_selector = "", std::string field_selector = "");
 
   void AddHandler(Handler handler);  // before Start
   void Start(TaskGroup& group);

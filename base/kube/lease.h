@@ -17,10 +17,12 @@ struct LeaseOptions {
   Duration renew_every = std::chrono::seconds(5);
 };
 
-// Waits until the Lease is ours, runs `lead` in a child group, and stops that group when the Lease is lost (not renewed
-// for one duration by our own monotonic clock) or the calling task's group is stopped. Releases the Lease when `lead`
-// returns. Returns what `lead` returned, kAborted when the Lease was lost, kCancelled.
-Status RunWithLease(Runtime& runtime, KubeClient& client, TaskGroup& parent, const LeaseOptions& options,
+// Waits until the Lease is ours, runs `lead` in a child group, and stops that group when the Lease
+// is lost (not renewed for one duration by our own monotonic clock) or the calling task's group is
+// stopped. Releases the Lease when `lead` returns. Returns what `lead` returned, kAborted when the
+// Lease was lost, kCancelled.
+Status RunWithLease(Runtime& runtime, KubeClient& client, TaskGroup& parent,
+                    const LeaseOptions& options,
                     const std::function<Status(TaskGroup& group)>& lead);
 
 }  // namespace thinsnap::kube

@@ -34,21 +34,22 @@ bool IsOwnedBy(const Json& object, std::string_view owner_uid);
 // The reference with controller: true, or null.
 const Json* ControllerOf(const Json& object);
 
-// metav1.Condition in status.conditions: replaces the one of that type; lastTransitionTime changes only with status.
-// Returns whether anything changed.
-bool SetCondition(Json& object, std::string_view type, bool status, std::string_view reason, std::string_view message,
-                  WallTime now);
+// metav1.Condition in status.conditions: replaces the one of that type; lastTransitionTime changes
+// only with status. Returns whether anything changed.
+bool SetCondition(Json& object, std::string_view type, bool status, std::string_view reason,
+                  std::string_view message, WallTime now);
 // Null when there is no such condition.
 const Json* FindCondition(const Json& object, std::string_view type);
 bool ConditionIs(const Json& object, std::string_view type, std::string_view status = "True");
 
 // The kinds that several libraries use.
 namespace types {
-extern const ResourceType kNamespace, kNode, kPod, kSecret, kConfigMap, kEvent, kService, kServiceAccount,
-    kPersistentVolume, kPersistentVolumeClaim, kStorageClass, kCsiDriver, kCsiNode, kVolumeAttachment, kLease, kJob,
-    kCronJob, kDeployment, kReplicaSet, kStatefulSet, kDaemonSet, kControllerRevision, kRole, kRoleBinding,
-    kClusterRole, kClusterRoleBinding, kCustomResourceDefinition, kVolumeSnapshot, kVolumeSnapshotContent,
-    kVolumeSnapshotClass, kThinPool;
+extern const ResourceType kNamespace, kNode, kPod, kSecret, kConfigMap, kEvent, kService,
+    kServiceAccount, kPersistentVolume, kPersistentVolumeClaim, kStorageClass, kCsiDriver, kCsiNode,
+    kVolumeAttachment, kLease, kJob, kCronJob, kDeployment, kReplicaSet, kStatefulSet, kDaemonSet,
+    kControllerRevision, kRole, kRoleBinding, kClusterRole, kClusterRoleBinding,
+    kCustomResourceDefinition, kVolumeSnapshot, kVolumeSnapshotContent, kVolumeSnapshotClass,
+    kThinPool;
 }  // namespace types
 
 }  // namespace thinsnap::kube

@@ -1,0 +1,254 @@
+#include "base/data/yaml.h"
+
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <utility>
+#include <yaml.h>
+
+#include "base/data/json.h"
+
+namespace thinsnap {
+namespace {
+
+constexpr int kDeepest = 64;
+// Anchors may repeat a part; a text that unfolds to more nodes than this is hostile.
+constexpr int kMostNodes = 1'000'000;
+
+class Parser {
+ public:
+  explicit Parser(std::string_view text) {
+    yaml_parser_initialize(&parser_);
+    yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(text.data()),
+                                 text.size());
+  }
+  ~Parser() { yaml_parser_delete(&parser_); }
+  Parser(const Parser&) = delete;
+  Parser& operator=(const Parser&) = delete;
+
+  // The next document; nullopt at the end of the stream.
+  Result<std::optional<Json>> Next() {
+    yaml_document_t document;
+    if (yaml_parser_load(&parser_, &document) == 0) {
+      return Error(Code::kInvalidArgument,
+                   "line " + std::to_string(parser_.problem_mark.line + 1) + ": " +
+                       (parser_.problem == nullptr ? "not YAML" : parser_.problem));
+    }
+    yaml_node_t* root = yaml_document_get_root_node(&document);
+    Result<std::optional<Json>> result = std::optional<Json>();
+    if (root != nullptr) {
+      nodes_ = 0;
+      Result<Json> value = Convert(document, *root, 0);
+      if (value.ok()) {
+        result = std::optional<Json>(std::move(value).value());
+      } else {
+        result = std::move(value).error();
+      }
+    }
+    yaml_document_delete(&document);
+    return result;
+  }
+
+ private:
+  static Error At(const yaml_node_t& node, const std::string& problem) {
+    return Error(Code::kInvalidArgument,
+                 "line " + std::to_string(node.start_mark.line + 1) + ": " + problem);
+  }
+
+  Result<Json> Convert(yaml_document_t& document, const yaml_node_t& node, int depth) {
+    if (depth > kDeepest) return At(node, "nested deeper than 64 levels");
+    if (++nodes_ > kMostNodes) return At(node, "the document unfolds to too many values");
+    switch (node.type) {
+      case YAML_SCALAR_NODE:
+        return Scalar(node);
+      case YAML_SEQUENCE_NODE: {
+        JsonArray array;
+        for (const auto* item = node.data.sequence.items.start; item < node.data.sequence.items.top;
+             ++item) {
+          array.push_back(
+              TRY(Convert(document, *yaml_document_get_node(&document, *item), depth + 1)));
+        }
+        return Json(std::move(array));
+      }
+      case YAML_MAPPING_NODE: {
+        JsonObject object;
+        for (const auto* pair = node.data.mapping.pairs.start; pair < node.data.mapping.pairs.top;
+             ++pair) {
+          const yaml_node_t& key = *yaml_document_get_node(&document, pair->key);
+          if (key.type != YAML_SCALAR_NODE) return At(key, "a key must be a plain text");
+          const std::string name(reinterpret_cast<const char*>(key.data.scalar.value),
+                                 key.data.scalar.length);
+          if (object.contains(name)) return At(key, "key \"" + name + "\" stands twice");
+          object[name] =
+              TRY(Convert(document, *yaml_document_get_node(&document, pair->value), depth + 1));
+        }
+        return Json(std::move(object));
+      }
+      default:
+        return Json(nullptr);
+    }
+  }
+
+  static Result<Json> Scalar(const yaml_node_t& node) {
+    const std::string_view text(reinterpret_cast<const char*>(node.data.scalar.value),
+                                node.data.scalar.length);
+    if (node.data.scalar.style != YAML_PLAIN_SCALAR_STYLE) return Json(text);
+    return Plain(text);
+  }
+
+  // YAML 1.2 core schema.
+  static Json Plain(std::string_view text) {
+    if (text.empty() || text == "~" || text == "null" || text == "Null" || text == "NULL") {
+      return nullptr;
+    }
+    if (text == "true" || text == "True" || text == "TRUE") return true;
+    if (text == "false" || text == "False" || text == "FALSE") return false;
+    const char first = text[0];
+    if ((first >= '0' && first <= '9') || first == '-' || first == '+' || first == '.') {
+      if (const auto number = Number(text)) return *number;
+    }
+    return Json(text);
+  }
+
+  static std::optional<Json> Number(std::string_view text) {
+    const std::string_view digits = text.starts_with('+') ? text.substr(1) : text;
+    const char* end = digits.data() + digits.size();
+    if (digits.starts_with("0x") || digits.starts_with("0o")) {
+      std::uint64_t value = 0;
+      const auto [stop, error] =
+          std::from_chars(digits.data() + 2, end, value, digits[1] == 'x' ? 16 : 8);
+      if (error == std::errc() && stop == end && digits.size() > 2) return Json(value);
+      return std::nullopt;
+    }
+    std::int64_t integer = 0;
+    if (const auto [stop, error] = std::from_chars(digits.data(), end, integer);
+        error == std::errc() && stop == end) {
+      return Json(integer);
+    }
+    std::uint64_t large = 0;
+    if (const auto [stop, error] = std::from_chars(digits.data(), end, large);
+        error == std::errc() && stop == end) {
+      return Json(large);
+    }
+    if (digits.find_first_not_of("0123456789.eE+-") != std::string_view::npos) return std::nullopt;
+    double real = 0;
+    if (const auto [stop, error] = std::from_chars(digits.data(), end, real);
+        error == std::errc() && stop == end) {
+      return Json(real);
+    }
+    return std::nullopt;
+  }
+
+  yaml_parser_t parser_;
+  int nodes_ = 0;
+};
+
+// Whether a plain scalar of this text would be read back as something else than this string.
+bool NeedsQuotes(std::string_view text) {
+  if (text.empty() || text.front() == ' ' || text.back() == ' ') return true;
+  if (std::string_view("-?:,[]{}#&*!|>'\"%@`~.+0123456789").find(text.front()) !=
+      std::string_view::npos) {
+    // A leading digit alone is harmless in names, but numbers, times and versions are better off
+    // quoted.
+    return true;
+  }
+  static constexpr const char* kWords[] = {"true", "false", "null", "yes", "no",
+                                           "on",   "off",   "y",    "n",   "="};
+  for (const char* word : kWords) {
+    if (strncasecmp(text.data(), word, text.size()) == 0 && std::strlen(word) == text.size())
+      return true;
+  }
+  if (text.find(": ") != std::string_view::npos || text.find(" #") != std::string_view::npos ||
+      text.back() == ':') {
+    return true;
+  }
+  for (const char c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return true;
+  }
+  return false;
+}
+
+void EmitString(std::string_view text, std::string& out) {
+  // A JSON string is a YAML double-quoted scalar.
+  out += NeedsQuotes(text)
+             ? boost::json::serialize(boost::json::string_view(text.data(), text.size()))
+             : std::string(text);
+}
+
+void Emit(const Json& value, int indent, std::string& out);
+
+void EmitMembers(const JsonObject& object, int indent, std::string& out, bool first_inline) {
+  bool first = true;
+  for (const auto& [key, member] : object) {
+    if (!(first && first_inline)) out.append(static_cast<std::size_t>(indent), ' ');
+    first = false;
+    EmitString(std::string_view(key.data(), key.size()), out);
+    out += ':';
+    const bool nested = (member.is_object() && !member.get_object().empty()) ||
+                        (member.is_array() && !member.get_array().empty());
+    if (nested) {
+      out += '\n';
+      Emit(member, member.is_array() ? indent : indent + 2, out);
+    } else {
+      out += ' ';
+      Emit(member, indent, out);
+    }
+  }
+}
+
+void Emit(const Json& value, int indent, std::string& out) {
+  if (const auto* object = value.if_object(); object != nullptr && !object->empty()) {
+    EmitMembers(*object, indent, out, false);
+  } else if (const auto* array = value.if_array(); array != nullptr && !array->empty()) {
+    for (const Json& element : *array) {
+      out.append(static_cast<std::size_t>(indent), ' ');
+      out += "- ";
+      if (const auto* member = element.if_object(); member != nullptr && !member->empty()) {
+        EmitMembers(*member, indent + 2, out, true);
+      } else if (element.is_array() && !element.get_array().empty()) {
+        // Lists in lists are rare: the flow form needs no rules of its own.
+        out += boost::json::serialize(element) + "\n";
+      } else {
+        Emit(element, indent + 2, out);
+      }
+    }
+  } else if (value.is_string()) {
+    EmitString(std::string_view(value.get_string().data(), value.get_string().size()), out);
+    out += '\n';
+  } else {
+    out += boost::json::serialize(value) + "\n";
+  }
+}
+
+}  // namespace
+
+Result<Json> ParseYaml(std::string_view text) {
+  Parser parser(text);
+  std::optional<Json> document = TRY(parser.Next());
+  if (!document.has_value()) return Json(nullptr);
+  const std::optional<Json> second = TRY(parser.Next());
+  if (second.has_value()) {
+    return Error(Code::kInvalidArgument, "more than one document where one is expected");
+  }
+  return std::move(*document);
+}
+
+Result<std::vector<Json>> ParseYamlStream(std::string_view text) {
+  Parser parser(text);
+  std::vector<Json> documents;
+  for (;;) {
+    std::optional<Json> document = TRY(parser.Next());
+    if (!document.has_value()) return documents;
+    if (!document->is_null()) documents.push_back(std::move(*document));
+  }
+}
+
+std::string ToYaml(const Json& value) {
+  std::string out;
+  Emit(value, 0, out);
+  return out;
+}
+
+}  // namespace thinsnap

@@ -1,0 +1,99 @@
+#include <cstdlib>
+
+#include "base/core/file.h"
+#include "base/data/yaml.h"
+#include "base/kube/http_client.h"
+#include "base/kube/object.h"
+
+namespace thinsnap::kube {
+namespace {
+
+constexpr const char* kServiceAccountFolder = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+// The element of a kubeconfig list with this name.
+const Json* Named(const Json& config, const char* list, const std::string& name,
+                  const char* member) {
+  for (const Json& entry : ArrayAt(config, list)) {
+    if (StringAt(entry, "name") == name) return Find(entry, member);
+  }
+  return nullptr;
+}
+
+// "<what>-data" in base64, or the file "<what>".
+Result<std::string> DataOrFile(const Json& section, const std::string& what,
+                               const std::string& folder) {
+  if (const std::string data = StringAt(section, what + "-data"); !data.empty()) {
+    const Bytes decoded = TRY(Base64Decode(data).In(what + "-data"));
+    return std::string(AsText(decoded));
+  }
+  std::string path = StringAt(section, what);
+  if (path.empty()) return std::string();
+  if (path[0] != '/') path = folder + "/" + path;
+  return ReadFile(path, kMiB);
+}
+
+Result<ClientConfig> InCluster(const std::string& host, const std::string& port) {
+  ClientConfig config;
+  const bool ipv6 = host.find(':') != std::string::npos;
+  config.server = "https://" + (ipv6 ? "[" + host + "]" : host) + ":" + port;
+  const std::string folder = kServiceAccountFolder;
+  config.ca_pem = TRY(ReadFile(folder + "/ca.crt", kMiB));
+  config.token_file = folder + "/token";
+  const Result<std::string> ns = ReadFile(folder + "/namespace", kKiB);
+  if (ns.ok() && !ns->empty()) config.default_namespace = *ns;
+  return config;
+}
+
+}  // namespace
+
+Result<ClientConfig> ParseKubeconfig(const std::string& text, const std::string& folder) {
+  const Json config = TRY(ParseYaml(text));
+  const std::string context_name = StringAt(config, "current-context");
+  const Json* context = Named(config, "contexts", context_name, "context");
+  if (context == nullptr) {
+    return Error(Code::kFailedPrecondition,
+                 "current-context \"" + context_name + "\" is not among its contexts");
+  }
+  const Json* cluster = Named(config, "clusters", StringAt(*context, "cluster"), "cluster");
+  const Json* user = Named(config, "users", StringAt(*context, "user"), "user");
+  if (cluster == nullptr || user == nullptr) {
+    return Error(Code::kFailedPrecondition,
+                 "context \"" + context_name + "\" names a cluster or user that is not there");
+  }
+  ClientConfig result;
+  result.server = StringAt(*cluster, "server");
+  result.insecure = BoolAt(*cluster, "insecure-skip-tls-verify");
+  result.ca_pem = TRY(DataOrFile(*cluster, "certificate-authority", folder));
+  result.client_cert_pem = TRY(DataOrFile(*user, "client-certificate", folder));
+  result.client_key_pem = Secret(TRY(DataOrFile(*user, "client-key", folder)));
+  result.token = Secret(StringAt(*user, "token"));
+  result.token_file = StringAt(*user, "tokenFile");
+  result.default_namespace = StringAt(*context, "namespace", "default");
+  return result;
+}
+
+Result<ClientConfig> LoadClientConfig(const std::string& kubeconfig_path) {
+  const auto variable = [](const char* name) -> std::string {
+    const char* value = std::getenv(name);
+    return value == nullptr ? "" : value;
+  };
+  std::string path = kubeconfig_path.empty() ? variable("KUBECONFIG") : kubeconfig_path;
+  if (path.empty()) {
+    const std::string host = variable("KUBERNETES_SERVICE_HOST");
+    if (!host.empty()) {
+      return InCluster(host, variable("KUBERNETES_SERVICE_PORT")).In("in-cluster configuration");
+    }
+    path = variable("HOME") + "/.kube/config";
+  }
+  const Result<std::string> text = ReadFile(path, 4 * kMiB);
+  if (!text.ok()) {
+    return Error(
+        Code::kFailedPrecondition,
+        "no Kubernetes API to talk to: no --kubeconfig, no KUBECONFIG, not in a pod, and " +
+            text.error().message());
+  }
+  const auto slash = path.rfind('/');
+  return ParseKubeconfig(*text, slash == std::string::npos ? "." : path.substr(0, slash)).In(path);
+}
+
+}  // namespace thinsnap::kube
