@@ -27,6 +27,7 @@ struct CertificateRequest {
 // A self-signed authority, ten years.
 Result<KeyPair> MakeAuthority(const std::string& common_name, Clock& clock);
 // For servers and clients alike (both extended key usages).
-Result<KeyPair> IssueCertificate(const KeyPair& authority, const CertificateRequest& request, Clock& clock);
+Result<KeyPair> IssueCertificate(const KeyPair& authority, const CertificateRequest& request,
+                                 Clock& clock);
 
 }  // namespace thinsnap::net

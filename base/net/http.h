@@ -13,7 +13,9 @@ namespace thinsnap::net {
 // In order of arrival; names compare without case.
 class Headers {
  public:
-  void Add(std::string name, std::string value) { items_.emplace_back(std::move(name), std::move(value)); }
+  void Add(std::string name, std::string value) {
+    items_.emplace_back(std::move(name), std::move(value));
+  }
   void Set(std::string_view name, std::string value);
   // The first one of that name; empty if there is none.
   std::string_view Get(std::string_view name) const;

@@ -18,10 +18,11 @@ struct HttpRequest {
   std::string method = "GET";
   std::string url;  // http:// or https://
   Headers headers;
-  ByteSpan body;    // must outlive the call
+  ByteSpan body;  // must outlive the call
   // For the whole exchange; for a stream (on_data) only until the headers came.
   Duration timeout = std::chrono::seconds(60);
-  // Given: a 2xx body is handed over piece by piece instead of being kept; an error ends the exchange with it.
+  // Given: a 2xx body is handed over piece by piece instead of being kept; an error ends the
+  // exchange with it.
   std::function<Status(ByteSpan)> on_data;
 };
 
@@ -35,9 +36,10 @@ struct HttpResponse {
 class HttpClient {
  public:
   virtual ~HttpClient() = default;
-  // kUnavailable when no byte of the request can have been acted on (not resolved, not connected, TLS refused);
-  // kUnknownOutcome when the answer was lost after the request was sent (a GET or HEAD: kUnavailable);
-  // kDeadlineExceeded. Any HTTP status is a response, not an error. Redirects are not followed.
+  // kUnavailable when no byte of the request can have been acted on (not resolved, not connected,
+  // TLS refused); kUnknownOutcome when the answer was lost after the request was sent (a GET or
+  // HEAD: kUnavailable); kDeadlineExceeded. Any HTTP status is a response, not an error. Redirects
+  // are not followed.
   virtual Result<HttpResponse> Do(const HttpRequest& request) = 0;
 };
 
@@ -45,10 +47,10 @@ struct HttpClientOptions {
   std::string ca_pem;           // trusts only these; empty: the system's
   std::string client_cert_pem;  // with client_key_pem: mutual TLS
   Secret client_key_pem;
-  bool insecure = false;        // accept any server certificate
+  bool insecure = false;  // accept any server certificate
   // Kept connections, and at most so many at once to one host.
   int max_connections = 16;
-  std::string unix_socket;      // connect there whatever the URL's host
+  std::string unix_socket;  // connect there whatever the URL's host
 };
 
 std::unique_ptr<HttpClient> MakeHttpClient(HttpClientOptions options);

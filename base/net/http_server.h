@@ -1,5 +1,6 @@
-// HttpServer: HTTP/1.1 with TLS and WebSocket on one Asio thread per core, hidden in two .cc files. A handler runs on a
-// Runtime worker and returns a body, or a Stream to which others push; an open stream holds no thread.
+// HttpServer: HTTP/1.1 with TLS and WebSocket on one Asio thread per core, hidden in two .cc files.
+// A handler runs on a Runtime worker and returns a body, or a Stream to which others push; an open
+// stream holds no thread.
 #pragma once
 
 #include <cstdint>
@@ -17,9 +18,9 @@
 
 namespace thinsnap::net {
 
-// The sending half of an open response (chunked). Buffers are shared and immutable: one event goes to a thousand
-// watchers without a copy. Bounded: when more than `max_pending_bytes` wait, the stream closes itself.
-// Thread-safe; no call blocks.
+// The sending half of an open response (chunked). Buffers are shared and immutable: one event goes
+// to a thousand watchers without a copy. Bounded: when more than `max_pending_bytes` wait, the
+// stream closes itself. Thread-safe; no call blocks.
 class Stream {
  public:
   virtual ~Stream() = default;
@@ -34,8 +35,9 @@ class Stream {
   virtual void OnClose(std::function<void()> callback) = 0;
 };
 
-// An upgraded connection: WebSocket messages, or raw bytes where no protocol is negotiated here (SPDY).
-// Send is thread-safe and never blocks (bounded as Stream); the callbacks come one at a time from a Runtime worker.
+// An upgraded connection: WebSocket messages, or raw bytes where no protocol is negotiated here
+// (SPDY). Send is thread-safe and never blocks (bounded as Stream); the callbacks come one at a
+// time from a Runtime worker.
 class Connection {
  public:
   virtual ~Connection() = default;
@@ -49,13 +51,13 @@ class Connection {
 
 struct ServerRequest {
   std::string method;
-  std::string path;    // decoded; starts with '/'
+  std::string path;      // decoded; starts with '/'
   std::string raw_path;  // as it was sent, without the query (signatures need it)
   std::string raw_query;
-  Query query;         // decoded
+  Query query;  // decoded
   Headers headers;
   std::string body;
-  std::string peer_common_name;   // of a verified client certificate; empty without
+  std::string peer_common_name;  // of a verified client certificate; empty without
   std::vector<std::string> peer_organizations;
   bool wants_websocket = false;
   // The value of a query parameter, or the fallback.
@@ -69,7 +71,8 @@ struct ServerResponse {
   // One of these at most, instead of body:
   // a chunked response; called when the headers are on their way.
   std::function<void(std::shared_ptr<Stream>)> on_stream;
-  // a WebSocket with this subprotocol (headers carry Sec-WebSocket-Protocol), or with `raw_upgrade` 101 and raw bytes.
+  // a WebSocket with this subprotocol (headers carry Sec-WebSocket-Protocol), or with `raw_upgrade`
+  // 101 and raw bytes.
   std::function<void(std::shared_ptr<Connection>)> on_upgrade;
   bool raw_upgrade = false;
   // A test's fault: close the connection without answering.
@@ -82,25 +85,27 @@ using Handler = std::function<ServerResponse(const ServerRequest&)>;
 
 struct HttpServerOptions {
   std::string address = "127.0.0.1";
-  int port = 0;                       // 0: any free one
-  std::string tls_cert_pem;           // with tls_key_pem: HTTPS only
+  int port = 0;              // 0: any free one
+  std::string tls_cert_pem;  // with tls_key_pem: HTTPS only
   Secret tls_key_pem;
-  std::string client_ca_pem;          // given: client certificates are asked for, and verified when sent
+  std::string client_ca_pem;  // given: client certificates are asked for, and verified when sent
   std::uint64_t max_body_bytes = 3 * kMiB;
   std::uint64_t max_pending_bytes = 4 * kMiB;  // of one stream
   int io_threads = 1;
-  int workers = 8;                    // handlers at once
+  int workers = 8;  // handlers at once
 };
 
 class HttpServer {
  public:
   virtual ~HttpServer() = default;  // stops
   virtual int port() const = 0;
-  // Closes the listener, then all connections; open streams are closed properly first, within a second.
+  // Closes the listener, then all connections; open streams are closed properly first, within a
+  // second.
   virtual void Stop() = 0;
 };
 
 // kFailedPrecondition "address in use" and the like.
-Result<std::unique_ptr<HttpServer>> StartHttpServer(Runtime& runtime, HttpServerOptions options, Handler handler);
+Result<std::unique_ptr<HttpServer>> StartHttpServer(Runtime& runtime, HttpServerOptions options,
+                                                    Handler handler);
 
 }  // namespace thinsnap::net

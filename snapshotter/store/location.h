@@ -34,12 +34,15 @@ struct Location {
   int max_connections = 8;
 };
 
-// The store with its decorators (retry with backoff of what is safe to repeat, metering of requests and bytes).
-// kInvalidArgument names the part of the URL that is wrong and the forms that are accepted.
-Result<std::unique_ptr<ObjectStore>> OpenStore(Runtime& runtime, Random& random, const Location& location);
+// The store with its decorators (retry with backoff of what is safe to repeat, metering of requests
+// and bytes). kInvalidArgument names the part of the URL that is wrong and the forms that are
+// accepted.
+Result<std::unique_ptr<ObjectStore>> OpenStore(Runtime& runtime, Random& random,
+                                               const Location& location);
 
-// Credentials from the usual places, in their order: AWS_ACCESS_KEY_ID and friends of the given environment, then the
-// profile of ~/.aws/credentials and ~/.aws/config. Fills region and endpoint too (AWS_REGION, AWS_ENDPOINT_URL).
+// Credentials from the usual places, in their order: AWS_ACCESS_KEY_ID and friends of the given
+// environment, then the profile of ~/.aws/credentials and ~/.aws/config. Fills region and endpoint
+// too (AWS_REGION, AWS_ENDPOINT_URL).
 using Environment = std::function<std::optional<std::string>(const std::string& name)>;
 Status FillFromAwsEnvironment(const Environment& environment, Location& location);
 

@@ -1,4 +1,5 @@
-// ObjectStore: the seam to object storage. What is put is there entirely or not at all and never changes by itself.
+// ObjectStore: the seam to object storage. What is put is there entirely or not at all and never
+// changes by itself.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +28,8 @@ struct PutCondition {
 
 struct PutResult {
   std::string etag;
-  WallTime date;  // the store's clock when it answered (HTTP Date); ages are differences of store times only
+  WallTime date;  // the store's clock when it answered (HTTP Date); ages are differences of store
+                  // times only
 };
 
 struct ByteRange {
@@ -47,16 +49,19 @@ struct Page {
   WallTime date;
 };
 
-// Keys: '/'-separated, no empty part, no "." or "..", at most 1,000 bytes. Thread-safe and blocking. Listing and
-// reading see every earlier acknowledged write. A Put or Delete whose answer was lost is kUnknownOutcome: repeating an
-// unconditional one is harmless, a conditional one is resolved by reading the key.
+// Keys: '/'-separated, no empty part, no "." or "..", at most 1,000 bytes. Thread-safe and
+// blocking. Listing and reading see every earlier acknowledged write. A Put or Delete whose answer
+// was lost is kUnknownOutcome: repeating an unconditional one is harmless, a conditional one is
+// resolved by reading the key.
 class ObjectStore {
  public:
   virtual ~ObjectStore() = default;
   // kFailedPrecondition when the condition does not hold. Durable when it returns.
-  virtual Result<PutResult> Put(const std::string& key, ByteSpan body, const PutCondition& condition = {}) = 0;
+  virtual Result<PutResult> Put(const std::string& key, ByteSpan body,
+                                const PutCondition& condition = {}) = 0;
   // kNotFound; kOutOfRange when the range starts beyond the end. A range past the end is cut.
-  virtual Result<Object> Get(const std::string& key, std::optional<ByteRange> range = std::nullopt) = 0;
+  virtual Result<Object> Get(const std::string& key,
+                             std::optional<ByteRange> range = std::nullopt) = 0;
   virtual Result<ObjectInfo> Head(const std::string& key) = 0;
   // Up to 1,000 objects whose key starts with the prefix and is greater than `after`.
   virtual Result<Page> List(const std::string& prefix, const std::string& after = "") = 0;
@@ -67,6 +72,7 @@ class ObjectStore {
 };
 
 // Every object under the prefix, page by page, in order.
-Status ListAll(ObjectStore& store, const std::string& prefix, const std::function<Status(const ObjectInfo&)>& visit);
+Status ListAll(ObjectStore& store, const std::string& prefix,
+               const std::function<Status(const ObjectInfo&)>& visit);
 
 }  // namespace thinsnap::store
