@@ -242,7 +242,8 @@ Result<ObjectInfo> DirectoryObjectStore::Head(const std::string& key) {
 }
 
 Result<Page> DirectoryObjectStore::List(const std::string& prefix, const std::string& after) {
-  Page page{.date = Date()};
+  Page page;
+  page.date = Date();
   TRY(WalkInOrder(folder_, prefix, after, [&](const std::string& key, const struct stat& stat) {
         if (page.objects.size() == kPageSize) {
           page.more = true;

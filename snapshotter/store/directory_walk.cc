@@ -90,7 +90,8 @@ Status WalkInOrder(
   if (start.starts_with('/') || start.starts_with(std::string(kOwnFolder) + "/")) return {};
   const std::string path =
       start.empty() ? folder : folder + "/" + start.substr(0, start.size() - 1);
-  TRY(Walk{prefix, after, visit}.Enter(path, start));
+  const Walk walk{prefix, after, visit};
+  TRY(walk.Enter(path, start));
   return {};
 }
 

@@ -78,7 +78,8 @@ Result<ObjectInfo> MemoryObjectStore::Head(const std::string& key) {
 
 Result<Page> MemoryObjectStore::List(const std::string& prefix, const std::string& after) {
   const std::lock_guard lock(mutex_);
-  Page page{.date = Date()};
+  Page page;
+  page.date = Date();
   auto at = after > prefix ? objects_.upper_bound(after) : objects_.lower_bound(prefix);
   if (at != objects_.end() && at->first == after) ++at;
   for (; at != objects_.end() && at->first.starts_with(prefix); ++at) {
