@@ -23,7 +23,7 @@ struct ObjectInfo {
 
 struct PutCondition {
   bool if_absent = false;  // If-None-Match: *
-  std::string if_match;    // an etag; empty: none
+  std::string if_match{};  // an etag; empty: none
 };
 
 struct PutResult {

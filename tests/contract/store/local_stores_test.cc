@@ -54,7 +54,7 @@ OpenedStore OpenDirectory() {
 INSTANTIATE_TEST_SUITE_P(Local, ObjectStoreContract,
                          ::testing::Values(StoreUnderTest{"Memory", OpenMemory},
                                            StoreUnderTest{"Directory", OpenDirectory}),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& test) { return test.param.name; });
 
 }  // namespace
 }  // namespace thinsnap::store
