@@ -1,0 +1,128 @@
+#include "snapshotter/operator/context.h"
+
+#include <cinttypes>
+#include <cstdio>
+#include <utility>
+
+namespace thinsnap::backup {
+
+Result<std::optional<Json>> GetIfExists(kube::KubeClient& client, const kube::ResourceType& type,
+                                        const kube::ObjectKey& key) {
+  auto object = client.Get(type, key);
+  if (object.ok()) return std::optional<Json>(std::move(*object));
+  if (object.Is(Code::kNotFound)) return std::optional<Json>();
+  return std::move(object).error().In("reading " + type.kind + " " + key.ToString());
+}
+
+Result<Json> EnsureExists(kube::KubeClient& client, const kube::ResourceType& type, const Json& object) {
+  const auto key = kube::KeyOf(object);
+  auto existing = client.Get(type, key);
+  if (existing.ok()) return existing;
+  if (!existing.Is(Code::kNotFound)) return std::move(existing).error().In("reading " + type.kind + " " + key.ToString());
+  auto created = client.Create(type, object);
+  if (created.Is(Code::kAlreadyExists) || created.Is(Code::kUnknownOutcome)) return client.Get(type, key);
+  if (!created.ok()) return std::move(created).error().In("creating " + type.kind + " " + key.ToString());
+  return created;
+}
+
+Status DeleteIfExists(kube::KubeClient& client, const kube::ResourceType& type, const kube::ObjectKey& key) {
+  kube::DeleteOptions options;
+  options.propagation_policy = "Background";
+  auto deleted = client.Delete(type, key, options);
+  if (deleted.ok() || deleted.Is(Code::kNotFound)) return {};
+  return std::move(deleted).error().In("deleting " + type.kind + " " + key.ToString());
+}
+
+Status WriteStatus(Context& context, const kube::ResourceType& type, const Json& before, Json& after) {
+  const auto* old_status = Find(before, "status");
+  const auto* new_status = Find(after, "status");
+  if (new_status == nullptr || (old_status != nullptr && *old_status == *new_status)) return {};
+  after = TRY(context.client.Update(type, after, "status"));
+  return {};
+}
+
+Status EnsureFinalizer(Context& context, const kube::ResourceType& type, Json& object) {
+  if (kube::HasFinalizer(object, context.kinds.finalizer)) return {};
+  kube::AddFinalizer(object, context.kinds.finalizer);
+  object = TRY(context.client.Update(type, object));
+  return {};
+}
+
+Status DropFinalizer(Context& context, const kube::ResourceType& type, Json& object) {
+  if (!kube::HasFinalizer(object, context.kinds.finalizer)) return {};
+  kube::RemoveFinalizer(object, context.kinds.finalizer);
+  auto updated = context.client.Update(type, object);
+  if (!updated.ok() && !updated.Is(Code::kNotFound)) return std::move(updated).error();
+  return {};
+}
+
+void Report(Context& context, Json& object, std::string_view condition, bool status, std::string_view reason,
+            std::string_view message, bool good) {
+  if (!kube::SetCondition(object, condition, status, reason, message, context.Now())) return;
+  context.events.Emit(object, good ? "Normal" : "Warning", reason, message);
+}
+
+void RemoveCondition(Json& object, std::string_view condition) {
+  if (FindArray(object, "status.conditions") == nullptr) return;
+  auto& conditions = FindMutable(object, "status.conditions")->as_array();
+  for (auto it = conditions.begin(); it != conditions.end(); ++it) {
+    if (StringAt(*it, "type") != condition) continue;
+    conditions.erase(it);
+    return;
+  }
+}
+
+kube::ObjectKey ReferenceKey(const Json& reference, const std::string& own_namespace) {
+  auto ns = StringAt(reference, "namespace");
+  return {ns.empty() ? own_namespace : std::move(ns), StringAt(reference, "name")};
+}
+
+Json ReferenceTo(const kube::ObjectKey& key) { return JsonObject{{"name", key.name}, {"namespace", key.ns}}; }
+
+std::string SizeText(std::uint64_t bytes) {
+  struct Unit {
+    const char* name;
+    std::uint64_t size;
+  };
+  for (const auto& unit : {Unit{"TiB", 1ULL << 40}, Unit{"GiB", 1ULL << 30}, Unit{"MiB", 1ULL << 20},
+                           Unit{"KiB", 1ULL << 10}}) {
+    if (bytes < unit.size) continue;
+    char text[48];
+    std::snprintf(text, sizeof text, "%.3f %s", static_cast<double>(bytes) / static_cast<double>(unit.size), unit.name);
+    return text;
+  }
+  return std::to_string(bytes) + " B";
+}
+
+std::string DurationText(Duration duration) {
+  auto seconds = std::chrono::round<std::chrono::seconds>(duration).count();
+  if (seconds < 0) seconds = 0;
+  std::string text;
+  if (seconds >= 3600) text += std::to_string(seconds / 3600) + "h";
+  if (seconds >= 60) text += std::to_string(seconds / 60 % 60) + "m";
+  return text + std::to_string(seconds % 60) + "s";
+}
+
+std::optional<WallTime> TimeAt(const Json& object, std::string_view path) {
+  const auto text = StringAt(object, path);
+  if (text.empty()) return std::nullopt;
+  const auto time = ParseRfc3339(text);
+  if (!time.ok()) return std::nullopt;
+  return *time;
+}
+
+std::string Joined(const std::vector<std::string>& parts, std::string_view separator) {
+  std::string text;
+  for (const auto& part : parts) {
+    if (!text.empty()) text += separator;
+    text += part;
+  }
+  return text;
+}
+
+Result<std::string> ClusterUid(Context& context) {
+  const auto object = TRY(context.client.Get(kube::types::kNamespace, {"", "kube-system"}));
+  return kube::UidOf(object);
+}
+
+}  // namespace thinsnap::backup

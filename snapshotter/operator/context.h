@@ -1,0 +1,78 @@
+// Context: what every reconciler works with, and the small steps that all of them take.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/core/random.h"
+#include "base/core/result.h"
+#include "base/core/runtime.h"
+#include "base/data/json.h"
+#include "base/kube/client.h"
+#include "base/kube/controller.h"
+#include "base/kube/http_client.h"
+#include "base/kube/object.h"
+#include "snapshotter/operator/backend.h"
+#include "snapshotter/operator/kinds.h"
+
+namespace thinsnap::backup {
+
+struct Context {
+  Runtime& runtime;
+  Random& random;
+  kube::KubeClient& client;
+  kube::EventRecorder& events;
+  Backends& backends;
+  const Kinds& kinds;
+  const OperatorOptions& options;
+
+  WallTime Now() const { return runtime.clock().Now(); }
+  std::string NowText() const { return FormatRfc3339(Now()); }
+};
+
+// How long until something that cannot be watched is looked at again.
+inline constexpr Duration kRetryInterval = std::chrono::seconds(10);
+
+// Nothing when the object does not exist.
+Result<std::optional<Json>> GetIfExists(kube::KubeClient& client, const kube::ResourceType& type,
+                                        const kube::ObjectKey& key);
+// The object that stands there now; an existing one is left as it is.
+Result<Json> EnsureExists(kube::KubeClient& client, const kube::ResourceType& type, const Json& object);
+// Missing is fine.
+Status DeleteIfExists(kube::KubeClient& client, const kube::ResourceType& type, const kube::ObjectKey& key);
+
+// Writes status where it differs; kAborted when somebody else wrote the object. Updates `after` to what is stored.
+Status WriteStatus(Context& context, const kube::ResourceType& type, const Json& before, Json& after);
+Status EnsureFinalizer(Context& context, const kube::ResourceType& type, Json& object);
+Status DropFinalizer(Context& context, const kube::ResourceType& type, Json& object);
+
+// Sets the condition; where that changes anything, an event says so too: Warning when `good` is false.
+void Report(Context& context, Json& object, std::string_view condition, bool status, std::string_view reason,
+            std::string_view message, bool good);
+// The condition's status says whether it is good.
+inline void Report(Context& context, Json& object, std::string_view condition, bool status,
+                   std::string_view reason, std::string_view message) {
+  Report(context, object, condition, status, reason, message, status);
+}
+void RemoveCondition(Json& object, std::string_view condition);
+
+// {name, namespace} -> key; the namespace of the referrer where none is given.
+kube::ObjectKey ReferenceKey(const Json& reference, const std::string& own_namespace);
+// For spec.storageRef and the like.
+Json ReferenceTo(const kube::ObjectKey& key);
+// "12.222 MiB", as KubeStash writes sizes.
+std::string SizeText(std::uint64_t bytes);
+// "1m30s": whole seconds between two times of an object, for status.duration.
+std::string DurationText(Duration duration);
+// The time in a field, or nothing.
+std::optional<WallTime> TimeAt(const Json& object, std::string_view path);
+inline WallTime CreationTime(const Json& object) {
+  return TimeAt(object, "metadata.creationTimestamp").value_or(WallTime{});
+}
+std::string Joined(const std::vector<std::string>& parts, std::string_view separator);
+// uid of kube-system, which names this cluster.
+Result<std::string> ClusterUid(Context& context);
+
+}  // namespace thinsnap::backup
