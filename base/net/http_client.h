@@ -24,6 +24,8 @@ struct HttpRequest {
   // Given: a 2xx body is handed over piece by piece instead of being kept; an error ends the
   // exchange with it.
   std::function<Status(ByteSpan)> on_data;
+  // A kept body that is longer ends the exchange with kOutOfRange.
+  std::uint64_t max_response_bytes = kGiB;
 };
 
 struct HttpResponse {
@@ -48,7 +50,7 @@ struct HttpClientOptions {
   std::string client_cert_pem;  // with client_key_pem: mutual TLS
   Secret client_key_pem;
   bool insecure = false;  // accept any server certificate
-  // Kept connections, and at most so many at once to one host.
+  // Kept when idle. Calls are never held back: their number is the caller's business.
   int max_connections = 16;
   std::string unix_socket;  // connect there whatever the URL's host
 };
