@@ -33,7 +33,10 @@ struct Property {
   int wire_number = 0;
   bool omit_empty = true;  // else written even if empty, as Go's encoder does
   bool pointer = false;    // a zero value that was given is kept
-  bool inlined = false;    // on the wire a message of its own, in JSON its members are the parent's
+  bool value = false;      // a struct by value: {} (a time: null) is written when it is absent
+  // On the wire a message of its own, in JSON its members are the parent's. Its members are listed
+  // in the parent too, with wire_number 0; this entry has no name.
+  bool inlined = false;
   std::string patch_merge_key;
   bool patch_merge = false, patch_retain_keys = false;  // patchStrategy
 };
