@@ -1,9 +1,9 @@
-// ThinPool: the one interface to thin storage, in the verbs of the field. All state lives with the volumes themselves
-// (tags), so a node survives reinstallation.
+// ThinPool: the one interface to thin storage, in the verbs of the field. All state lives with the
+// volumes themselves (tags), so a node survives reinstallation.
 //
 // Vocabulary
-//   Pool      thin space of one node, with a random id of 13 base32 characters written into it at first use.
-//   Volume    a thin device; named by a ULID, found by the caller's name in a tag.
+//   Pool      thin space of one node, with a random id of 13 base32 characters written into it at
+//   first use. Volume    a thin device; named by a ULID, found by the caller's name in a tag.
 //   Snapshot  a read-only point in time of a volume; it outlives its volume.
 //   Tag       a small key and value stored with a volume or snapshot, atomically with its creation.
 #pragma once
@@ -44,8 +44,8 @@ struct SnapshotInfo {
   VolumeId volume;
   std::uint64_t size_bytes = 0;
   WallTime cut;
-  // The thin device's own identity (LV uuid and thin id, inode and generation): equal means the same bytes. Empty when
-  // only a record is left (see DropDevice).
+  // The thin device's own identity (LV uuid and thin id, inode and generation): equal means the
+  // same bytes. Empty when only a record is left (see DropDevice).
   std::string device_identity;
   bool has_device = true;
   Tags tags;
@@ -54,14 +54,16 @@ struct SnapshotInfo {
 struct PoolStatus {
   PoolId id;
   std::uint64_t size_bytes = 0, free_bytes = 0;
-  std::uint64_t metadata_size_bytes = 0, metadata_free_bytes = 0;  // 0: the pool has none of its own
+  std::uint64_t metadata_size_bytes = 0,
+                metadata_free_bytes = 0;      // 0: the pool has none of its own
   std::uint64_t snapshot_overhead_bytes = 0;  // held by snapshots alone; 0 where unknown
   bool healthy = true;
   std::string reason;  // why not
 };
 
-// What stands still while a snapshot is cut. Freeze returns once no write is in flight; Thaw always follows, also when
-// the cut fails. csi/node has the one that freezes mounts (with a watchdog); pools that suspend by themselves ignore it.
+// What stands still while a snapshot is cut. Freeze returns once no write is in flight; Thaw always
+// follows, also when the cut fails. csi/node has the one that freezes mounts (with a watchdog);
+// pools that suspend by themselves ignore it. It must not call back into the pool.
 class Quiesce {
  public:
   virtual ~Quiesce() = default;
@@ -71,8 +73,8 @@ class Quiesce {
 
 struct CreateRequest {
   std::string name;
-  std::uint64_t size_bytes = 0;          // rounded up to the pool's grain
-  std::optional<SnapshotId> source;      // a clone of it; at least its size
+  std::uint64_t size_bytes = 0;      // rounded up to the pool's grain
+  std::optional<SnapshotId> source;  // a clone of it; at least its size
   Tags tags;
 };
 
@@ -82,9 +84,10 @@ struct SnapshotRequest {
   Tags tags;
 };
 
-// Thread-safe, blocking. Repeating a call that succeeded is harmless and answers the same. Everything is durable when it
-// returns. Codes: kNotFound; kAlreadyExists when the name stands for something else (what is said); kResourceExhausted
-// when the guard refuses, with the figures; kFailedPrecondition in use; kUnavailable when the pool does not answer.
+// Thread-safe, blocking. Repeating a call that succeeded is harmless and answers the same.
+// Everything is durable when it returns. Codes: kNotFound; kAlreadyExists when the name stands for
+// something else (what is said); kResourceExhausted when the guard refuses, with the figures;
+// kFailedPrecondition in use; kUnavailable when the pool does not answer.
 class ThinPool {
  public:
   virtual ~ThinPool() = default;
@@ -95,14 +98,15 @@ class ThinPool {
   virtual Result<VolumeInfo> Create(const CreateRequest& request) = 0;
   virtual Result<SnapshotInfo> Snapshot(const SnapshotRequest& request, Quiesce& quiesce) = 0;
   // All or none, at one instant.
-  virtual Result<std::vector<SnapshotInfo>> SnapshotGroup(const std::vector<SnapshotRequest>& requests,
-                                                          Quiesce& quiesce) = 0;
+  virtual Result<std::vector<SnapshotInfo>> SnapshotGroup(
+      const std::vector<SnapshotRequest>& requests, Quiesce& quiesce) = 0;
   // Only grows; a smaller size is already satisfied. Returns the new size.
   virtual Result<std::uint64_t> Resize(const VolumeId& volume, std::uint64_t size_bytes) = 0;
   // Missing is fine. Snapshots and clones stay.
   virtual Status RemoveVolume(const VolumeId& volume) = 0;
   virtual Status RemoveSnapshot(const SnapshotId& snapshot) = 0;
-  // Gives the thin device back and keeps the record (name, volume, cut, size, tags) until RemoveSnapshot.
+  // Gives the thin device back and keeps the record (name, volume, cut, size, tags) until
+  // RemoveSnapshot.
   virtual Status DropDevice(const SnapshotId& snapshot) = 0;
 
   virtual Result<VolumeInfo> GetVolume(const VolumeId& volume) = 0;
@@ -116,11 +120,13 @@ class ThinPool {
 
   // Ascending, non-overlapping.
   virtual Status Allocated(const SnapshotId& snapshot, const mover::ExtentVisitor& visit) = 0;
-  // What differs from base to target, both of one volume or base being the volume's origin. kFailedPrecondition when the
-  // pool cannot say (other lineage): the caller reads everything.
-  virtual Status Changed(const SnapshotId& base, const SnapshotId& target, const mover::ExtentVisitor& visit) = 0;
+  // What differs from base to target, both of one volume or base being the volume's origin.
+  // kFailedPrecondition when the pool cannot say (other lineage): the caller reads everything.
+  virtual Status Changed(const SnapshotId& base, const SnapshotId& target,
+                         const mover::ExtentVisitor& visit) = 0;
 
-  // A block device path of the host for mounting, made ready and kept until Deactivate; the same path each time.
+  // A block device path of the host for mounting, made ready and kept until Deactivate; the same
+  // path each time.
   virtual Result<std::string> Activate(const VolumeId& volume) = 0;
   virtual Status Deactivate(const VolumeId& volume) = 0;
   // For export and import. A volume opened here must not be mounted.

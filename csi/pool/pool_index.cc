@@ -1,0 +1,148 @@
+#include "csi/pool/pool_index.h"
+
+#include <algorithm>
+#include <array>
+
+namespace thinsnap::pool {
+
+Result<std::optional<VolumeInfo>> PoolIndex::FindForCreate(const CreateRequest& request,
+                                                           std::uint64_t size_bytes) const {
+  if (request.name.empty()) return Error(Code::kInvalidArgument, "a volume needs a name");
+  if (request.size_bytes == 0) {
+    return Error(Code::kInvalidArgument, "volume \"" + request.name + "\": its size is zero");
+  }
+  const SnapshotId source = request.source.value_or(SnapshotId());
+  if (const auto named = volume_names_.find(request.name); named != volume_names_.end()) {
+    const VolumeInfo& volume = volumes_.at(named->second);
+    if (volume.size_bytes != size_bytes || volume.origin != source) {
+      return Error(
+          Code::kAlreadyExists,
+          "volume \"" + request.name + "\" exists with " + std::to_string(volume.size_bytes) +
+              " bytes" +
+              (volume.origin.empty() ? " and no source" : " from snapshot " + volume.origin.str()) +
+              "; asked for were " + std::to_string(size_bytes) + " bytes" +
+              (source.empty() ? " and no source" : " from snapshot " + source.str()));
+    }
+    return std::optional(volume);
+  }
+  if (!source.empty()) {
+    const SnapshotInfo snapshot = TRY(GetWithDevice(source));
+    if (size_bytes < snapshot.size_bytes) {
+      return Error(Code::kOutOfRange,
+                   "volume \"" + request.name + "\": " + std::to_string(size_bytes) +
+                       " bytes are less than the " + std::to_string(snapshot.size_bytes) +
+                       " of its source snapshot");
+    }
+  }
+  return std::optional<VolumeInfo>();
+}
+
+Result<std::optional<SnapshotInfo>> PoolIndex::FindForSnapshot(
+    const SnapshotRequest& request) const {
+  if (request.name.empty()) return Error(Code::kInvalidArgument, "a snapshot needs a name");
+  if (const auto named = snapshot_names_.find(request.name); named != snapshot_names_.end()) {
+    const SnapshotInfo& snapshot = snapshots_.at(named->second);
+    if (snapshot.volume != request.volume) {
+      return Error(Code::kAlreadyExists, "snapshot \"" + request.name + "\" exists for volume " +
+                                             snapshot.volume.str() + "; asked for was volume " +
+                                             request.volume.str());
+    }
+    return std::optional(snapshot);
+  }
+  static_cast<void>(TRY(Get(request.volume)));
+  return std::optional<SnapshotInfo>();
+}
+
+void PoolIndex::Put(VolumeInfo volume) {
+  volume_names_[volume.name] = volume.id;
+  const VolumeId id = volume.id;
+  volumes_[id] = std::move(volume);
+}
+
+void PoolIndex::Put(SnapshotInfo snapshot) {
+  snapshot_names_[snapshot.name] = snapshot.id;
+  const SnapshotId id = snapshot.id;
+  snapshots_[id] = std::move(snapshot);
+}
+
+void PoolIndex::Erase(const VolumeId& volume) {
+  const auto found = volumes_.find(volume);
+  if (found == volumes_.end()) return;
+  volume_names_.erase(found->second.name);
+  volumes_.erase(found);
+}
+
+void PoolIndex::Erase(const SnapshotId& snapshot) {
+  const auto found = snapshots_.find(snapshot);
+  if (found == snapshots_.end()) return;
+  snapshot_names_.erase(found->second.name);
+  snapshots_.erase(found);
+}
+
+Result<VolumeInfo> PoolIndex::Get(const VolumeId& volume) const {
+  const auto found = volumes_.find(volume);
+  if (found == volumes_.end()) {
+    return Error(Code::kNotFound, "no volume " + volume.str() + " in this pool");
+  }
+  return found->second;
+}
+
+Result<SnapshotInfo> PoolIndex::Get(const SnapshotId& snapshot) const {
+  const auto found = snapshots_.find(snapshot);
+  if (found == snapshots_.end()) {
+    return Error(Code::kNotFound, "no snapshot " + snapshot.str() + " in this pool");
+  }
+  return found->second;
+}
+
+Result<SnapshotInfo> PoolIndex::GetWithDevice(const SnapshotId& snapshot) const {
+  SnapshotInfo info = TRY(Get(snapshot));
+  if (!info.has_device) {
+    return Error(Code::kFailedPrecondition,
+                 "of snapshot " + snapshot.str() + " only the record is left in this pool");
+  }
+  return info;
+}
+
+std::vector<VolumeInfo> PoolIndex::Volumes() const {
+  std::vector<VolumeInfo> all;
+  for (const auto& [id, volume] : volumes_) all.push_back(volume);
+  return all;
+}
+
+std::vector<SnapshotInfo> PoolIndex::Snapshots() const {
+  std::vector<SnapshotInfo> all;
+  for (const auto& [id, snapshot] : snapshots_) all.push_back(snapshot);
+  return all;
+}
+
+SnapshotId PoolIndex::NewSnapshotId(const VolumeId& volume, WallTime now, Random& random) const {
+  SnapshotId newest;
+  for (const auto& [id, snapshot] : snapshots_) {
+    if (snapshot.volume == volume) newest = std::max(newest, id);
+  }
+  for (;;) {
+    SnapshotId id(NewUlid(now, random));
+    if (id > newest) return id;
+    // The clock stands still or went back: borrow from the future.
+    now += std::chrono::milliseconds(1);
+  }
+}
+
+void ApplyTags(const Tags& changes, Tags& tags) {
+  for (const auto& [key, value] : changes) {
+    if (value.empty()) {
+      tags.erase(key);
+    } else {
+      tags[key] = value;
+    }
+  }
+}
+
+PoolId NewPoolId(Random& random) {
+  std::array<std::uint8_t, 8> bytes{};
+  random.Fill(bytes);
+  return PoolId(Base32Encode(bytes));  // 64 bits: 13 characters
+}
+
+}  // namespace thinsnap::pool

@@ -1,0 +1,348 @@
+#include "simulator/pool/sim_thin_pool.h"
+
+#include <map>
+#include <mutex>
+#include <set>
+
+#include "csi/pool/pool_index.h"
+#include "simulator/pool/block_tree.h"
+
+namespace thinsnap::pool {
+
+struct SimPoolImage {
+  PoolId id;
+  std::shared_ptr<ChunkBudget> budget;
+  std::mutex mutex;  // guards all below, and the trees' chunks
+  PoolIndex index;
+  std::map<VolumeId, std::shared_ptr<BlockTree>> volumes;
+  std::map<SnapshotId, std::shared_ptr<BlockTree>> snapshots;
+};
+
+std::shared_ptr<SimPoolImage> NewSimPoolImage(Random& random, std::uint64_t capacity_bytes) {
+  auto image = std::make_shared<SimPoolImage>();
+  image->id = NewPoolId(random);
+  image->budget = std::make_shared<ChunkBudget>();
+  image->budget->capacity = capacity_bytes / kChunkBytes;
+  return image;
+}
+
+namespace {
+
+constexpr std::uint64_t kGrain = 4096;
+using FaultHook = std::function<PoolFault(std::string_view)>;
+
+Error NoAnswer() { return Error(Code::kUnavailable, "the pool does not answer"); }
+
+class SimBlockDevice final : public mover::BlockDevice {
+ public:
+  SimBlockDevice(std::shared_ptr<SimPoolImage> image, std::shared_ptr<BlockTree> tree,
+                 std::uint64_t size_bytes, bool writable, FaultHook fault)
+      : image_(std::move(image)),
+        tree_(std::move(tree)),
+        size_bytes_(size_bytes),
+        writable_(writable),
+        fault_(std::move(fault)) {}
+
+  std::uint64_t size_bytes() const override { return size_bytes_; }
+
+  Status ReadAt(std::uint64_t offset, MutableByteSpan into) override {
+    TRY(Check("ReadAt", offset, into.size(), false));
+    const std::lock_guard lock(image_->mutex);
+    tree_->Read(offset, into);
+    return {};
+  }
+
+  Status WriteAt(std::uint64_t offset, ByteSpan bytes) override {
+    TRY(Check("WriteAt", offset, bytes.size(), true));
+    const std::lock_guard lock(image_->mutex);
+    return tree_->Write(offset, bytes);
+  }
+
+  Status Discard(std::uint64_t offset, std::uint64_t length) override {
+    TRY(Check("Discard", offset, length, true));
+    const std::lock_guard lock(image_->mutex);
+    return tree_->Discard(offset, length);
+  }
+
+  Status Flush() override { return Check("Flush", 0, 0, false); }
+
+  Status Allocated(const mover::ExtentVisitor& visit) override {
+    const std::lock_guard lock(image_->mutex);
+    return tree_->VisitAllocated([&](const mover::Extent& extent) -> Status {
+      if (extent.offset >= size_bytes_) return {};
+      return visit({extent.offset, std::min(extent.length, size_bytes_ - extent.offset)});
+    });
+  }
+
+ private:
+  Status Check(std::string_view verb, std::uint64_t offset, std::uint64_t length,
+               bool writes) const {
+    if (offset > size_bytes_ || length > size_bytes_ - offset) {
+      return Error(Code::kOutOfRange, "beyond the end of the device");
+    }
+    if (writes && !writable_) return Error(Code::kFailedPrecondition, "the device is read-only");
+    if (fault_ && fault_(verb) != PoolFault::kNone) {
+      return Error(Code::kInternal, "input/output error in " + std::string(verb));
+    }
+    return {};
+  }
+
+  const std::shared_ptr<SimPoolImage> image_;
+  const std::shared_ptr<BlockTree> tree_;
+  const std::uint64_t size_bytes_;
+  const bool writable_;
+  const FaultHook fault_;
+};
+
+class SimThinPool final : public ThinPool {
+ public:
+  SimThinPool(std::shared_ptr<SimPoolImage> image, Clock& clock, Random& random,
+              SimThinPoolOptions options)
+      : image_(std::move(image)), clock_(clock), random_(random), options_(std::move(options)) {}
+
+  Result<PoolStatus> GetStatus() override {
+    return Guarded<PoolStatus>("GetStatus", [this]() -> Result<PoolStatus> {
+      PoolStatus status;
+      status.id = image_->id;
+      status.size_bytes = image_->budget->capacity * kChunkBytes;
+      status.free_bytes =
+          status.size_bytes - std::min(status.size_bytes, image_->budget->used * kChunkBytes);
+      return status;
+    });
+  }
+
+  Result<VolumeInfo> Create(const CreateRequest& request) override {
+    return Guarded<VolumeInfo>("Create", [&]() -> Result<VolumeInfo> {
+      const std::uint64_t size = (request.size_bytes + kGrain - 1) / kGrain * kGrain;
+      std::optional<VolumeInfo> existing = TRY(image_->index.FindForCreate(request, size));
+      if (existing.has_value()) return *existing;
+      VolumeInfo volume;
+      volume.id = VolumeId(NewUlid(clock_.Now(), random_));
+      volume.name = request.name;
+      volume.size_bytes = size;
+      volume.origin = request.source.value_or(SnapshotId());
+      volume.created = clock_.Now();
+      volume.tags = request.tags;
+      image_->volumes[volume.id] =
+          request.source.has_value()
+              ? std::make_shared<BlockTree>(*image_->snapshots.at(*request.source))
+              : std::make_shared<BlockTree>(image_->budget);
+      image_->index.Put(volume);
+      return volume;
+    });
+  }
+
+  Result<SnapshotInfo> Snapshot(const SnapshotRequest& request, Quiesce& quiesce) override {
+    std::vector<SnapshotInfo> made = TRY(SnapshotGroup({request}, quiesce));
+    return std::move(made.front());
+  }
+
+  Result<std::vector<SnapshotInfo>> SnapshotGroup(const std::vector<SnapshotRequest>& requests,
+                                                  Quiesce& quiesce) override {
+    std::vector<VolumeId> frozen;
+    Status ready;
+    for (const SnapshotRequest& request : requests) {
+      {
+        const std::lock_guard lock(image_->mutex);
+        const auto existing = image_->index.FindForSnapshot(request);
+        if (!existing.ok()) ready = existing.error();
+        if (ready.ok() && existing->has_value()) continue;
+      }
+      if (ready.ok()) ready = quiesce.Freeze(request.volume);
+      if (!ready.ok()) break;
+      frozen.push_back(request.volume);
+    }
+    Result<std::vector<SnapshotInfo>> cut =
+        ready.ok() ? Cut(requests) : Result<std::vector<SnapshotInfo>>(ready.error());
+    for (const VolumeId& volume : frozen) {
+      const Status thawed = quiesce.Thaw(volume);
+      if (!thawed.ok() && cut.ok()) cut = thawed.error();
+    }
+    return cut;
+  }
+
+  Result<std::uint64_t> Resize(const VolumeId& volume, std::uint64_t size_bytes) override {
+    return Guarded<std::uint64_t>("Resize", [&]() -> Result<std::uint64_t> {
+      VolumeInfo info = TRY(image_->index.Get(volume));
+      const std::uint64_t size = (size_bytes + kGrain - 1) / kGrain * kGrain;
+      if (size > info.size_bytes) {
+        info.size_bytes = size;
+        image_->index.Put(info);
+      }
+      return info.size_bytes;
+    });
+  }
+
+  Status RemoveVolume(const VolumeId& volume) override {
+    return Guarded<void>("RemoveVolume", [&]() -> Status {
+      if (active_.contains(volume)) {
+        return Error(Code::kFailedPrecondition, "volume " + volume.str() + " is in use");
+      }
+      image_->volumes.erase(volume);
+      image_->index.Erase(volume);
+      return {};
+    });
+  }
+
+  Status RemoveSnapshot(const SnapshotId& snapshot) override {
+    return Guarded<void>("RemoveSnapshot", [&]() -> Status {
+      image_->snapshots.erase(snapshot);
+      image_->index.Erase(snapshot);
+      return {};
+    });
+  }
+
+  Status DropDevice(const SnapshotId& snapshot) override {
+    return Guarded<void>("DropDevice", [&]() -> Status {
+      SnapshotInfo info = TRY(image_->index.Get(snapshot));
+      image_->snapshots.erase(snapshot);
+      info.has_device = false;
+      info.device_identity.clear();
+      image_->index.Put(info);
+      return {};
+    });
+  }
+
+  Result<VolumeInfo> GetVolume(const VolumeId& volume) override {
+    return Guarded<VolumeInfo>("GetVolume", [&] { return image_->index.Get(volume); });
+  }
+  Result<SnapshotInfo> GetSnapshot(const SnapshotId& snapshot) override {
+    return Guarded<SnapshotInfo>("GetSnapshot", [&] { return image_->index.Get(snapshot); });
+  }
+  Result<std::vector<VolumeInfo>> ListVolumes() override {
+    return Guarded<std::vector<VolumeInfo>>(
+        "ListVolumes",
+        [&]() -> Result<std::vector<VolumeInfo>> { return image_->index.Volumes(); });
+  }
+  Result<std::vector<SnapshotInfo>> ListSnapshots() override {
+    return Guarded<std::vector<SnapshotInfo>>(
+        "ListSnapshots",
+        [&]() -> Result<std::vector<SnapshotInfo>> { return image_->index.Snapshots(); });
+  }
+
+  Status TagVolume(const VolumeId& volume, const Tags& tags) override {
+    return Guarded<void>("TagVolume", [&]() -> Status {
+      VolumeInfo info = TRY(image_->index.Get(volume));
+      ApplyTags(tags, info.tags);
+      image_->index.Put(info);
+      return {};
+    });
+  }
+  Status TagSnapshot(const SnapshotId& snapshot, const Tags& tags) override {
+    return Guarded<void>("TagSnapshot", [&]() -> Status {
+      SnapshotInfo info = TRY(image_->index.Get(snapshot));
+      ApplyTags(tags, info.tags);
+      image_->index.Put(info);
+      return {};
+    });
+  }
+
+  // The visitors below may take long and call back into the pool: they walk a copy, which costs
+  // nothing.
+  Status Allocated(const SnapshotId& snapshot, const mover::ExtentVisitor& visit) override {
+    const BlockTree tree = TRY(TreeOf(snapshot, "Allocated"));
+    return tree.VisitAllocated(visit);
+  }
+  Status Changed(const SnapshotId& base, const SnapshotId& target,
+                 const mover::ExtentVisitor& visit) override {
+    const BlockTree before = TRY(TreeOf(base, "Changed"));
+    const BlockTree after = TRY(TreeOf(target, "Changed"));
+    return after.VisitChanged(before, visit);
+  }
+
+  Result<std::string> Activate(const VolumeId& volume) override {
+    return Guarded<std::string>("Activate", [&]() -> Result<std::string> {
+      static_cast<void>(TRY(image_->index.Get(volume)));
+      active_.insert(volume);
+      return "/dev/thinsnap/" + volume.str();
+    });
+  }
+  Status Deactivate(const VolumeId& volume) override {
+    return Guarded<void>("Deactivate", [&]() -> Status {
+      active_.erase(volume);
+      return {};
+    });
+  }
+
+  Result<std::unique_ptr<mover::BlockDevice>> OpenVolume(const VolumeId& volume) override {
+    using Device = std::unique_ptr<mover::BlockDevice>;
+    return Guarded<Device>("OpenVolume", [&]() -> Result<Device> {
+      const VolumeInfo info = TRY(image_->index.Get(volume));
+      return Device(std::make_unique<SimBlockDevice>(image_, image_->volumes.at(volume),
+                                                     info.size_bytes, true, options_.fault));
+    });
+  }
+  Result<std::unique_ptr<mover::BlockDevice>> OpenSnapshot(const SnapshotId& snapshot) override {
+    using Device = std::unique_ptr<mover::BlockDevice>;
+    return Guarded<Device>("OpenSnapshot", [&]() -> Result<Device> {
+      const SnapshotInfo info = TRY(image_->index.GetWithDevice(snapshot));
+      return Device(std::make_unique<SimBlockDevice>(image_, image_->snapshots.at(snapshot),
+                                                     info.size_bytes, false, options_.fault));
+    });
+  }
+
+ private:
+  // Runs the verb under the pool's lock, with the fault that was asked for.
+  template <typename T, typename Body>
+  Result<T> Guarded(std::string_view verb, Body body) {
+    const PoolFault fault = options_.fault ? options_.fault(verb) : PoolFault::kNone;
+    if (fault == PoolFault::kFailBefore) return NoAnswer();
+    const std::lock_guard lock(image_->mutex);
+    Result<T> outcome = body();
+    if (fault == PoolFault::kLoseAnswer) return NoAnswer();
+    return outcome;
+  }
+
+  Result<std::vector<SnapshotInfo>> Cut(const std::vector<SnapshotRequest>& requests) {
+    using Infos = std::vector<SnapshotInfo>;
+    return Guarded<Infos>("Snapshot", [&]() -> Result<Infos> {
+      Infos infos;
+      for (const SnapshotRequest& request : requests) {
+        std::optional<SnapshotInfo> existing = TRY(image_->index.FindForSnapshot(request));
+        if (existing.has_value()) {
+          infos.push_back(std::move(*existing));
+          continue;
+        }
+        SnapshotInfo info;
+        info.cut = clock_.Now();
+        info.id = image_->index.NewSnapshotId(request.volume, info.cut, random_);
+        info.name = request.name;
+        info.volume = request.volume;
+        info.size_bytes = TRY(image_->index.Get(request.volume))
+        .size_bytes;
+        info.device_identity = "sim:" + image_->id.str() + ":" + info.id.str();
+        info.tags = request.tags;
+        infos.push_back(std::move(info));
+      }
+      // Nothing failed: all of them, or none.
+      for (const SnapshotInfo& info : infos) {
+        if (image_->snapshots.contains(info.id)) continue;
+        image_->snapshots[info.id] = std::make_shared<BlockTree>(*image_->volumes.at(info.volume));
+        image_->index.Put(info);
+      }
+      return infos;
+    });
+  }
+
+  Result<BlockTree> TreeOf(const SnapshotId& snapshot, std::string_view verb) {
+    return Guarded<BlockTree>(verb, [&]() -> Result<BlockTree> {
+      static_cast<void>(TRY(image_->index.GetWithDevice(snapshot)));
+      return BlockTree(*image_->snapshots.at(snapshot));
+    });
+  }
+
+  const std::shared_ptr<SimPoolImage> image_;
+  Clock& clock_;
+  Random& random_;
+  const SimThinPoolOptions options_;
+  std::set<VolumeId> active_;  // goes with the process, like a mapping
+};
+
+}  // namespace
+
+std::unique_ptr<ThinPool> OpenSimThinPool(std::shared_ptr<SimPoolImage> image, Clock& clock,
+                                          Random& random, SimThinPoolOptions options) {
+  return std::make_unique<SimThinPool>(std::move(image), clock, random, std::move(options));
+}
+
+}  // namespace thinsnap::pool
