@@ -26,13 +26,12 @@
 #include "base/core/runtime.h"
 #include "base/core/secret.h"
 #include "base/data/json.h"
+#include "snapshotter/repo/format.h"
 #include "snapshotter/store/object_store.h"
 
 namespace thinsnap::repo {
 
 using RepositoryId = Id<struct RepositoryIdTag>;  // 26 characters, drawn at init
-
-enum class Suite { kPlain, kSealed };
 
 // Names a restore point: "<series>/<id>.<attempt>" without "points/".
 using PointName = Id<struct PointNameTag>;
