@@ -48,7 +48,7 @@ Result<repo::PointInfo> ExportBlocks(repo::Repository& repository, Runtime& runt
                                      const ExportRequest& request);
 
 // The snapshot ULID of an export of the series that was interrupted and that nobody carries on: its
-// writer said so, or has not renewed its session for three minutes. An export under that ULID
+// writer said so, or has not renewed its session for six minutes. An export under that ULID
 // resumes it; kNotFound if there is none.
 Result<std::string> FindInterruptedExport(repo::Repository& repository, const std::string& series);
 
