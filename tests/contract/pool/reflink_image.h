@@ -1,0 +1,14 @@
+// An XFS image with reflinks, mounted where only this process sees it.
+#pragma once
+
+#include <string>
+
+#include "base/core/result.h"
+
+namespace thinsnap::pool {
+
+// Makes and mounts one in a folder of its own; once for the process, in a mount namespace of its
+// own. The error says what the machine lacks. Everything goes with the process.
+Result<std::string> MountReflinkImage();
+
+}  // namespace thinsnap::pool
