@@ -1,0 +1,45 @@
+#include "base/core/clock.h"
+
+#include <gtest/gtest.h>
+
+namespace thinsnap {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST(ClockTest, SpellsAndReadsRfc3339) {
+  const WallTime time = FromUnixSeconds(1'705'402'801) + 123'456'789ns;
+  EXPECT_EQ(FormatRfc3339(time), "2024-01-16T11:00:01Z");
+  EXPECT_EQ(FormatRfc3339Micro(time), "2024-01-16T11:00:01.123456Z");
+  EXPECT_EQ(*ParseRfc3339("2024-01-16T11:00:01.123456789Z"), time);
+  EXPECT_EQ(*ParseRfc3339("2024-01-16T13:00:01+02:00"), FromUnixSeconds(1'705'402'801));
+}
+
+TEST(ClockTest, RefusesWhatIsNoTime) {
+  for (const char* text :
+       {"", "2024-01-16", "2024-02-30T00:00:00Z", "2024-01-16T25:00:00Z", "2024-01-16T11:00:01",
+        "2024-01-16T11:00:01.Z", "2024-01-16T11:00:01Zx"}) {
+    EXPECT_FALSE(ParseRfc3339(text).ok()) << text;
+  }
+}
+
+TEST(ClockTest, SpellsAndReadsHttpDates) {
+  const WallTime time = FromUnixSeconds(784'111'777);
+  EXPECT_EQ(FormatHttpDate(time), "Sun, 06 Nov 1994 08:49:37 GMT");
+  EXPECT_EQ(*ParseHttpDate("Sun, 06 Nov 1994 08:49:37 GMT"), time);
+  EXPECT_FALSE(ParseHttpDate("Sunday, 06-Nov-94 08:49:37 GMT").ok());
+}
+
+TEST(ClockTest, ReadsDurationsAsGoDoes) {
+  EXPECT_EQ(*ParseDuration("1h30m"), 90min);
+  EXPECT_EQ(*ParseDuration("300ms"), 300ms);
+  EXPECT_EQ(*ParseDuration("1.5s"), 1500ms);
+  EXPECT_EQ(*ParseDuration("0"), 0ns);
+  for (const char* text : {"", "1", "-1s", "1 s", "s", "1d", "99999999999h"}) {
+    EXPECT_FALSE(ParseDuration(text).ok()) << text;
+  }
+  EXPECT_EQ(FormatDuration(90min), "1h30m0s");
+}
+
+}  // namespace
+}  // namespace thinsnap

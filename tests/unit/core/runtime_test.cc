@@ -1,0 +1,117 @@
+#include "base/core/runtime.h"
+
+#include <atomic>
+#include <gtest/gtest.h>
+
+namespace thinsnap {
+namespace {
+
+using namespace std::chrono_literals;
+
+class RuntimeTest : public testing::Test {
+ protected:
+  SystemClock clock_;
+  ThreadRuntime runtime_{clock_};
+};
+
+TEST_F(RuntimeTest, JoinWaitsForEveryTask) {
+  std::atomic<int> done{0};
+  TaskGroup group(runtime_);
+  for (int i = 0; i < 20; ++i) group.Spawn("task", [&done] { ++done; });
+  group.Join();
+  EXPECT_EQ(done, 20);
+}
+
+TEST_F(RuntimeTest, StopEndsPresentAndLaterWaits) {
+  std::atomic<int> cancelled{0};
+  const auto never = runtime_.NewEventCount();
+  const auto started = runtime_.NewEventCount();
+  TaskGroup group(runtime_);
+  const auto seen = started->Seen();
+  group.Spawn("waiter", [&] {
+    const auto version = never->Seen();
+    started->Notify();
+    if (never->Wait(version).Is(Code::kCancelled)) ++cancelled;
+    if (runtime_.SleepFor(1h).Is(Code::kCancelled)) ++cancelled;
+    if (Runtime::Cancelled()) ++cancelled;
+  });
+  ASSERT_TRUE(started->Wait(seen).ok());
+  group.Stop();
+  group.Join();
+  EXPECT_EQ(cancelled, 3);
+  group.Spawn("late", [&cancelled] { cancelled = 100; });
+  group.Join();
+  EXPECT_EQ(cancelled, 3) << "after Stop nothing is started";
+}
+
+TEST_F(RuntimeTest, AChildGroupStopsWithItsParent) {
+  std::atomic<bool> cancelled{false};
+  TaskGroup parent(runtime_);
+  TaskGroup child(runtime_, &parent);
+  child.Spawn("sleeper", [&] { cancelled = runtime_.SleepFor(1h).Is(Code::kCancelled); });
+  parent.Stop();
+  child.Join();
+  EXPECT_TRUE(cancelled);
+}
+
+TEST_F(RuntimeTest, OnStopIsCalledOnceAndNotAfterItsToken) {
+  TaskGroup group(runtime_);
+  int called = 0;
+  int dropped = 0;
+  const auto token = group.OnStop([&called] { ++called; });
+  auto gone = group.OnStop([&dropped] { ++dropped; });
+  gone.reset();
+  group.Stop();
+  group.Stop();
+  EXPECT_EQ(called, 1);
+  EXPECT_EQ(dropped, 0);
+  const auto late = group.OnStop([&called] { ++called; });
+  EXPECT_EQ(called, 2) << "at once, since it is stopped already";
+}
+
+TEST_F(RuntimeTest, WaitEndsAtItsDeadline) {
+  const auto never = runtime_.NewEventCount();
+  EXPECT_TRUE(never->Wait(never->Seen(), clock_.MonoNow() + 1ms).Is(Code::kDeadlineExceeded));
+}
+
+TEST_F(RuntimeTest, AChannelPassesEverythingOnInOrder) {
+  Channel<int> channel(runtime_, 2);
+  TaskGroup group(runtime_);
+  group.Spawn("producer", [&channel] {
+    for (int i = 0; i < 100; ++i) {
+      if (!channel.Send(i).ok()) return;
+    }
+    channel.Close();
+  });
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(**channel.Receive(), i);
+  EXPECT_FALSE(channel.Receive()->has_value());
+  EXPECT_TRUE(channel.Send(1).Is(Code::kFailedPrecondition));
+}
+
+// For the thread sanitizer: many tasks, one counter, stops at random moments.
+TEST_F(RuntimeTest, StandsStress) {
+  for (int round = 0; round < 20; ++round) {
+    Channel<int> channel(runtime_, 4);
+    TaskGroup group(runtime_);
+    for (int i = 0; i < 4; ++i) {
+      group.Spawn("send", [&channel] {
+        for (int n = 0; n < 50; ++n) {
+          if (!channel.Send(n).ok()) return;
+        }
+      });
+      group.Spawn("receive", [&channel] {
+        for (;;) {
+          const auto item = channel.Receive();
+          if (!item.ok() || !item->has_value()) return;
+        }
+      });
+    }
+    if (round % 2 == 0) {
+      ASSERT_TRUE(runtime_.SleepFor(1ms).ok());
+    }
+    group.Stop();
+  }
+}
+
+}  // namespace
+}  // namespace thinsnap
