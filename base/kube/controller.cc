@@ -71,7 +71,16 @@ void Controller::AddAfter(const ObjectKey& key, Duration delay) {
   }
   {
     const std::lock_guard lock(mutex_);
-    delayed_.emplace(runtime_.clock().MonoNow() + delay, key);
+    const MonoTime due = runtime_.clock().MonoNow() + delay;
+    // One timer for each key, the earliest: otherwise each pass that asks for another one adds to
+    // them.
+    const auto known = delayed_until_.find(key);
+    if (known != delayed_until_.end()) {
+      if (known->second <= due) return;
+      delayed_.erase({known->second, key});
+    }
+    delayed_.insert({due, key});
+    delayed_until_[key] = due;
   }
   changed_->Notify();
 }
@@ -100,6 +109,7 @@ Result<ObjectKey> Controller::Next() {
       while (!delayed_.empty() && delayed_.begin()->first <= now) {
         const ObjectKey due = delayed_.begin()->second;
         delayed_.erase(delayed_.begin());
+        delayed_until_.erase(due);
         if (running_.contains(due)) {
           dirty_.insert(due);
         } else if (queued_.insert(due).second) {

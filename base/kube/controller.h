@@ -55,9 +55,10 @@ class Controller {
   std::unique_ptr<EventCount> changed_;
 
   std::mutex mutex_;
-  std::deque<ObjectKey> queue_;                   // ready, in order
-  std::set<ObjectKey> queued_, running_, dirty_;  // dirty: added while running
-  std::multimap<MonoTime, ObjectKey> delayed_;
+  std::deque<ObjectKey> queue_;                       // ready, in order
+  std::set<ObjectKey> queued_, running_, dirty_;      // dirty: added while running
+  std::set<std::pair<MonoTime, ObjectKey>> delayed_;  // one for each key
+  std::map<ObjectKey, MonoTime> delayed_until_;
   std::map<ObjectKey, int> failures_;
 };
 
