@@ -1,4 +1,4 @@
-// HttpServer: HTTP/1.1 with TLS and WebSocket on one Asio thread per core, hidden in two .cc files.
+// HttpServer: HTTP/1.1 with TLS and WebSocket on event loops of its own.
 // A handler runs on a Runtime worker and returns a body, or a Stream to which others push; an open
 // stream holds no thread.
 #pragma once
@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "base/core/bytes.h"
+#include "base/core/file.h"
 #include "base/core/result.h"
 #include "base/core/runtime.h"
 #include "base/core/secret.h"
@@ -49,6 +50,14 @@ class Connection {
   virtual void OnClose(std::function<void()> callback) = 0;
 };
 
+// A request's body while it arrives. For the handler only.
+class BodyReader {
+ public:
+  virtual ~BodyReader() = default;
+  // The next piece; empty at the end. Waits. kUnavailable when the client went away.
+  virtual Result<std::string> Read() = 0;
+};
+
 struct ServerRequest {
   std::string method;
   std::string path;      // decoded; starts with '/'
@@ -57,6 +66,8 @@ struct ServerRequest {
   Query query;  // decoded
   Headers headers;
   std::string body;
+  std::shared_ptr<BodyReader>
+      body_stream;               // instead of body, with HttpServerOptions::stream_bodies
   std::string peer_common_name;  // of a verified client certificate; empty without
   std::vector<std::string> peer_organizations;
   bool wants_websocket = false;
@@ -75,6 +86,13 @@ struct ServerResponse {
   // 101 and raw bytes.
   std::function<void(std::shared_ptr<Connection>)> on_upgrade;
   bool raw_upgrade = false;
+  // A part of a file as the body.
+  struct File {
+    std::shared_ptr<UniqueFd> fd;
+    std::uint64_t offset = 0;
+    std::uint64_t length = 0;
+  };
+  std::optional<File> file;
   // A test's fault: close the connection without answering.
   bool drop = false;
 
@@ -90,6 +108,8 @@ struct HttpServerOptions {
   Secret tls_key_pem;
   std::string client_ca_pem;  // given: client certificates are asked for, and verified when sent
   std::uint64_t max_body_bytes = 3 * kMiB;
+  bool stream_bodies =
+      false;  // the handler runs when the headers are there and reads the body itself
   std::uint64_t max_pending_bytes = 4 * kMiB;  // of one stream
   int io_threads = 1;
   int workers = 8;  // handlers at once
