@@ -4,6 +4,7 @@
 #pragma once
 
 #include <boost/json.hpp>
+#include <concepts>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -39,6 +40,11 @@ std::string StringIn(const Json& value, std::string_view object_path, std::strin
 
 // Sets the member, making objects on the way; what stands in the way and is no object is replaced.
 void Set(Json& value, std::string_view path, Json what);
+// Strings of the standard library do not become JSON by themselves.
+template <std::same_as<std::string> Text>
+void Set(Json& value, std::string_view path, const Text& what) {
+  Set(value, path, Json(std::string_view(what)));
+}
 // Removes the member; missing is fine.
 void Remove(Json& value, std::string_view path);
 
