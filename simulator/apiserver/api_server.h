@@ -37,6 +37,9 @@ struct Options {
   // Versions of each kind kept for watches that start in the past; older ones get 410.
   std::size_t watch_history = 4096;
   Duration bookmark_interval = std::chrono::seconds(60);
+  // False: pods get no service account and namespaces neither the default one nor the root CA, as
+  // in a cluster that has no controllers.
+  bool service_accounts = true;
   int io_threads = 1;
   int workers = 8;
 };

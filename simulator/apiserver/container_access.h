@@ -1,5 +1,5 @@
-// ContainerAccess: how the API server reaches into a running pod, for logs and exec. The kubelet of the pod's node is on
-// the other end.
+// ContainerAccess: how the API server reaches into a running pod, for logs and exec. The kubelet of
+// the pod's node is on the other end.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +35,8 @@ struct ExecRequest {
 // What the running program says. Called one at a time from a Runtime worker.
 struct ExecCallbacks {
   std::function<void(std::string)> on_stdout, on_stderr;
-  std::function<void(int exit_code, std::string error)> on_exit;  // last; error empty unless it could not be run
+  std::function<void(int exit_code, std::string error)>
+      on_exit;  // last; error empty unless it could not be run
 };
 
 class ExecSession {
@@ -50,10 +51,11 @@ class ExecSession {
 class ContainerAccess {
  public:
   virtual ~ContainerAccess() = default;
-  // kNotFound: no such container (yet); kUnavailable: the node does not answer. Returns when the first bytes can flow;
-  // pushes text to the stream and closes it at the end.
+  // kNotFound: no such container (yet); kUnavailable: the node does not answer. Returns when the
+  // first bytes can flow; pushes text to the stream and closes it at the end.
   virtual Status Logs(const LogRequest& request, std::shared_ptr<net::Stream> to) = 0;
-  virtual Result<std::unique_ptr<ExecSession>> Exec(const ExecRequest& request, ExecCallbacks callbacks) = 0;
+  virtual Result<std::unique_ptr<ExecSession>> Exec(const ExecRequest& request,
+                                                    ExecCallbacks callbacks) = 0;
 };
 
 }  // namespace thinsnap::apiserver

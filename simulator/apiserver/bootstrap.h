@@ -1,0 +1,13 @@
+// The objects that every cluster has from its first moment: namespaces and the roles that people
+// and programs expect.
+#pragma once
+
+#include <vector>
+
+#include "base/data/json_fwd.h"
+
+namespace thinsnap::apiserver {
+
+std::vector<Json> BootstrapObjects();
+
+}  // namespace thinsnap::apiserver

@@ -1,0 +1,66 @@
+// ExecBridge: one running exec between a client's channels (however they are framed) and the
+// kubelet's session.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+#include "base/core/runtime.h"
+#include "simulator/apiserver/container_access.h"
+
+namespace thinsnap::apiserver {
+
+enum class ExecChannel : std::uint8_t {
+  kStdin = 0,
+  kStdout = 1,
+  kStderr = 2,
+  kError = 3,
+  kResize = 4
+};
+
+// The client's end. Thread-safe; no call blocks.
+class ExecTransport {
+ public:
+  virtual ~ExecTransport() = default;
+  virtual void Send(ExecChannel channel, std::string_view bytes) = 0;
+  // After the last bytes.
+  virtual void Finish() = 0;
+};
+
+// Thread-safe. Shared by the transport's callbacks; Drop() breaks the circle.
+class ExecBridge : public std::enable_shared_from_this<ExecBridge> {
+ public:
+  // `afterwards` destroys what it is given, on a thread where that may block.
+  using Disposer = std::function<void(std::shared_ptr<ExecSession>)>;
+  ExecBridge(std::shared_ptr<ExecTransport> transport, Disposer dispose)
+      : transport_(std::move(transport)), dispose_(std::move(dispose)) {}
+
+  // Starts the program; a failure is told to the client as the outcome.
+  void Start(ContainerAccess& access, const ExecRequest& request);
+  // Bytes from the client.
+  void Receive(ExecChannel channel, std::string bytes);
+  void CloseStdin();
+  // The client is gone: the program, if it still runs, is killed.
+  void Drop();
+
+ private:
+  std::shared_ptr<ExecSession> Session();
+  std::shared_ptr<ExecTransport> Transport();
+  void Conclude(const std::string& status);
+
+  std::mutex mutex_;
+  std::shared_ptr<ExecTransport> transport_;
+  const Disposer dispose_;
+  std::shared_ptr<ExecSession> session_;
+  std::string early_stdin_;  // until the session is there
+  bool early_close_ = false;
+  bool dropped_ = false;
+};
+
+// The Status object that ends an exec: of an exit code, or why it could not be run.
+std::string ExecStatus(int exit_code, const std::string& error);
+
+}  // namespace thinsnap::apiserver

@@ -1,0 +1,15 @@
+// Exec over WebSocket: each message begins with the number of its channel (v4.channel.k8s.io; v5
+// adds half-closing).
+#pragma once
+
+#include "base/net/http_server.h"
+#include "simulator/apiserver/exec_bridge.h"
+#include "simulator/objects/api_error.h"
+
+namespace thinsnap::apiserver {
+
+objects::ApiResult<net::ServerResponse> ExecByWebSocket(const net::ServerRequest& request,
+                                                        ContainerAccess& access, ExecRequest exec,
+                                                        ExecBridge::Disposer dispose);
+
+}  // namespace thinsnap::apiserver

@@ -1,0 +1,294 @@
+#include "simulator/apiserver/in_process_client.h"
+
+#include <deque>
+#include <mutex>
+#include <utility>
+
+#include "base/kube/object.h"
+
+namespace thinsnap::apiserver {
+
+using kube::ObjectKey;
+using kube::ResourceType;
+using objects::ApiError;
+using objects::ApiResult;
+
+namespace {
+
+constexpr std::size_t kMaxQueued =
+    65536;  // events; a reader this far behind is cut off and lists again
+
+// Hands events over to the thread that blocks in Watch.
+class QueueSink final : public WatchSink {
+ public:
+  QueueSink(Runtime& runtime, const Registry& registry, Target target)
+      : registry_(registry), target_(std::move(target)), changed_(runtime.NewEventCount()) {}
+
+  bool OnEvent(WatchEventType type, const objects::ObjectRef& object) override {
+    return Push({type, object, 0});
+  }
+  bool OnBookmark(objects::Revision revision, bool) override {
+    return Push({WatchEventType::kAdded, nullptr, revision});
+  }
+  void OnEnd() override {
+    {
+      std::lock_guard lock(mutex_);
+      ended_ = true;
+    }
+    changed_->Notify();
+  }
+
+  // Until the watch ends or `on_event` wants no more.
+  Status Drain(const std::function<Status(kube::WatchEvent)>& on_event) {
+    for (;;) {
+      const auto seen = changed_->Seen();
+      std::deque<Item> items;
+      bool ended = false;
+      {
+        std::lock_guard lock(mutex_);
+        items.swap(items_);
+        ended = ended_;
+      }
+      for (const Item& item : items) {
+        TRY(Runtime::CheckCancelled());
+        TRY(on_event(ToEvent(item)));
+      }
+      if (items.empty()) {
+        if (ended) return {};
+        TRY(changed_->Wait(seen));
+      }
+    }
+  }
+
+ private:
+  struct Item {
+    WatchEventType type;
+    objects::ObjectRef object;  // null: a bookmark
+    objects::Revision revision;
+  };
+
+  bool Push(Item item) {
+    {
+      std::lock_guard lock(mutex_);
+      if (ended_ || items_.size() >= kMaxQueued) {
+        ended_ = true;
+        return false;
+      }
+      items_.push_back(std::move(item));
+    }
+    changed_->Notify();
+    return true;
+  }
+
+  kube::WatchEvent ToEvent(const Item& item) const {
+    using Type = kube::WatchEvent::Type;
+    if (!item.object) {
+      return {Type::kBookmark,
+              {{"apiVersion", target_.api_version()},
+               {"kind", target_.kind->kind},
+               {"metadata", {{"resourceVersion", std::to_string(item.revision)}}}}};
+    }
+    const Type type = item.type == WatchEventType::kAdded      ? Type::kAdded
+                      : item.type == WatchEventType::kModified ? Type::kModified
+                                                               : Type::kDeleted;
+    return {type, registry_.Show(*item.object, target_)};
+  }
+
+  const Registry& registry_;
+  const Target target_;
+  std::unique_ptr<EventCount> changed_;
+  std::mutex mutex_;
+  std::deque<Item> items_;
+  bool ended_ = false;
+};
+
+class RegistryClient final : public kube::KubeClient {
+ public:
+  RegistryClient(Runtime& runtime, Registry& registry, WatchHub& watches,
+                 const Authorizer& authorizer, const Reviews& reviews, UserInfo user)
+      : runtime_(runtime),
+        registry_(registry),
+        watches_(watches),
+        authorizer_(authorizer),
+        reviews_(reviews),
+        user_(std::move(user)) {}
+
+  Result<Json> Get(const ResourceType& type, const ObjectKey& key) override {
+    return Out([&]() -> ApiResult<Json> {
+      const Target target = TRY(Aim("get", type, key));
+      const auto object = TRY(registry_.Get(target));
+      return registry_.Show(*object, target);
+    });
+  }
+
+  Result<kube::ObjectList> List(const ResourceType& type, const std::string& ns,
+                                const kube::ListOptions& options) override {
+    auto list = [&]() -> ApiResult<kube::ObjectList> {
+      const Target target = TRY(Aim("list", type, {ns, ""}));
+      ListQuery query;
+      query.label_selector = options.label_selector;
+      query.field_selector = options.field_selector;
+      query.resource_version = options.resource_version;
+      const ListPage page = TRY(registry_.List(target, query));
+      kube::ObjectList out;
+      out.resource_version = std::to_string(page.revision);
+      out.items.reserve(page.items.size());
+      for (const auto& item : page.items) out.items.push_back(registry_.Show(*item, target));
+      return out;
+    }();
+    if (!list.ok()) return list.error().ToError();
+    return std::move(*list);
+  }
+
+  Status Watch(const ResourceType& type, const std::string& ns, const kube::WatchOptions& options,
+               const std::function<Status(kube::WatchEvent)>& on_event) override {
+    auto target = Aim("watch", type, {ns, ""});
+    if (!target.ok()) return target.error().ToError();
+    WatchQuery query;
+    query.label_selector = options.label_selector;
+    query.field_selector = options.field_selector;
+    query.resource_version = options.resource_version;
+    query.timeout_seconds = options.timeout_seconds;
+    query.bookmarks = true;
+    auto sink = std::make_shared<QueueSink>(runtime_, registry_, *target);
+    auto handle = watches_.Start(*target, query, sink);
+    if (!handle.ok()) return handle.error().ToError();
+    auto status = sink->Drain(on_event);
+    (*handle)->Close();
+    return status;
+  }
+
+  Result<Json> Create(const ResourceType& type, const Json& object) override {
+    return Out([&]() -> ApiResult<Json> {
+      const Target target = TRY(Aim("create", type, {kube::NamespaceOf(object), ""}));
+      WriteContext write = NewWrite();
+      if (!target.kind->stored) return TRY(reviews_.Create(target, object, write))
+      .object;
+      Json decoded = TRY(Decode(target, object, write));
+      return TRY(registry_.Create(target, std::move(decoded), write))
+      .object;
+    });
+  }
+
+  Result<Json> Update(const ResourceType& type, const Json& object,
+                      const std::string& subresource) override {
+    return Out([&]() -> ApiResult<Json> {
+      const Target target = TRY(Aim("update", type, kube::KeyOf(object), subresource));
+      WriteContext write = NewWrite();
+      if (subresource == "scale") return TRY(registry_.UpdateScale(target, object, write))
+      .object;
+      Json decoded = TRY(Decode(target, object, write));
+      return TRY(registry_.Update(target, std::move(decoded), write))
+      .object;
+    });
+  }
+
+  Result<Json> Patch(const ResourceType& type, const ObjectKey& key, kube::PatchType patch_type,
+                     const Json& patch, const kube::PatchOptions& options) override {
+    return Out([&]() -> ApiResult<Json> {
+      const Target target = TRY(Aim("patch", type, key, options.subresource));
+      WriteContext write = NewWrite();
+      if (!options.field_manager.empty()) write.manager = options.field_manager;
+      write.force = options.force;
+      const PatchKind kind = patch_type == kube::PatchType::kJson    ? PatchKind::kJson
+                             : patch_type == kube::PatchType::kMerge ? PatchKind::kMerge
+                             : patch_type == kube::PatchType::kApply ? PatchKind::kApply
+                                                                     : PatchKind::kStrategic;
+      if (kind == PatchKind::kStrategic && target.kind->custom) {
+        return ApiError::UnsupportedMediaType({"application/json-patch+json",
+                                               "application/merge-patch+json",
+                                               "application/apply-patch+yaml"});
+      }
+      if (options.subresource == "scale")
+        return TRY(registry_.PatchScale(target, kind, patch, write))
+      .object;
+      return TRY(registry_.Patch(target, kind, patch, {}, write))
+      .object;
+    });
+  }
+
+  Result<Json> Delete(const ResourceType& type, const ObjectKey& key,
+                      const kube::DeleteOptions& options) override {
+    return Out([&]() -> ApiResult<Json> {
+      const Target target = TRY(Aim("delete", type, key));
+      objects::DeleteRequest request;
+      if (options.grace_period_seconds)
+        request.grace_period_seconds = *options.grace_period_seconds;
+      request.propagation_policy = options.propagation_policy;
+      request.uid = options.uid;
+      request.resource_version = options.resource_version;
+      WriteContext write = NewWrite();
+      return TRY(registry_.Delete(target, request, write))
+      .object;
+    });
+  }
+
+  Result<Json> CreateSubresource(const ResourceType& type, const ObjectKey& key,
+                                 const std::string& subresource, const Json& object) override {
+    return Out([&]() -> ApiResult<Json> {
+      const Target target = TRY(Aim("create", type, key, subresource));
+      WriteContext write = NewWrite();
+      return TRY(reviews_.Create(target, object, write))
+      .object;
+    });
+  }
+
+ private:
+  template <typename Work>
+  static Result<Json> Out(const Work& work) {
+    TRY(Runtime::CheckCancelled());
+    ApiResult<Json> result = work();
+    if (!result.ok()) return result.error().ToError();
+    return std::move(*result);
+  }
+
+  WriteContext NewWrite() const {
+    WriteContext write;
+    write.user = user_;
+    write.manager = ManagerOf(user_.name.substr(user_.name.rfind(':') + 1));
+    return write;
+  }
+
+  ApiResult<Target> Aim(const char* verb, const ResourceType& type, const ObjectKey& key,
+                        const std::string& subresource = "") const {
+    Target target = TRY(
+        registry_.Resolve(type.group, type.version, type.resource, key.ns, key.name, subresource));
+    std::string resource = type.resource;
+    if (!subresource.empty()) resource += "/" + subresource;
+    const AccessQuestion question{verb, type.group, std::move(resource), target.ns, key.name, ""};
+    if (!authorizer_.Allows(user_, question)) {
+      return ApiError::Forbidden(type.group, type.resource, key.name, RefusalText(user_, question));
+    }
+    if (target.kind->namespaced && target.kind->stored && target.ns.empty() &&
+        verb != std::string_view("list") && verb != std::string_view("watch")) {
+      return ApiError::BadRequest("a namespace is required for " + type.resource);
+    }
+    return target;
+  }
+
+  static ApiResult<Json> Decode(const Target& target, const Json& object, WriteContext& write) {
+    auto decoded =
+        TRY(objects::DecodeValue(*target.kind, *target.version, object, write.validation));
+    objects::ApplyDefaults(*target.kind, *target.version, decoded.object);
+    return std::move(decoded.object);
+  }
+
+  Runtime& runtime_;
+  Registry& registry_;
+  WatchHub& watches_;
+  const Authorizer& authorizer_;
+  const Reviews& reviews_;
+  const UserInfo user_;
+};
+
+}  // namespace
+
+std::unique_ptr<kube::KubeClient> MakeRegistryClient(Runtime& runtime, Registry& registry,
+                                                     WatchHub& watches,
+                                                     const Authorizer& authorizer,
+                                                     const Reviews& reviews, UserInfo user) {
+  return std::make_unique<RegistryClient>(runtime, registry, watches, authorizer, reviews,
+                                          std::move(user));
+}
+
+}  // namespace thinsnap::apiserver

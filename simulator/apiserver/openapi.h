@@ -1,0 +1,40 @@
+// OpenApi: the documents by which kubectl explains and checks: an empty v2 document, and one v3
+// document for each group version, made from the schemas of its kinds.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "base/data/json.h"
+#include "base/net/http_server.h"
+#include "simulator/objects/kinds.h"
+
+namespace thinsnap::apiserver {
+
+// Thread-safe.
+class OpenApi {
+ public:
+  explicit OpenApi(const objects::KindTable& kinds) : kinds_(kinds) {}
+
+  // Answers /openapi/v2 and what lies under /openapi/v3; nullopt for other paths.
+  std::optional<net::ServerResponse> Answer(const net::ServerRequest& request);
+
+ private:
+  struct Document {
+    std::shared_ptr<const std::string> body;
+    std::string hash;
+  };
+  // Built at the first request, again when the kinds have changed.
+  std::optional<Document> Of(const std::string& group, const std::string& version);
+  Json Index();
+
+  const objects::KindTable& kinds_;
+  std::mutex mutex_;
+  std::uint64_t generation_ = 0;
+  std::map<std::string, Document> documents_;  // by "api/v1", "apis/apps/v1"
+};
+
+}  // namespace thinsnap::apiserver

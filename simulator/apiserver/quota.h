@@ -1,0 +1,24 @@
+// ResourceQuota: how much of a namespace's allowance is used, counted from the store each time.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "base/data/json_fwd.h"
+#include "simulator/objects/api_error.h"
+#include "simulator/objects/kinds.h"
+#include "simulator/objects/quantity.h"
+#include "simulator/objects/store.h"
+
+namespace thinsnap::apiserver {
+
+// Whether some quota of the namespace speaks of objects of this kind.
+bool IsCounted(const objects::VersionedStore& store, const std::string& ns,
+               const objects::Kind& kind);
+// Forbidden if a quota would be exceeded by this new object.
+objects::ApiStatus CheckQuota(const objects::VersionedStore& store, const std::string& ns,
+                              const objects::Kind& kind, const Json& object);
+// Writes status.hard and status.used of the namespace's quotas.
+void RefreshQuotas(objects::VersionedStore& store, const std::string& ns);
+
+}  // namespace thinsnap::apiserver

@@ -1,0 +1,426 @@
+#include <array>
+#include <utility>
+
+#include "simulator/apiserver/registry.h"
+#include "simulator/objects/apply.h"
+#include "simulator/objects/patch.h"
+
+namespace thinsnap::apiserver {
+
+using objects::ApiError;
+using objects::ApiResult;
+using objects::ApiStatus;
+using objects::FieldError;
+using objects::FieldErrors;
+
+namespace {
+
+constexpr int kRaces = 64;     // of a write without a version before it is a Conflict
+constexpr int kNameTries = 8;  // of generateName
+constexpr std::size_t kMaxObjectBytes = 1536 * 1024;
+
+ApiError Invalid(const Target& target, const std::string& name, FieldErrors errors) {
+  return ApiError::Invalid(target.kind->group, target.kind->kind, name, std::move(errors));
+}
+
+std::string NameIn(const Json& object) { return StringAt(object, "metadata.name"); }
+
+// apiVersion, kind and metadata first: lists rely on it, and people like it.
+Json Ordered(Json object) {
+  JsonObject* members = object.if_object();
+  static constexpr std::array<std::string_view, 3> kFirst = {"apiVersion", "kind", "metadata"};
+  if (!members || members->size() < kFirst.size()) return object;
+  auto at = members->begin();
+  bool in_order = true;
+  for (const auto name : kFirst) in_order = in_order && std::string_view((at++)->key()) == name;
+  if (in_order) return object;
+  JsonObject ordered;
+  ordered.reserve(members->size());
+  for (const auto name : kFirst) {
+    if (auto* member = members->if_contains(name)) ordered.emplace(name, std::move(*member));
+  }
+  for (auto& member : *members) {
+    if (!ordered.contains(member.key())) ordered.emplace(member.key(), std::move(member.value()));
+  }
+  return ordered;
+}
+
+Json SuccessStatus(const Target& target, const Json& object) {
+  JsonObject details = {{"name", NameIn(object)}};
+  if (!target.kind->group.empty()) details["group"] = target.kind->group;
+  details["kind"] = target.kind->resource;
+  details["uid"] = StringAt(object, "metadata.uid");
+  return {{"kind", "Status"},
+          {"apiVersion", "v1"},
+          {"metadata", JsonObject()},
+          {"status", "Success"},
+          {"details", std::move(details)}};
+}
+
+objects::FieldManager ManagerFor(const Target& target, const WriteContext& write) {
+  return {write.manager, target.api_version(), target.subresource};
+}
+
+}  // namespace
+
+ApiStatus Registry::CheckNamespace(const Target& target, const std::string& name) const {
+  if (!target.kind->namespaced) return {};
+  const auto ns = store_.Get({"namespaces", "", target.ns});
+  if (!ns) return ApiError::NotFound("", "namespaces", target.ns);
+  if (StringAt(ns->value(), "metadata.deletionTimestamp").empty()) return {};
+  ApiError error = ApiError::Forbidden(
+      target.kind->group, target.kind->resource, name,
+      "unable to create new content in namespace " + target.ns + " because it is being terminated");
+  error.causes = {{"NamespaceTerminating", "metadata.namespace",
+                   "namespace " + target.ns + " is being terminated"}};
+  return error;
+}
+
+Json Registry::ToStored(const Target& target, Json object) const {
+  const std::string& resource = target.kind->storage_resource;
+  if (resource != target.kind->group_resource()) {
+    const auto dot = resource.find('.');
+    const auto to = kinds_.FindResource(dot == std::string::npos ? "" : resource.substr(dot + 1),
+                                        resource.substr(0, dot));
+    if (to)
+      object = objects::ConvertObject(*target.kind, *to, to->storage_version, std::move(object));
+  } else if (target.version->version != target.kind->storage_version) {
+    object = objects::ConvertObject(*target.kind, *target.kind, target.kind->storage_version,
+                                    std::move(object));
+  }
+  return Ordered(std::move(object));
+}
+
+ApiResult<Written> Registry::Create(const Target& target, Json object, WriteContext& write) {
+  return Insert(target, std::move(object), false, write);
+}
+
+ApiResult<Written> Registry::Insert(const Target& target, Json object, bool tracked,
+                                    WriteContext& write) {
+  const objects::Kind& kind = *target.kind;
+  const std::string ns_given = StringAt(object, "metadata.namespace");
+  if (!ns_given.empty() && ns_given != target.ns) {
+    return ApiError::BadRequest(
+        "the namespace of the provided object does not match the namespace sent on the request");
+  }
+  TRY(CheckNamespace(target, NameIn(object)));
+  if (kind.custom) {
+    const auto definition =
+        store_.Get({"customresourcedefinitions.apiextensions.k8s.io", "", kind.group_resource()});
+    if (definition && !StringAt(definition->value(), "metadata.deletionTimestamp").empty()) {
+      return ApiError(405, "MethodNotAllowed",
+                      "create not allowed while custom resource definition is terminating");
+    }
+  }
+  const AdmissionContext admission{kind, target.ns, store_, random_};
+  TRY(admission_.MutateCreate(admission, object));
+  const bool generated = NameIn(object).empty();
+  for (int attempt = 1;; ++attempt) {
+    Json made = object;
+    TRY(objects::PrepareCreate(kind, *target.version, target.ns, made, clock_.Now(), random_));
+    FieldErrors errors = objects::ValidateCreate(kind, *target.version, made);
+    if (!errors.empty()) return Invalid(target, NameIn(made), std::move(errors));
+    if (!tracked)
+      objects::TrackUpdate(*target.version->schema, nullptr, made, ManagerFor(target, write),
+                           clock_.Now());
+
+    Target named = target;
+    named.name = NameIn(made);
+    Json stored = ToStored(named, made);
+    Written written{std::move(made), 201};
+    if (write.dry_run) {
+      if (!store_.Get(named.Key())) return written;
+      if (generated && attempt < kNameTries) continue;
+      return ApiError::AlreadyExists(kind.group, kind.resource, named.name);
+    }
+    objects::ObjectRef result;
+    const ApiStatus done = admission_.Charge(admission, stored, [&]() -> ApiStatus {
+      auto created = store_.Create(named.Key(), std::move(stored));
+      if (!created.ok()) return Fail(created.error(), named);
+      result = std::move(*created);
+      return {};
+    });
+    if (!done.ok()) {
+      if (done.error().reason == "AlreadyExists" && generated && attempt < kNameTries) continue;
+      return done.error();
+    }
+    written.object = Show(*result, named);
+    AfterWrite(named, *result, false);
+    return written;
+  }
+}
+
+ApiResult<Written> Registry::Modify(const Target& target, const Change& change, ModifyMode mode,
+                                    WriteContext& write) {
+  const objects::Kind& kind = *target.kind;
+  for (int race = 0; race < kRaces; ++race) {
+    const objects::ObjectRef ref = TRY(Get(target));
+    const Json old = Show(*ref, target);
+    const auto warnings_before = write.warnings.size();
+    Json next = TRY(change(old));
+
+    const std::string version_given = StringAt(next, "metadata.resourceVersion");
+    if (mode.plain_update && version_given.empty() && kind.rv_required_on_update) {
+      return Invalid(target, target.name,
+                     {FieldError::Invalid("metadata.resourceVersion", Json(0),
+                                          "must be specified for an update")});
+    }
+    const std::string uid_given = StringAt(next, "metadata.uid");
+    if (!uid_given.empty() && uid_given != StringAt(old, "metadata.uid")) {
+      return ApiError::Conflict(kind.group, kind.resource, target.name,
+                                "Precondition failed: UID in precondition: " + uid_given +
+                                    ", UID in object meta: " + StringAt(old, "metadata.uid"));
+    }
+    bool unconditional = mode.unconditional;
+    if (!version_given.empty() && version_given != "0") {
+      if (version_given.find_first_not_of("0123456789") != std::string::npos) {
+        return ApiError::BadRequest("metadata.resourceVersion: Invalid value: \"" + version_given +
+                                    "\": a decimal number is expected");
+      }
+      if (version_given != std::to_string(ref->revision())) {
+        return ApiError::Conflict(kind.group, kind.resource, target.name);
+      }
+      // A PUT that names the version has lost when another write came between; a patch carries the
+      // version of the object that it was applied to.
+      if (mode.plain_update) unconditional = false;
+    }
+
+    TRY(objects::PrepareUpdate(kind, *target.version, target.subresource, old, next));
+    const AdmissionContext admission{kind, target.ns, store_, random_};
+    FieldErrors errors =
+        objects::ValidateUpdate(kind, *target.version, target.subresource, old, next);
+    if (!errors.empty()) return Invalid(target, target.name, std::move(errors));
+    if (target.subresource.empty()) TRY(admission_.CheckUpdate(admission, old, next));
+    if (!mode.tracked) {
+      objects::TrackUpdate(*target.version->schema, &old, next, ManagerFor(target, write),
+                           clock_.Now());
+    }
+    Set(next, "metadata.resourceVersion", std::to_string(ref->revision()));
+    const bool remove = objects::MustBeRemoved(kind, next);
+    if (write.dry_run) return Written{std::move(next), 200};
+    if (!remove && objects::IsNoOp(old, next)) return Written{old, 200};
+
+    Json stored = ToStored(target, std::move(next));
+    if (!remove && ToJson(stored).size() > kMaxObjectBytes) {
+      return ApiError(413, "RequestEntityTooLarge", "the object would be larger than 1.5 MiB");
+    }
+    auto result = remove ? store_.Delete(target.Key(), ref->revision(), std::move(stored))
+                         : store_.Update(target.Key(), std::move(stored), ref->revision());
+    if (result.ok()) {
+      Written written{Show(**result, target), 200};
+      AfterWrite(target, **result, remove);
+      return written;
+    }
+    if (!result.Is(Code::kAborted) || !unconditional) return Fail(result.error(), target);
+    write.warnings.resize(warnings_before);
+  }
+  return ApiError::Conflict(kind.group, kind.resource, target.name);
+}
+
+ApiResult<Written> Registry::Update(const Target& target, Json object, WriteContext& write) {
+  const std::string name = NameIn(object);
+  if (name != target.name) {
+    if (name.empty()) {
+      Set(object, "metadata.name", target.name);
+    } else {
+      return ApiError::BadRequest("the name of the object (" + name +
+                                  ") does not match the name on the URL (" + target.name + ")");
+    }
+  }
+  const std::string ns_given = StringAt(object, "metadata.namespace");
+  if (!ns_given.empty() && ns_given != target.ns) {
+    return ApiError::BadRequest(
+        "the namespace of the provided object does not match the namespace sent on the request");
+  }
+  if (target.kind->create_on_update && target.subresource.empty() && !store_.Get(target.Key())) {
+    return Insert(target, std::move(object), false, write);
+  }
+  ModifyMode mode;
+  mode.plain_update = true;
+  return Modify(target, [&](const Json&) -> ApiResult<Json> { return object; }, mode, write);
+}
+
+ApiResult<Json> Registry::Patched(const Target& target, PatchKind kind, const Json& old,
+                                  const Json& patch, const std::vector<std::string>& duplicates,
+                                  WriteContext& write) const {
+  auto patched = kind == PatchKind::kJson ? objects::ApplyJsonPatch(old, patch)
+                 : kind == PatchKind::kMerge
+                     ? objects::ApplyMergePatch(old, patch)
+                     : objects::ApplyStrategicMergePatch(old, patch, *target.version->schema);
+  if (!patched.ok()) return std::move(patched).error();
+  const std::string name = NameIn(*patched);
+  if (name != target.name) {
+    return ApiError::BadRequest("the name of the object (" + name +
+                                ") does not match the name on the URL (" + target.name + ")");
+  }
+  auto decoded = TRY(objects::DecodeValue(*target.kind, *target.version, std::move(*patched),
+                                          write.validation, duplicates));
+  write.warnings.insert(write.warnings.end(), decoded.warnings.begin(), decoded.warnings.end());
+  objects::ApplyDefaults(*target.kind, *target.version, decoded.object);
+  return std::move(decoded.object);
+}
+
+ApiResult<Written> Registry::Patch(const Target& target, PatchKind kind, const Json& patch,
+                                   const std::vector<std::string>& duplicates,
+                                   WriteContext& write) {
+  if (kind == PatchKind::kApply) return ApplyPatch(target, patch, duplicates, write);
+  return Modify(
+      target, [&](const Json& old) { return Patched(target, kind, old, patch, duplicates, write); },
+      {}, write);
+}
+
+ApiResult<Written> Registry::ApplyPatch(const Target& target, const Json& patch,
+                                        const std::vector<std::string>& duplicates,
+                                        WriteContext& write) {
+  const std::string name = NameIn(patch);
+  if (!name.empty() && name != target.name) {
+    return ApiError::BadRequest("the name of the object (" + name +
+                                ") does not match the name on the URL (" + target.name + ")");
+  }
+  auto decoded =
+      TRY(objects::DecodeValue(*target.kind, *target.version, patch, write.validation, duplicates));
+  Json wanted = std::move(decoded.object);
+  Set(wanted, "metadata.name", target.name);
+  if (target.kind->namespaced) Set(wanted, "metadata.namespace", target.ns);
+  write.warnings.insert(write.warnings.end(), decoded.warnings.begin(), decoded.warnings.end());
+  const objects::Schema& schema = *target.version->schema;
+  const auto manager = ManagerFor(target, write);
+
+  // Made here unless it is there; whoever makes it in between is met as an existing object in the
+  // next round.
+  for (int race = 0; race < kRaces; ++race) {
+    if (!store_.Get(target.Key())) {
+      if (!target.subresource.empty()) {
+        return ApiError::NotFound(target.kind->group, target.kind->resource, target.name);
+      }
+      if (!StringAt(wanted, "metadata.uid").empty()) {
+        return ApiError::Conflict(target.kind->group, target.kind->resource, target.name,
+                                  "uid mismatch: the provided object specified uid " +
+                                      StringAt(wanted, "metadata.uid") +
+                                      ", and no existing object was found");
+      }
+      Json made = TRY(
+          objects::ApplyConfiguration(schema, nullptr, wanted, manager, write.force, clock_.Now()));
+      objects::ApplyDefaults(*target.kind, *target.version, made);
+      auto written = Insert(target, std::move(made), true, write);
+      if (written.ok() || written.error().reason != "AlreadyExists") return written;
+      continue;
+    }
+    ModifyMode mode;
+    mode.tracked = true;
+    auto written = Modify(
+        target,
+        [&](const Json& old) -> ApiResult<Json> {
+          Json next = TRY(objects::ApplyConfiguration(schema, &old, wanted, manager, write.force,
+                                                      clock_.Now()));
+          objects::ApplyDefaults(*target.kind, *target.version, next);
+          return next;
+        },
+        mode, write);
+    if (written.ok() || written.error().reason != "NotFound" || !target.subresource.empty())
+      return written;
+  }
+  return ApiError::Conflict(target.kind->group, target.kind->resource, target.name);
+}
+
+ApiResult<Written> Registry::Delete(const Target& target, const objects::DeleteRequest& request,
+                                    WriteContext& write) {
+  for (int race = 0; race < kRaces; ++race) {
+    const objects::ObjectRef ref = TRY(Get(target));
+    Json object = Show(*ref, target);
+    const auto outcome = TRY(objects::PrepareDelete(*target.kind, object, request, clock_.Now()));
+    const bool remove = outcome == objects::DeleteOutcome::kRemove;
+    Json answer =
+        remove && !target.kind->delete_returns_object ? SuccessStatus(target, object) : object;
+    if (outcome == objects::DeleteOutcome::kNone || write.dry_run)
+      return Written{std::move(answer), 200};
+    Json stored = ToStored(target, std::move(object));
+    auto result = remove ? store_.Delete(target.Key(), ref->revision(), std::move(stored))
+                         : store_.Update(target.Key(), std::move(stored), ref->revision());
+    if (result.ok()) {
+      if (!remove || target.kind->delete_returns_object) answer = Show(**result, target);
+      AfterWrite(target, **result, remove);
+      return Written{std::move(answer), 200};
+    }
+    if (!result.Is(Code::kAborted)) return Fail(result.error(), target);
+  }
+  return ApiError::Conflict(target.kind->group, target.kind->resource, target.name);
+}
+
+ApiResult<Written> Registry::DeleteCollection(const Target& target, const ListQuery& query,
+                                              const objects::DeleteRequest& request,
+                                              WriteContext& write) {
+  const ListPage page = TRY(List(target, query));
+  JsonArray items;
+  for (const auto& item : page.items) {
+    Target one = target;
+    one.ns = item->key().ns;
+    one.name = item->key().name;
+    items.push_back(Show(*item, one));
+    auto deleted = Delete(one, request, write);
+    if (!deleted.ok() && deleted.error().reason != "NotFound") return std::move(deleted).error();
+  }
+  JsonObject metadata = {{"resourceVersion", std::to_string(store_.revision())}};
+  if (!page.continue_token.empty()) metadata["continue"] = page.continue_token;
+  Json list = {{"kind", target.kind->list_kind},
+               {"apiVersion", target.api_version()},
+               {"metadata", std::move(metadata)},
+               {"items", std::move(items)}};
+  return Written{std::move(list), 200};
+}
+
+ApiResult<Written> Registry::Bind(const Target& target, const Json& binding, WriteContext& write) {
+  Target pod = target;
+  pod.subresource.clear();
+  for (int race = 0; race < kRaces; ++race) {
+    const objects::ObjectRef ref = TRY(Get(pod));
+    Json object = ref->value();
+    TRY(objects::BindPod(object, binding, clock_.Now()));
+    if (write.dry_run) break;
+    auto result = store_.Update(pod.Key(), std::move(object), ref->revision());
+    if (result.ok()) break;
+    if (!result.Is(Code::kAborted)) return Fail(result.error(), pod);
+  }
+  return Written{{{"kind", "Status"},
+                  {"apiVersion", "v1"},
+                  {"metadata", JsonObject()},
+                  {"status", "Success"},
+                  {"code", 201}},
+                 201};
+}
+
+ApiResult<Json> Registry::GetScale(const Target& target) const {
+  const auto ref = TRY(Get(target));
+  return objects::GetScale(*target.kind, *target.version, Show(*ref, target));
+}
+
+ApiResult<Written> Registry::UpdateScale(const Target& target, const Json& scale,
+                                         WriteContext& write) {
+  ModifyMode mode;
+  mode.plain_update = !StringAt(scale, "metadata.resourceVersion").empty();
+  auto written = Modify(
+      target,
+      [&](const Json& old) -> ApiResult<Json> {
+        Json next = old;
+        TRY(objects::SetScale(*target.version, scale, next));
+        const std::string version = StringAt(scale, "metadata.resourceVersion");
+        if (!version.empty()) Set(next, "metadata.resourceVersion", version);
+        return next;
+      },
+      mode, write);
+  if (!written.ok()) return written;
+  written->object = TRY(objects::GetScale(*target.kind, *target.version, written->object));
+  return written;
+}
+
+ApiResult<Written> Registry::PatchScale(const Target& target, PatchKind kind, const Json& patch,
+                                        WriteContext& write) {
+  const Json scale = TRY(GetScale(target));
+  auto patched = kind == PatchKind::kJson ? objects::ApplyJsonPatch(scale, patch)
+                                          : objects::ApplyMergePatch(scale, patch);
+  if (!patched.ok()) return std::move(patched).error();
+  if (!Find(patch, "metadata.resourceVersion")) Remove(*patched, "metadata.resourceVersion");
+  return UpdateScale(target, *patched, write);
+}
+
+}  // namespace thinsnap::apiserver

@@ -1,0 +1,68 @@
+// Renderer: an object in the shape a client asked for: itself, a Table, or its metadata alone.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "simulator/apiserver/registry.h"
+#include "simulator/apiserver/watch.h"
+#include "simulator/objects/table.h"
+
+namespace thinsnap::apiserver {
+
+enum class Shape { kFull, kTable, kMetadata };
+
+// What the Accept header and the query ask for.
+struct View {
+  Shape shape = Shape::kFull;
+  std::string table_version = "v1";  // of meta.k8s.io
+  objects::IncludeObject include = objects::IncludeObject::kMetadata;
+  bool yaml = false;
+};
+
+// Thread-safe.
+class Renderer {
+ public:
+  Renderer(const Registry& registry, Target target, View view)
+      : registry_(registry), target_(std::move(target)), view_(std::move(view)) {}
+
+  // JSON text.
+  std::string Object(const objects::StoredObject& object) const;
+  std::string List(const ListPage& page) const;
+  // An object that was just written, or a Status.
+  std::string Answer(const Json& object) const;
+
+  // One line of a watch. `first`: with column definitions, if it is a Table.
+  std::string Event(WatchEventType type, const objects::StoredObject& object, bool first) const;
+  std::string Bookmark(objects::Revision revision, bool initial_events_end) const;
+  static std::string ErrorEvent(const objects::ApiError& error);
+
+  // Watches of the same view share their lines.
+  std::string CacheKey() const;
+  const View& view() const { return view_; }
+
+ private:
+  Json Row(const Json& object) const;
+
+  const Registry& registry_;
+  const Target target_;
+  const View view_;
+};
+
+// The lines of the latest event, made once for all watches that show it alike. Thread-safe.
+class LineCache {
+ public:
+  std::shared_ptr<const std::string> Line(const Renderer& renderer, WatchEventType type,
+                                          const objects::ObjectRef& object, bool first);
+
+ private:
+  std::mutex mutex_;
+  objects::ObjectRef object_;
+  std::vector<std::pair<std::string, std::shared_ptr<const std::string>>> lines_;
+};
+
+}  // namespace thinsnap::apiserver
