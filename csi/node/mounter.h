@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/core/clock.h"
 #include "base/core/result.h"
 
 namespace thinsnap::node {
@@ -26,6 +28,14 @@ struct FsFigures {
 };
 
 enum class PathKind { kMissing, kFile, kFolder, kBlockDevice, kOther };
+
+// A filesystem that stands still. The destructor thaws.
+class FrozenMount {
+ public:
+  virtual ~FrozenMount() = default;
+  // kAborted when the filesystem did not stand still until now: the deadline came first.
+  virtual Status Thaw() = 0;
+};
 
 // Thread-safe. Paths are absolute. kNotFound where a path is missing.
 class Mounter {
@@ -56,8 +66,12 @@ class Mounter {
   virtual Result<std::uint64_t> DeviceNumber(const std::string& device_path) = 0;
   virtual Result<std::uint64_t> DeviceSize(const std::string& device_path) = 0;
 
-  // FIFREEZE and FITHAW. Freezing what is frozen is kAborted; thawing what is not is fine.
-  virtual Status Freeze(const std::string& target) = 0;
+  // Freezes the filesystem that is mounted there (FIFREEZE): no write is in flight when it returns.
+  // Whatever happens to this process, it is thawed at the deadline. kAborted if it is frozen
+  // already.
+  virtual Result<std::unique_ptr<FrozenMount>> Freeze(const std::string& target,
+                                                      Duration deadline) = 0;
+  // For leftovers of an earlier life. Not frozen is fine.
   virtual Status Thaw(const std::string& target) = 0;
 };
 

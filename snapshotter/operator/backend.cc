@@ -25,17 +25,22 @@ std::string JoinPath(const std::vector<std::string>& parts) {
   return path;
 }
 
-Error Wrong(const Json& storage, const std::string& field, const std::string& found, const std::string& accepted) {
-  return Error(Code::kInvalidArgument, "BackupStorage " + kube::KeyOf(storage).ToString() + ", spec.storage." + field +
-                                           ": " + found + "; " + accepted);
+Error Wrong(const Json& storage, const std::string& field, const std::string& found,
+            const std::string& accepted) {
+  return Error(Code::kInvalidArgument, "BackupStorage " + kube::KeyOf(storage).ToString() +
+                                           ", spec.storage." + field + ": " + found + "; " +
+                                           accepted);
 }
 
 Result<store::Location> S3Location(const Json& storage, const Json* secret) {
   const auto* s3 = Find(storage, "spec.storage.s3");
-  if (s3 == nullptr) return Wrong(storage, "s3", "found nothing", "provider s3 needs {endpoint, bucket, secretName}");
+  if (s3 == nullptr)
+    return Wrong(storage, "s3", "found nothing",
+                 "provider s3 needs {endpoint, bucket, secretName}");
   const auto bucket = StringAt(*s3, "bucket");
   if (bucket.empty() || bucket.find('/') != std::string::npos) {
-    return Wrong(storage, "s3.bucket", "found \"" + bucket + "\"", "accepted is the name of a bucket");
+    return Wrong(storage, "s3.bucket", "found \"" + bucket + "\"",
+                 "accepted is the name of a bucket");
   }
   auto endpoint = StringAt(*s3, "endpoint");
   while (!endpoint.empty() && endpoint.back() == '/') endpoint.pop_back();
@@ -49,23 +54,26 @@ Result<store::Location> S3Location(const Json& storage, const Json* secret) {
   } else if (endpoint.find("://") == std::string::npos) {
     location.url = "s3+https://" + endpoint + "/" + path;
   } else {
-    return Wrong(storage, "s3.endpoint", "found \"" + endpoint + "\"", "accepted are http://host:port and https://host");
+    return Wrong(storage, "s3.endpoint", "found \"" + endpoint + "\"",
+                 "accepted are http://host:port and https://host");
   }
   const auto region = StringAt(*s3, "region");
   if (!region.empty()) location.region = region;
   location.insecure_tls = BoolAt(*s3, "insecureTLS");
   const auto connections = IntAt(*s3, "maxConnections");
   if (connections < 0 || connections > 1000) {
-    return Wrong(storage, "s3.maxConnections", "found " + std::to_string(connections), "accepted are 1 to 1000");
+    return Wrong(storage, "s3.maxConnections", "found " + std::to_string(connections),
+                 "accepted are 1 to 1000");
   }
   if (connections > 0) location.max_connections = static_cast<int>(connections);
   if (secret == nullptr) return location;
 
   for (const char* key : {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}) {
     if (SecretValue(*secret, key)) continue;
-    return Error(Code::kFailedPrecondition,
-                 "Secret " + kube::KeyOf(*secret).ToString() + " has no key " + key +
-                     "; S3 needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and takes CA_CERT_DATA");
+    return Error(
+        Code::kFailedPrecondition,
+        "Secret " + kube::KeyOf(*secret).ToString() + " has no key " + key +
+            "; S3 needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and takes CA_CERT_DATA");
   }
   location.credentials.access_key_id = SecretValue(*secret, "AWS_ACCESS_KEY_ID")->Reveal();
   location.credentials.secret_access_key = *SecretValue(*secret, "AWS_SECRET_ACCESS_KEY");
@@ -76,7 +84,8 @@ Result<store::Location> S3Location(const Json& storage, const Json* secret) {
 Result<store::Location> LocalLocation(const Json& storage) {
   const auto path = StringAt(storage, "spec.storage.local.hostPath.path");
   if (!path.starts_with("/")) {
-    return Wrong(storage, "local", path.empty() ? "found no hostPath" : "found hostPath \"" + path + "\"",
+    return Wrong(storage, "local",
+                 path.empty() ? "found no hostPath" : "found hostPath \"" + path + "\"",
                  "accepted is local.hostPath.path, a folder that every node and the operator see");
   }
   store::Location location;
@@ -85,7 +94,8 @@ Result<store::Location> LocalLocation(const Json& storage) {
 }
 
 Json Text(const std::string& text) {
-  return Json(Base64Encode(ByteSpan(reinterpret_cast<const std::uint8_t*>(text.data()), text.size())));
+  return Json(
+      Base64Encode(ByteSpan(reinterpret_cast<const std::uint8_t*>(text.data()), text.size())));
 }
 
 }  // namespace
@@ -99,7 +109,8 @@ Result<store::Location> StorageLocation(const Json& storage, const Json* secret)
   const auto provider = StringAt(storage, "spec.storage.provider");
   if (provider == "s3") return S3Location(storage, secret);
   if (provider == "local") return LocalLocation(storage);
-  return Wrong(storage, "provider", provider.empty() ? "found nothing" : "found \"" + provider + "\"",
+  return Wrong(storage, "provider",
+               provider.empty() ? "found nothing" : "found \"" + provider + "\"",
                "accepted are s3 and local");
 }
 
@@ -120,7 +131,8 @@ std::optional<Secret> SecretValue(const Json& secret, const std::string& key) {
 }
 
 Json DriverSecret(const DriverAccess& access, const std::string& operator_namespace) {
-  auto secret = kube::NewObject(kube::types::kSecret, {operator_namespace, DriverSecretName(access.id)});
+  auto secret =
+      kube::NewObject(kube::types::kSecret, {operator_namespace, DriverSecretName(access.id)});
   kube::SetLabel(secret, "thinsnap.io/repository", access.id);
   JsonObject data;
   data["id"] = Text(access.id);
@@ -128,7 +140,8 @@ Json DriverSecret(const DriverAccess& access, const std::string& operator_namesp
   data["url"] = Text(access.location.url);
   data["region"] = Text(access.location.region);
   data["accessKeyId"] = Text(access.location.credentials.access_key_id);
-  data["secretAccessKey"] = Text(std::string(access.location.credentials.secret_access_key.Reveal()));
+  data["secretAccessKey"] =
+      Text(std::string(access.location.credentials.secret_access_key.Reveal()));
   data["caCert"] = Text(access.location.ca_pem);
   data["insecureTLS"] = Text(access.location.insecure_tls ? "true" : "false");
   if (access.passphrase) data["passphrase"] = Text(std::string(access.passphrase->Reveal()));
@@ -147,7 +160,8 @@ Result<store::Location> LocationOfDriverSecret(const Json& secret) {
   store::Location location;
   location.url = text("url");
   if (location.url.empty()) {
-    return Error(Code::kFailedPrecondition, "Secret " + kube::KeyOf(secret).ToString() + " has no key url");
+    return Error(Code::kFailedPrecondition,
+                 "Secret " + kube::KeyOf(secret).ToString() + " has no key url");
   }
   if (const auto region = text("region"); !region.empty()) location.region = region;
   location.credentials.access_key_id = text("accessKeyId");
@@ -158,17 +172,23 @@ Result<store::Location> LocationOfDriverSecret(const Json& secret) {
 }
 
 Result<Backends::Access> Backends::AccessOf(const Json& storage) {
-  // A wrong spec is reported before a missing Secret: both have to be put right, and the spec is nearer.
+  // A wrong spec is reported before a missing Secret: both have to be put right, and the spec is
+  // nearer.
   TRY(StorageLocation(storage, nullptr));
   const auto name = CredentialsSecretName(storage);
-  if (name.empty()) return Access{TRY(StorageLocation(storage, nullptr)), ""};
+  if (name.empty()) return Access {
+      TRY(StorageLocation(storage, nullptr))
+      , ""
+    };
   const kube::ObjectKey key{kube::NamespaceOf(storage), name};
   auto secret = client_.Get(kube::types::kSecret, key);
   if (secret.Is(Code::kNotFound)) {
-    return Error(Code::kNotFound, "Secret " + key.ToString() + ", named in spec.storage.s3.secretName of BackupStorage " +
-                                      kube::NameOf(storage) +
-                                      ", does not exist; accepted is a Secret with AWS_ACCESS_KEY_ID and "
-                                      "AWS_SECRET_ACCESS_KEY");
+    return Error(Code::kNotFound,
+                 "Secret " + key.ToString() +
+                     ", named in spec.storage.s3.secretName of BackupStorage " +
+                     kube::NameOf(storage) +
+                     ", does not exist; accepted is a Secret with AWS_ACCESS_KEY_ID and "
+                     "AWS_SECRET_ACCESS_KEY");
   }
   if (!secret.ok()) return std::move(secret).error().In("reading Secret " + key.ToString());
   auto location = TRY(StorageLocation(storage, &*secret));
@@ -178,27 +198,33 @@ Result<Backends::Access> Backends::AccessOf(const Json& storage) {
 Result<Backends::Passphrase> Backends::PassphraseFrom(const kube::ObjectKey& key) {
   auto secret = client_.Get(kube::types::kSecret, key);
   if (secret.Is(Code::kNotFound)) {
-    return Error(Code::kNotFound, "encryption Secret " + key.ToString() +
-                                      " does not exist; accepted is a Secret with the key RESTIC_PASSWORD");
+    return Error(Code::kNotFound,
+                 "encryption Secret " + key.ToString() +
+                     " does not exist; accepted is a Secret with the key RESTIC_PASSWORD");
   }
   if (!secret.ok()) return std::move(secret).error().In("reading Secret " + key.ToString());
   auto text = SecretValue(*secret, kPassphraseKey);
   if (!text) {
     return Error(Code::kNotFound,
-                 "encryption Secret " + key.ToString() + " has no key RESTIC_PASSWORD, or it is empty; it is required");
+                 "encryption Secret " + key.ToString() +
+                     " has no key RESTIC_PASSWORD, or it is empty; it is required");
   }
-  return Passphrase{std::move(*text), kube::UidOf(*secret) + "/" + kube::ResourceVersionOf(*secret)};
+  return Passphrase{std::move(*text),
+                    kube::UidOf(*secret) + "/" + kube::ResourceVersionOf(*secret)};
 }
 
-Result<std::optional<Backends::Passphrase>> Backends::PassphraseOf(const Json& repository, const Json& storage) {
+Result<std::optional<Backends::Passphrase>> Backends::PassphraseOf(const Json& repository,
+                                                                   const Json& storage) {
   const auto name = StringAt(repository, "spec.encryptionSecret.name");
   if (name.empty()) return std::optional<Passphrase>();
-  const auto ns = StringAt(repository, "spec.encryptionSecret.namespace", kube::NamespaceOf(repository));
+  const auto ns =
+      StringAt(repository, "spec.encryptionSecret.namespace", kube::NamespaceOf(repository));
   const kube::ObjectKey key{ns.empty() ? kube::NamespaceOf(repository) : ns, name};
   if (key.ns != kube::NamespaceOf(repository) && key.ns != kube::NamespaceOf(storage)) {
     return Error(Code::kPermissionDenied,
-                 "Repository " + kube::KeyOf(repository).ToString() + ", spec.encryptionSecret.namespace: found " +
-                     key.ns + "; accepted are its own namespace and that of its BackupStorage, " +
+                 "Repository " + kube::KeyOf(repository).ToString() +
+                     ", spec.encryptionSecret.namespace: found " + key.ns +
+                     "; accepted are its own namespace and that of its BackupStorage, " +
                      kube::NamespaceOf(storage));
   }
   return std::optional<Passphrase>(TRY(PassphraseFrom(key)));
@@ -208,23 +234,28 @@ Result<std::shared_ptr<store::ObjectStore>> Backends::OpenStorage(const Access& 
   {
     std::lock_guard lock(mutex_);
     const auto found = stores_.find(access.location.url);
-    if (found != stores_.end() && found->second.first == access.version) return found->second.second;
+    if (found != stores_.end() && found->second.first == access.version)
+      return found->second.second;
   }
-  std::shared_ptr<store::ObjectStore> opened = TRY(store::OpenStore(runtime_, random_, access.location));
+  std::shared_ptr<store::ObjectStore> opened =
+      TRY(store::OpenStore(runtime_, random_, access.location));
   std::lock_guard lock(mutex_);
   stores_[access.location.url] = {access.version, opened};
   return opened;
 }
 
-Result<std::shared_ptr<store::ObjectStore>> Backends::OpenFolder(const Access& access, const std::string& directory) {
+Result<std::shared_ptr<store::ObjectStore>> Backends::OpenFolder(const Access& access,
+                                                                 const std::string& directory) {
   return OpenStorage({Below(access.location, directory), access.version});
 }
 
 Result<OpenRepository> Backends::Open(const Access& access, const std::string& directory,
-                                      const std::optional<Passphrase>& passphrase, const std::string& pinned_id,
+                                      const std::optional<Passphrase>& passphrase,
+                                      const std::string& pinned_id,
                                       const std::optional<repo::Suite>& pinned_suite) {
   const auto url = Below(access.location, directory).url;
-  const auto version = access.version + "|" + (passphrase ? passphrase->version : "") + "|" + pinned_id;
+  const auto version =
+      access.version + "|" + (passphrase ? passphrase->version : "") + "|" + pinned_id;
   {
     std::lock_guard lock(mutex_);
     const auto found = entries_.find(url);

@@ -1,5 +1,6 @@
-// Backend: from BackupStorage, Repository and their Secrets to an open store or repository. The only part of the
-// operator that sees credentials; they go on in the driver's Secret and nowhere else.
+// Backend: from BackupStorage, Repository and their Secrets to an open store or repository. The
+// only part of the operator that sees credentials; they go on in the driver's Secret and nowhere
+// else.
 #pragma once
 
 #include <map>
@@ -19,8 +20,9 @@
 
 namespace thinsnap::backup {
 
-// Where a BackupStorage points to. The Secret is the one that the spec names, null where it names none.
-// kInvalidArgument: the spec is wrong or asks for another provider; kFailedPrecondition: keys are missing in the Secret.
+// Where a BackupStorage points to. The Secret is the one that the spec names, null where it names
+// none. kInvalidArgument: the spec is wrong or asks for another provider; kFailedPrecondition: keys
+// are missing in the Secret.
 Result<store::Location> StorageLocation(const Json& storage, const Json* secret);
 // The name of the Secret with the credentials; empty where there is none.
 std::string CredentialsSecretName(const Json& storage);
@@ -29,8 +31,8 @@ store::Location Below(store::Location location, const std::string& directory);
 // A decoded value of a Secret.
 std::optional<Secret> SecretValue(const Json& secret, const std::string& key);
 
-// What the driver needs to reach a repository, for the operator's namespace. An empty list of namespaces: nobody may
-// export into it.
+// What the driver needs to reach a repository, for the operator's namespace. An empty list of
+// namespaces: nobody may export into it.
 struct DriverAccess {
   std::string id;
   repo::Suite suite = repo::Suite::kPlain;
@@ -40,7 +42,8 @@ struct DriverAccess {
   std::string state = "ready";  // or "wiping"
 };
 Json DriverSecret(const DriverAccess& access, const std::string& operator_namespace);
-// The address of a repository back out of its driver Secret: all that a wipe still has when the namespace is gone.
+// The address of a repository back out of its driver Secret: all that a wipe still has when the
+// namespace is gone.
 Result<store::Location> LocationOfDriverSecret(const Json& secret);
 
 // An open repository and the store below it.
@@ -52,8 +55,8 @@ struct OpenRepository {
 // Opens and remembers. Thread-safe; an entry is opened anew when a Secret or an address changed.
 class Backends {
  public:
-  Backends(Runtime& runtime, Random& random, kube::KubeClient& client) :
-      runtime_(runtime), random_(random), client_(client) {}
+  Backends(Runtime& runtime, Random& random, kube::KubeClient& client)
+      : runtime_(runtime), random_(random), client_(client) {}
 
   struct Access {
     store::Location location;
@@ -61,8 +64,8 @@ class Backends {
   };
   // kNotFound: the Secret is missing; else as StorageLocation.
   Result<Access> AccessOf(const Json& storage);
-  // Nothing where the Repository names no encryptionSecret. kNotFound: it or its key is missing; kPermissionDenied: it
-  // lies in a namespace that this Repository may not take it from.
+  // Nothing where the Repository names no encryptionSecret. kNotFound: it or its key is missing;
+  // kPermissionDenied: it lies in a namespace that this Repository may not take it from.
   struct Passphrase {
     Secret text;
     std::string version;
@@ -74,9 +77,11 @@ class Backends {
   // The store at bucket and prefix.
   Result<std::shared_ptr<store::ObjectStore>> OpenStorage(const Access& access);
   // The store at a Repository's folder.
-  Result<std::shared_ptr<store::ObjectStore>> OpenFolder(const Access& access, const std::string& directory);
+  Result<std::shared_ptr<store::ObjectStore>> OpenFolder(const Access& access,
+                                                         const std::string& directory);
   Result<OpenRepository> Open(const Access& access, const std::string& directory,
-                              const std::optional<Passphrase>& passphrase, const std::string& pinned_id,
+                              const std::optional<Passphrase>& passphrase,
+                              const std::string& pinned_id,
                               const std::optional<repo::Suite>& pinned_suite);
   // Drops what is remembered of an address, so that the next caller looks again.
   void Forget(const Access& access, const std::string& directory);

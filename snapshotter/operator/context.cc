@@ -6,6 +6,15 @@
 
 namespace thinsnap::backup {
 
+bool Memory::Due(const std::string& key, MonoTime now, Duration interval) {
+  std::lock_guard lock(mutex_);
+  const auto [entry, is_new] = last_.emplace(key, now);
+  if (is_new) return true;
+  if (now - entry->second < interval) return false;
+  entry->second = now;
+  return true;
+}
+
 Result<std::optional<Json>> GetIfExists(kube::KubeClient& client, const kube::ResourceType& type,
                                         const kube::ObjectKey& key) {
   auto object = client.Get(type, key);
@@ -14,18 +23,23 @@ Result<std::optional<Json>> GetIfExists(kube::KubeClient& client, const kube::Re
   return std::move(object).error().In("reading " + type.kind + " " + key.ToString());
 }
 
-Result<Json> EnsureExists(kube::KubeClient& client, const kube::ResourceType& type, const Json& object) {
+Result<Json> EnsureExists(kube::KubeClient& client, const kube::ResourceType& type,
+                          const Json& object) {
   const auto key = kube::KeyOf(object);
   auto existing = client.Get(type, key);
   if (existing.ok()) return existing;
-  if (!existing.Is(Code::kNotFound)) return std::move(existing).error().In("reading " + type.kind + " " + key.ToString());
+  if (!existing.Is(Code::kNotFound))
+    return std::move(existing).error().In("reading " + type.kind + " " + key.ToString());
   auto created = client.Create(type, object);
-  if (created.Is(Code::kAlreadyExists) || created.Is(Code::kUnknownOutcome)) return client.Get(type, key);
-  if (!created.ok()) return std::move(created).error().In("creating " + type.kind + " " + key.ToString());
+  if (created.Is(Code::kAlreadyExists) || created.Is(Code::kUnknownOutcome))
+    return client.Get(type, key);
+  if (!created.ok())
+    return std::move(created).error().In("creating " + type.kind + " " + key.ToString());
   return created;
 }
 
-Status DeleteIfExists(kube::KubeClient& client, const kube::ResourceType& type, const kube::ObjectKey& key) {
+Status DeleteIfExists(kube::KubeClient& client, const kube::ResourceType& type,
+                      const kube::ObjectKey& key) {
   kube::DeleteOptions options;
   options.propagation_policy = "Background";
   auto deleted = client.Delete(type, key, options);
@@ -33,7 +47,8 @@ Status DeleteIfExists(kube::KubeClient& client, const kube::ResourceType& type, 
   return std::move(deleted).error().In("deleting " + type.kind + " " + key.ToString());
 }
 
-Status WriteStatus(Context& context, const kube::ResourceType& type, const Json& before, Json& after) {
+Status WriteStatus(Context& context, const kube::ResourceType& type, const Json& before,
+                   Json& after) {
   const auto* old_status = Find(before, "status");
   const auto* new_status = Find(after, "status");
   if (new_status == nullptr || (old_status != nullptr && *old_status == *new_status)) return {};
@@ -56,8 +71,8 @@ Status DropFinalizer(Context& context, const kube::ResourceType& type, Json& obj
   return {};
 }
 
-void Report(Context& context, Json& object, std::string_view condition, bool status, std::string_view reason,
-            std::string_view message, bool good) {
+void Report(Context& context, Json& object, std::string_view condition, bool status,
+            std::string_view reason, std::string_view message, bool good) {
   if (!kube::SetCondition(object, condition, status, reason, message, context.Now())) return;
   context.events.Emit(object, good ? "Normal" : "Warning", reason, message);
 }
@@ -77,18 +92,21 @@ kube::ObjectKey ReferenceKey(const Json& reference, const std::string& own_names
   return {ns.empty() ? own_namespace : std::move(ns), StringAt(reference, "name")};
 }
 
-Json ReferenceTo(const kube::ObjectKey& key) { return JsonObject{{"name", key.name}, {"namespace", key.ns}}; }
+Json ReferenceTo(const kube::ObjectKey& key) {
+  return JsonObject{{"name", key.name}, {"namespace", key.ns}};
+}
 
 std::string SizeText(std::uint64_t bytes) {
   struct Unit {
     const char* name;
     std::uint64_t size;
   };
-  for (const auto& unit : {Unit{"TiB", 1ULL << 40}, Unit{"GiB", 1ULL << 30}, Unit{"MiB", 1ULL << 20},
-                           Unit{"KiB", 1ULL << 10}}) {
+  for (const auto& unit : {Unit{"TiB", 1ULL << 40}, Unit{"GiB", 1ULL << 30},
+                           Unit{"MiB", 1ULL << 20}, Unit{"KiB", 1ULL << 10}}) {
     if (bytes < unit.size) continue;
     char text[48];
-    std::snprintf(text, sizeof text, "%.3f %s", static_cast<double>(bytes) / static_cast<double>(unit.size), unit.name);
+    std::snprintf(text, sizeof text, "%.3f %s",
+                  static_cast<double>(bytes) / static_cast<double>(unit.size), unit.name);
     return text;
   }
   return std::to_string(bytes) + " B";

@@ -1,6 +1,8 @@
 // Context: what every reconciler works with, and the small steps that all of them take.
 #pragma once
 
+#include <map>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,6 +21,17 @@
 
 namespace thinsnap::backup {
 
+// What a process remembers to do less: losing it costs requests, never correctness. Thread-safe.
+class Memory {
+ public:
+  // True at the first call for the key and once `interval` has passed since the last true.
+  bool Due(const std::string& key, MonoTime now, Duration interval);
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, MonoTime> last_;
+};
+
 struct Context {
   Runtime& runtime;
   Random& random;
@@ -27,6 +40,7 @@ struct Context {
   Backends& backends;
   const Kinds& kinds;
   const OperatorOptions& options;
+  Memory& memory;
 
   WallTime Now() const { return runtime.clock().Now(); }
   std::string NowText() const { return FormatRfc3339(Now()); }
@@ -39,18 +53,23 @@ inline constexpr Duration kRetryInterval = std::chrono::seconds(10);
 Result<std::optional<Json>> GetIfExists(kube::KubeClient& client, const kube::ResourceType& type,
                                         const kube::ObjectKey& key);
 // The object that stands there now; an existing one is left as it is.
-Result<Json> EnsureExists(kube::KubeClient& client, const kube::ResourceType& type, const Json& object);
+Result<Json> EnsureExists(kube::KubeClient& client, const kube::ResourceType& type,
+                          const Json& object);
 // Missing is fine.
-Status DeleteIfExists(kube::KubeClient& client, const kube::ResourceType& type, const kube::ObjectKey& key);
+Status DeleteIfExists(kube::KubeClient& client, const kube::ResourceType& type,
+                      const kube::ObjectKey& key);
 
-// Writes status where it differs; kAborted when somebody else wrote the object. Updates `after` to what is stored.
-Status WriteStatus(Context& context, const kube::ResourceType& type, const Json& before, Json& after);
+// Writes status where it differs; kAborted when somebody else wrote the object. Updates `after` to
+// what is stored.
+Status WriteStatus(Context& context, const kube::ResourceType& type, const Json& before,
+                   Json& after);
 Status EnsureFinalizer(Context& context, const kube::ResourceType& type, Json& object);
 Status DropFinalizer(Context& context, const kube::ResourceType& type, Json& object);
 
-// Sets the condition; where that changes anything, an event says so too: Warning when `good` is false.
-void Report(Context& context, Json& object, std::string_view condition, bool status, std::string_view reason,
-            std::string_view message, bool good);
+// Sets the condition; where that changes anything, an event says so too: Warning when `good` is
+// false.
+void Report(Context& context, Json& object, std::string_view condition, bool status,
+            std::string_view reason, std::string_view message, bool good);
 // The condition's status says whether it is good.
 inline void Report(Context& context, Json& object, std::string_view condition, bool status,
                    std::string_view reason, std::string_view message) {

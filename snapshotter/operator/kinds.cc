@@ -17,21 +17,24 @@ Kinds::Kinds(const std::string& api_domain)
       repository{storage_group, "v1alpha1", "repositories", "Repository", true},
       snapshot{storage_group, "v1alpha1", "snapshots", "Snapshot", true},
       retention_policy{storage_group, "v1alpha1", "retentionpolicies", "RetentionPolicy", true},
-      backup_configuration{core_group, "v1alpha1", "backupconfigurations", "BackupConfiguration", true},
+      backup_configuration{core_group, "v1alpha1", "backupconfigurations", "BackupConfiguration",
+                           true},
       backup_session{core_group, "v1alpha1", "backupsessions", "BackupSession", true},
       restore_session{core_group, "v1alpha1", "restoresessions", "RestoreSession", true},
       hook_template{core_group, "v1alpha1", "hooktemplates", "HookTemplate", true},
       addon{addons_group, "v1alpha1", "addons", "Addon", false},
       function{addons_group, "v1alpha1", "functions", "Function", false} {}
 
-std::string ValidName(std::string_view prefix, std::string_view name, std::string_view suffix, std::size_t max) {
+std::string ValidName(std::string_view prefix, std::string_view name, std::string_view suffix,
+                      std::size_t max) {
   std::string joined;
   for (const auto part : {prefix, name, suffix}) {
     if (part.empty()) continue;
     if (!joined.empty()) joined += '-';
     joined += part;
   }
-  if (joined.size() > max) joined = joined.substr(0, (max + 1) / 2) + joined.substr(joined.size() - max / 2);
+  if (joined.size() > max)
+    joined = joined.substr(0, (max + 1) / 2) + joined.substr(joined.size() - max / 2);
   const auto first = joined.find_first_not_of('-');
   if (first == std::string::npos) return "";
   return joined.substr(first, joined.find_last_not_of('-') - first + 1);
@@ -39,10 +42,11 @@ std::string ValidName(std::string_view prefix, std::string_view name, std::strin
 
 SplitSessionName SplitAtSeconds(std::string_view backup_session) {
   const auto dash = backup_session.rfind('-');
-  if (dash == std::string_view::npos || dash + 1 == backup_session.size()) return {backup_session, {}};
+  if (dash == std::string_view::npos || dash + 1 == backup_session.size())
+    return {backup_session, {}};
   const auto digits = backup_session.substr(dash + 1);
-  const bool number =
-      std::all_of(digits.begin(), digits.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
+  const bool number = std::all_of(digits.begin(), digits.end(),
+                                  [](unsigned char c) { return std::isdigit(c) != 0; });
   if (!number) return {backup_session, {}};
   return {backup_session.substr(0, dash), digits};
 }
@@ -51,7 +55,8 @@ std::string TriggerName(std::string_view configuration, std::string_view session
   return ValidName("trigger", configuration, session, kMaxCronJobName);
 }
 
-std::string BackupSessionName(std::string_view invoker, std::string_view session, std::int64_t unix_seconds) {
+std::string BackupSessionName(std::string_view invoker, std::string_view session,
+                              std::int64_t unix_seconds) {
   return ValidName(invoker, session, std::to_string(unix_seconds));
 }
 
@@ -97,7 +102,8 @@ std::optional<SnapshotHandle> ParseSnapshotHandle(std::string_view text) {
   const auto at = text.find('@');
   if (at != std::string_view::npos) {
     handle.repository = text.substr(at + 1);
-    if (handle.repository.empty() || handle.repository.find_first_of(".@") != std::string::npos) return std::nullopt;
+    if (handle.repository.empty() || handle.repository.find_first_of(".@") != std::string::npos)
+      return std::nullopt;
     text = text.substr(0, at);
   }
   std::vector<std::string_view> parts;

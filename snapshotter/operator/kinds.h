@@ -1,5 +1,6 @@
-// The kinds of the backup API under one API domain, and the names and labels that its objects carry. The domain is part
-// of groups, labels, annotations, finalizers and of the YAML in the bucket.
+// The kinds of the backup API under one API domain, and the names and labels that its objects
+// carry. The domain is part of groups, labels, annotations, finalizers and of the YAML in the
+// bucket.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +15,8 @@ namespace thinsnap::backup {
 // What the operator is told at its start.
 struct OperatorOptions {
   std::string domain = "thinsnap.io";
-  std::string ns = "thinsnap-system";     // the driver's and operator's namespace
-  std::string image = "thinsnap";         // of its own Jobs
+  std::string ns = "thinsnap-system";      // the driver's and operator's namespace
+  std::string image = "thinsnap";          // of its own Jobs
   std::string driver = "csi.thinsnap.io";  // whose snapshots reach repositories
 };
 
@@ -33,25 +34,28 @@ struct Kinds {
   kube::ResourceType addon, function;
 };
 
-// Parts joined by '-', empty ones left out. What is longer than `max` keeps its head and its tail, as KubeStash's names
-// do, so that a number at the end survives.
+// Parts joined by '-', empty ones left out. What is longer than `max` keeps its head and its tail,
+// as KubeStash's names do, so that a number at the end survives.
 std::string ValidName(std::string_view prefix, std::string_view name, std::string_view suffix = "",
                       std::size_t max = 63);
 inline constexpr std::size_t kMaxCronJobName = 52;
 
-// "name-1705402801" -> ("name", "1705402801"); the suffix is empty when there are no digits at the end.
+// "name-1705402801" -> ("name", "1705402801"); the suffix is empty when there are no digits at the
+// end.
 struct SplitSessionName {
   std::string_view stem, seconds;
 };
 SplitSessionName SplitAtSeconds(std::string_view backup_session);
 
 std::string TriggerName(std::string_view configuration, std::string_view session);
-std::string BackupSessionName(std::string_view invoker, std::string_view session, std::int64_t unix_seconds);
+std::string BackupSessionName(std::string_view invoker, std::string_view session,
+                              std::int64_t unix_seconds);
 std::string SnapshotName(std::string_view repository, std::string_view backup_session);
 std::string VolumeSnapshotName(std::string_view claim, std::string_view unix_seconds);
 std::string DriverSecretName(std::string_view repository_id);
 
-// Task names as the catalog has them and as older guides spell them: VolumeSnapshotRestore, volume-snapshot-restore.
+// Task names as the catalog has them and as older guides spell them: VolumeSnapshotRestore,
+// volume-snapshot-restore.
 std::string CanonicalTaskName(std::string_view name);
 
 // "ts1.<pool>.<volume>.<snapshot>[@<repository>]"

@@ -56,9 +56,9 @@ std::int64_t MonthOf(WallTime time) {
 
 Result<Duration> ParseRetentionPeriod(std::string_view text) {
   const auto refuse = [&] {
-    return Error(Code::kInvalidArgument,
-                 "\"" + std::string(text) +
-                     "\" is no period; accepted are numbers with the units y, mo, w, d, h and m, like 30d12h");
+    return Error(Code::kInvalidArgument, "\"" + std::string(text) +
+                                             "\" is no period; accepted are numbers with the units "
+                                             "y, mo, w, d, h and m, like 30d12h");
   };
   if (text.empty()) return refuse();
   std::int64_t seconds = 0;
@@ -99,26 +99,29 @@ Result<RetentionRules> ParseRetentionRules(const Json& spec) {
   for (const auto& [name, target] : fields) {
     const auto count = IntAt(spec, std::string("successfulSnapshots.") + name);
     if (count < 0 || count > std::numeric_limits<int>::max()) {
-      return Error(Code::kInvalidArgument, std::string("spec.successfulSnapshots.") + name + ": found " +
-                                               std::to_string(count) + ", accepted are numbers from 0 on");
+      return Error(Code::kInvalidArgument, std::string("spec.successfulSnapshots.") + name +
+                                               ": found " + std::to_string(count) +
+                                               ", accepted are numbers from 0 on");
     }
     *target = static_cast<int>(count);
   }
   const auto failed = IntAt(spec, "failedSnapshots.last", 1);
   if (failed < 0 || failed > std::numeric_limits<int>::max()) {
-    return Error(Code::kInvalidArgument, "spec.failedSnapshots.last: found " + std::to_string(failed) +
+    return Error(Code::kInvalidArgument, "spec.failedSnapshots.last: found " +
+                                             std::to_string(failed) +
                                              ", accepted are numbers from 0 on");
   }
   rules.failed_last = static_cast<int>(failed);
   if (period.empty() && !rules.successful.any()) {
     return Error(Code::kInvalidArgument,
-                 "spec has neither maxRetentionPeriod nor a number above 0 in successfulSnapshots; one is required");
+                 "spec has neither maxRetentionPeriod nor a number above 0 in successfulSnapshots; "
+                 "one is required");
   }
   return rules;
 }
 
-std::vector<std::string> PlanRetention(const RetentionRules& rules, std::vector<RetainedSnapshot> snapshots,
-                                       WallTime now) {
+std::vector<std::string> PlanRetention(const RetentionRules& rules,
+                                       std::vector<RetainedSnapshot> snapshots, WallTime now) {
   std::sort(snapshots.begin(), snapshots.end(), [](const auto& a, const auto& b) {
     return std::tie(b.time, b.name) < std::tie(a.time, a.name);
   });
@@ -147,7 +150,8 @@ std::vector<std::string> PlanRetention(const RetentionRules& rules, std::vector<
       --count;
     }
   };
-  for (std::size_t i = 0; i < good.size() && i < static_cast<std::size_t>(rules.successful.last); ++i) {
+  for (std::size_t i = 0; i < good.size() && i < static_cast<std::size_t>(rules.successful.last);
+       ++i) {
     named.insert(good[i]->name);
   }
   keep_newest_of_each(rules.successful.hourly, HourOf);

@@ -24,7 +24,8 @@ struct RetentionRules {
 
 // "1y2mo3w4d5h6m" in any order; a month has 30 days, a year 365.
 Result<Duration> ParseRetentionPeriod(std::string_view text);
-// From the spec of a RetentionPolicy; the error names the field, what was found and what is accepted.
+// From the spec of a RetentionPolicy; the error names the field, what was found and what is
+// accepted.
 Result<RetentionRules> ParseRetentionRules(const Json& spec);
 
 struct RetainedSnapshot {
@@ -34,11 +35,12 @@ struct RetainedSnapshot {
   bool failed = false;  // neither: still running, always kept
 };
 
-// The names to remove, oldest first. A successful Snapshot stays while one of the keep rules names it or, without any
-// keep rule, while it is young enough; where both are given it also has to be young enough, but the newest successful
-// one of a repository always stays. Keep rules count as restic's do: the newest of each hour, day, ISO week, month and
-// year (UTC), as many of those as the rule says.
-std::vector<std::string> PlanRetention(const RetentionRules& rules, std::vector<RetainedSnapshot> snapshots,
-                                       WallTime now);
+// The names to remove, oldest first. A successful Snapshot stays while one of the keep rules names
+// it or, without any keep rule, while it is young enough; where both are given it also has to be
+// young enough, but the newest successful one of a repository always stays. Keep rules count as
+// restic's do: the newest of each hour, day, ISO week, month and year (UTC), as many of those as
+// the rule says.
+std::vector<std::string> PlanRetention(const RetentionRules& rules,
+                                       std::vector<RetainedSnapshot> snapshots, WallTime now);
 
 }  // namespace thinsnap::backup

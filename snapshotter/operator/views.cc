@@ -21,9 +21,11 @@ ByteSpan AsBytes(const std::string& text) {
 
 Result<Json> ParseView(const Bytes& bytes, const std::string& key) {
   if (bytes.size() > kMaxViewBytes) {
-    return Error(Code::kInvalidArgument, key + " has " + FormatSize(bytes.size()) + "; at most 4 MiB are read");
+    return Error(Code::kInvalidArgument,
+                 key + " has " + FormatSize(bytes.size()) + "; at most 4 MiB are read");
   }
-  auto parsed = ParseYaml(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  auto parsed =
+      ParseYaml(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
   if (!parsed.ok()) return std::move(parsed).error().In(key);
   if (!parsed->is_object()) return Error(Code::kInvalidArgument, key + " holds no YAML object");
   return parsed;
@@ -39,7 +41,8 @@ std::string DomainOf(const Json& view) {
 }
 
 // Keys of labels and annotations from one domain to the other.
-void CopyKeys(const Json& view, const char* member, Json& to, const std::string& from, const std::string& domain) {
+void CopyKeys(const Json& view, const char* member, Json& to, const std::string& from,
+              const std::string& domain) {
   const auto* source = FindObject(view, std::string("metadata.") + member);
   if (source == nullptr) return;
   JsonObject copy;
@@ -53,12 +56,14 @@ void CopyKeys(const Json& view, const char* member, Json& to, const std::string&
   if (!copy.empty()) Set(to, std::string("metadata.") + member, std::move(copy));
 }
 
-Result<Json> Import(const Json& view, const kube::ResourceType& type, const Kinds& kinds, const kube::ObjectKey& key) {
+Result<Json> Import(const Json& view, const kube::ResourceType& type, const Kinds& kinds,
+                    const kube::ObjectKey& key) {
   const auto domain = DomainOf(view);
-  if (StringAt(view, "kind") != type.kind || (domain != kinds.domain && domain != "kubestash.com" &&
-                                              domain != "thinsnap.io")) {
-    return Error(Code::kInvalidArgument, "found apiVersion " + StringAt(view, "apiVersion") + ", kind " +
-                                             StringAt(view, "kind") + "; accepted is a " + type.kind + " of " +
+  if (StringAt(view, "kind") != type.kind ||
+      (domain != kinds.domain && domain != "kubestash.com" && domain != "thinsnap.io")) {
+    return Error(Code::kInvalidArgument, "found apiVersion " + StringAt(view, "apiVersion") +
+                                             ", kind " + StringAt(view, "kind") +
+                                             "; accepted is a " + type.kind + " of " +
                                              type.api_version());
   }
   auto object = kube::NewObject(type, key);
@@ -84,21 +89,24 @@ Json NewMetadata(const std::string& domain, const std::string& created) {
 std::vector<RepositoryEntry> RepositoriesOf(const Json& metadata) {
   std::vector<RepositoryEntry> entries;
   for (const auto& item : ArrayAt(metadata, "repositories")) {
-    RepositoryEntry entry{StringAt(item, "name"), StringAt(item, "namespace"), StringAt(item, "path"),
-                          StringAt(item, "size"), StringAt(item, "id"),        StringAt(item, "cluster")};
-    if (!entry.name.empty() && !entry.ns.empty() && !entry.path.empty()) entries.push_back(std::move(entry));
+    RepositoryEntry entry{StringAt(item, "name"), StringAt(item, "namespace"),
+                          StringAt(item, "path"), StringAt(item, "size"),
+                          StringAt(item, "id"),   StringAt(item, "cluster")};
+    if (!entry.name.empty() && !entry.ns.empty() && !entry.path.empty())
+      entries.push_back(std::move(entry));
   }
   return entries;
 }
 
 bool PutEntry(Json& metadata, const RepositoryEntry& entry) {
-  JsonObject item{{"name", entry.name}, {"namespace", entry.ns}, {"path", entry.path},
-                  {"size", entry.size}, {"synced", true},        {"id", entry.id},
+  JsonObject item{{"name", entry.name},      {"namespace", entry.ns}, {"path", entry.path},
+                  {"size", entry.size},      {"synced", true},        {"id", entry.id},
                   {"cluster", entry.cluster}};
   if (FindArray(metadata, "repositories") == nullptr) Set(metadata, "repositories", JsonArray());
   auto& items = metadata.as_object()["repositories"].as_array();
   for (auto& existing : items) {
-    if (StringAt(existing, "name") != entry.name || StringAt(existing, "namespace") != entry.ns) continue;
+    if (StringAt(existing, "name") != entry.name || StringAt(existing, "namespace") != entry.ns)
+      continue;
     if (existing == Json(item)) return false;
     existing = std::move(item);
     return true;
@@ -122,13 +130,15 @@ Result<Metadata> ReadMetadata(store::ObjectStore& store) {
   auto object = TRY(store.Get(kMetadataKey));
   auto content = TRY(ParseView(object.bytes, kMetadataKey));
   if (StringAt(content, "kind") != "BackendMeta") {
-    return Error(Code::kInvalidArgument, std::string(kMetadataKey) + " has kind \"" + StringAt(content, "kind") +
+    return Error(Code::kInvalidArgument, std::string(kMetadataKey) + " has kind \"" +
+                                             StringAt(content, "kind") +
                                              "\"; accepted is BackendMeta");
   }
   return Metadata{std::move(content), object.info.etag};
 }
 
-Status ChangeMetadata(store::ObjectStore& store, const std::function<bool(Json& metadata)>& change) {
+Status ChangeMetadata(store::ObjectStore& store,
+                      const std::function<bool(Json& metadata)>& change) {
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
     auto metadata = TRY(ReadMetadata(store));
     if (!change(metadata.content)) return {};
@@ -137,20 +147,24 @@ Status ChangeMetadata(store::ObjectStore& store, const std::function<bool(Json& 
     const auto put = store.Put(kMetadataKey, AsBytes(ToYaml(metadata.content)), condition);
     if (put.ok()) return {};
     // Another writer was faster, or our own answer was lost: reading again tells.
-    if (!put.Is(Code::kFailedPrecondition) && !put.Is(Code::kUnknownOutcome) && !put.Is(Code::kAborted)) {
+    if (!put.Is(Code::kFailedPrecondition) && !put.Is(Code::kUnknownOutcome) &&
+        !put.Is(Code::kAborted)) {
       return put.error().In(std::string("writing ") + kMetadataKey);
     }
   }
-  return Error(Code::kAborted, std::string(kMetadataKey) + " is being written by others all the time");
+  return Error(Code::kAborted,
+               std::string(kMetadataKey) + " is being written by others all the time");
 }
 
-Status InitMetadata(store::ObjectStore& store, const std::string& domain, const std::string& created) {
+Status InitMetadata(store::ObjectStore& store, const std::string& domain,
+                    const std::string& created) {
   const auto existing = ReadMetadata(store);
   if (existing.ok()) return {};
   if (!existing.Is(Code::kNotFound)) return existing.error();
   store::PutCondition condition;
   condition.if_absent = true;
-  const auto put = store.Put(kMetadataKey, AsBytes(ToYaml(NewMetadata(domain, created))), condition);
+  const auto put =
+      store.Put(kMetadataKey, AsBytes(ToYaml(NewMetadata(domain, created))), condition);
   if (put.ok() || put.Is(Code::kFailedPrecondition)) return {};
   if (put.Is(Code::kUnknownOutcome)) {
     TRY(ReadMetadata(store));
@@ -176,7 +190,8 @@ Result<Json> ReadView(store::ObjectStore& store, const std::string& key) {
   return ParseView(object.bytes, key);
 }
 
-Result<Json> ImportRepository(const Json& view, const Kinds& kinds, const Json& storage, const RepositoryEntry& entry) {
+Result<Json> ImportRepository(const Json& view, const Kinds& kinds, const Json& storage,
+                              const RepositoryEntry& entry) {
   auto object = TRY(Import(view, kinds.repository, kinds, {entry.ns, entry.name}));
   // What was pinned elsewhere is pinned again here, from repo.json itself.
   Remove(object, "status.conditions");
@@ -185,14 +200,16 @@ Result<Json> ImportRepository(const Json& view, const Kinds& kinds, const Json& 
   Remove(object, "status.volumeSnapshotClasses");
   Set(object, "status.phase", "NotReady");
   Set(object, "spec.path", Json(entry.path));
-  Set(object, "spec.storageRef", JsonObject{{"name", kube::NameOf(storage)}, {"namespace", kube::NamespaceOf(storage)}});
+  Set(object, "spec.storageRef",
+      JsonObject{{"name", kube::NameOf(storage)}, {"namespace", kube::NamespaceOf(storage)}});
   return object;
 }
 
 Result<Json> ImportSnapshot(const Json& view, const Kinds& kinds, const Json& repository) {
   const auto name = StringAt(view, "metadata.name");
   if (name.empty() || name.size() > 253) {
-    return Error(Code::kInvalidArgument, "found metadata.name \"" + name + "\"; accepted is a Snapshot's name");
+    return Error(Code::kInvalidArgument,
+                 "found metadata.name \"" + name + "\"; accepted is a Snapshot's name");
   }
   auto object = TRY(Import(view, kinds.snapshot, kinds, {kube::NamespaceOf(repository), name}));
   Set(object, "spec.repository", Json(kube::NameOf(repository)));

@@ -1,9 +1,9 @@
-// Views: the YAML files that KubeStash keeps in a bucket. They are written for others and read back only where sealed
-// points cannot be; nothing in them is trusted further than that.
+// Views: the YAML files that KubeStash keeps in a bucket. They are written for others and read back
+// only where sealed points cannot be; nothing in them is trusted further than that.
 //
-//   metadata.yaml                   at bucket and prefix: which repositories there are, and which cluster owns each
-//   <directory>/repository.yaml     the Repository
-//   <directory>/snapshots/<n>.yaml  one Snapshot each
+//   metadata.yaml                   at bucket and prefix: which repositories there are, and which
+//   cluster owns each <directory>/repository.yaml     the Repository <directory>/snapshots/<n>.yaml
+//   one Snapshot each
 #pragma once
 
 #include <functional>
@@ -41,20 +41,23 @@ struct Metadata {
 };
 // kNotFound: not initialized; kInvalidArgument: not a metadata.yaml.
 Result<Metadata> ReadMetadata(store::ObjectStore& store);
-// Reads, lets `change` edit, and writes on the condition that nobody wrote meanwhile; again when somebody did. `change`
-// returns false to leave it as it is. kNotFound when there is none.
+// Reads, lets `change` edit, and writes on the condition that nobody wrote meanwhile; again when
+// somebody did. `change` returns false to leave it as it is. kNotFound when there is none.
 Status ChangeMetadata(store::ObjectStore& store, const std::function<bool(Json& metadata)>& change);
 // Writes an empty one where there is none. Idempotent; two at once are harmless.
-Status InitMetadata(store::ObjectStore& store, const std::string& domain, const std::string& created);
+Status InitMetadata(store::ObjectStore& store, const std::string& domain,
+                    const std::string& created);
 
 // An object as a view: without what belongs to one cluster's bookkeeping.
 std::string ViewOf(const Json& object);
 Status PutText(store::ObjectStore& store, const std::string& key, const std::string& text);
 Result<Json> ReadView(store::ObjectStore& store, const std::string& key);
 
-// Objects for this cluster from views of any domain (ours or kubestash.com): new metadata, the storage that imports, the
-// finalizer of this domain. The kind is checked; kInvalidArgument names what is wrong.
-Result<Json> ImportRepository(const Json& view, const Kinds& kinds, const Json& storage, const RepositoryEntry& entry);
+// Objects for this cluster from views of any domain (ours or kubestash.com): new metadata, the
+// storage that imports, the finalizer of this domain. The kind is checked; kInvalidArgument names
+// what is wrong.
+Result<Json> ImportRepository(const Json& view, const Kinds& kinds, const Json& storage,
+                              const RepositoryEntry& entry);
 Result<Json> ImportSnapshot(const Json& view, const Kinds& kinds, const Json& repository);
 
 }  // namespace thinsnap::backup

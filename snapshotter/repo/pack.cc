@@ -19,6 +19,15 @@ PackCipher CipherFor(const Keyring& keyring, PackKind kind, const PackId& id) {
   return std::move(cipher).value();
 }
 
+FinishedPack Fresh(const Keyring& keyring, PackKind kind, Random& random, Bytes buffer) {
+  FinishedPack pack;
+  pack.id = PackId::Draw(random);
+  pack.kind = kind;
+  pack.epoch = keyring.epoch();
+  pack.buffer = std::move(buffer);
+  return pack;
+}
+
 std::uint32_t StripesOf(std::size_t bytes) {
   return static_cast<std::uint32_t>((bytes + kStripeBytes - 1) / kStripeBytes);
 }
@@ -30,14 +39,9 @@ Error Damaged(const std::string& name, const std::string& what) {
 }  // namespace
 
 PackBuilder::PackBuilder(const Keyring& keyring, PackKind kind, Random& random, Bytes buffer)
-    : suite_(keyring.suite()), cipher_([&] {
-        pack_.id = PackId::Draw(random);
-        return CipherFor(keyring, kind, pack_.id);
-      }()) {
-  pack_.kind = kind;
-  pack_.epoch = keyring.epoch();
-  pack_.buffer = std::move(buffer);
-}
+    : suite_(keyring.suite()),
+      pack_(Fresh(keyring, kind, random, std::move(buffer))),
+      cipher_(CipherFor(keyring, kind, pack_.id)) {}
 
 bool PackBuilder::HasRoom(std::size_t payload_bytes, std::size_t units) const {
   if (empty()) return true;
@@ -113,6 +117,7 @@ FinishedPack PackBuilder::Finish() && {
   Append(plain, trailer_);
   pack_.trailer_offset = pack_.size;
   const std::size_t trailer_length = plain.size() + kTagBytes;
+  pack_.trailer_length = static_cast<std::uint32_t>(trailer_length);
   std::uint8_t* to = Grow(trailer_length);
   cipher_.Seal(SealKind::kTrailer, pack_.trailer_offset, plain, {to, trailer_length});
 

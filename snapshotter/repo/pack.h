@@ -57,6 +57,7 @@ struct FinishedPack {
   std::uint32_t units = 0;
   std::uint32_t size = 0;
   std::uint32_t trailer_offset = 0;
+  std::uint32_t trailer_length = 0;
   std::uint64_t first_block = 0;  // of its data records, which ascend
   std::uint64_t last_block = 0;
   Bytes buffer;  // the object is its first `size` bytes
@@ -89,9 +90,9 @@ class PackBuilder {
   std::uint8_t* Grow(std::size_t bytes);
 
   Suite suite_;
-  PackCipher cipher_;
   FinishedPack pack_;
-  Bytes trailer_;  // its records so far
+  PackCipher cipher_;  // after the pack, whose id it is for
+  Bytes trailer_;      // its records so far
   std::uint32_t record_count_ = 0;
 };
 

@@ -166,6 +166,11 @@ void SessionKeeper::AddPack(const SessionPack& pack) {
   changed_ = true;
 }
 
+std::vector<SessionPack> SessionKeeper::packs() {
+  std::lock_guard lock(mutex_);
+  return session_.packs;
+}
+
 void SessionKeeper::SetPosition(std::uint64_t bytes) {
   std::lock_guard lock(mutex_);
   session_.position_bytes = bytes;

@@ -75,6 +75,7 @@ class SessionKeeper {
   // written.
   Status CheckLease();
   void AddPack(const SessionPack& pack);
+  std::vector<SessionPack> packs();
   void SetPosition(std::uint64_t bytes);
   // What an interrupted writer leaves for the next one.
   Status Abandon();

@@ -1,0 +1,125 @@
+// What all verbs of NodeDriver share, and the Identity service.
+#include "csi/driver/node_driver.h"
+
+#include <set>
+#include <utility>
+
+#include "base/core/log.h"
+#include "csi/driver/identity.h"
+#include "csi/driver/tags.h"
+
+namespace thinsnap::driver {
+
+NodeDriver::NodeDriver(Runtime& runtime, pool::ThinPool& pool, node::VolumeMounts& mounts,
+                       pool::Quiesce& quiesce, Exporter& exporter, Importer& importer,
+                       Repositories& repositories, std::string node_name)
+    : runtime_(runtime),
+      pool_(pool),
+      mounts_(mounts),
+      quiesce_(quiesce),
+      exporter_(exporter),
+      importer_(importer),
+      repositories_(repositories),
+      node_name_(std::move(node_name)) {}
+
+Status NodeDriver::Start() {
+  pool_id_ = TRY(pool_.GetStatus())
+  .id;
+  TRY(mounts_.Recover());
+  // A clone that was under way is made again from a new cut.
+  for (const pool::SnapshotInfo& snapshot : TRY(pool_.ListSnapshots())) {
+    if (tags::Has(snapshot.tags, tags::kInternal)) TRY(pool_.RemoveSnapshot(snapshot.id));
+  }
+  return {};
+}
+
+void NodeDriver::SetLost(bool lost) {
+  const std::lock_guard lock(mutex_);
+  if (lost != lost_) {
+    LogWarning("driver", lost ? "pool " + pool_id_.str() + " is declared lost: it is only read"
+                              : "pool " + pool_id_.str() + " is taken back");
+  }
+  lost_ = lost;
+}
+
+Status NodeDriver::CheckWritable() {
+  const std::lock_guard lock(mutex_);
+  if (!lost_) return {};
+  return Error(Code::kFailedPrecondition,
+               "pool " + pool_id_.str() +
+                   " was declared lost and is only read; removing its id from the ConfigMap "
+                   "thinsnap-lost-pools takes it back");
+}
+
+Result<pool::VolumeInfo> NodeDriver::FindVolume(const std::string& handle) {
+  const VolumeHandle parsed = TRY(VolumeHandle::Parse(handle));
+  if (parsed.pool != pool_id_) {
+    return Error(Code::kNotFound,
+                 "volume " + handle + " is not in this node's pool " + pool_id_.str());
+  }
+  auto found = pool_.GetVolume(parsed.volume);
+  if (found.Is(Code::kNotFound)) return Error(Code::kNotFound, "there is no volume " + handle);
+  return found;
+}
+
+Result<std::optional<pool::VolumeInfo>> NodeDriver::FindVolumeByName(const std::string& name) {
+  for (pool::VolumeInfo& volume : TRY(pool_.ListVolumes())) {
+    if (volume.name == name) return std::optional(std::move(volume));
+  }
+  return std::optional<pool::VolumeInfo>();
+}
+
+Result<std::optional<pool::SnapshotInfo>> NodeDriver::FindSnapshotByName(const std::string& name) {
+  for (pool::SnapshotInfo& snapshot : TRY(pool_.ListSnapshots())) {
+    if (snapshot.name == name) return std::optional(std::move(snapshot));
+  }
+  return std::optional<pool::SnapshotInfo>();
+}
+
+Result<std::vector<pool::SnapshotInfo>> NodeDriver::SnapshotsOf(const pool::VolumeId& volume) {
+  auto snapshots = TRY(pool_.ListSnapshots());
+  std::erase_if(snapshots, [&](const pool::SnapshotInfo& s) { return s.volume != volume; });
+  return snapshots;
+}
+
+Status NodeDriver::MakeRoom() {
+  std::set<pool::VolumeId> volumes;
+  for (const pool::SnapshotInfo& snapshot : TRY(pool_.ListSnapshots())) {
+    volumes.insert(snapshot.volume);
+  }
+  for (const pool::VolumeId& volume : volumes) TRY(exporter_.Trim(volume, /*tight=*/true));
+  return {};
+}
+
+Result<csi::v1::GetPluginInfoResponse> NodeDriver::GetPluginInfo(
+    const proto::Call&, const csi::v1::GetPluginInfoRequest&) {
+  return PluginInfo();
+}
+
+Result<csi::v1::GetPluginCapabilitiesResponse> NodeDriver::GetPluginCapabilities(
+    const proto::Call&, const csi::v1::GetPluginCapabilitiesRequest&) {
+  return PluginCapabilities();
+}
+
+Result<csi::v1::ProbeResponse> NodeDriver::Probe(const proto::Call&, const csi::v1::ProbeRequest&) {
+  const auto status = pool_.GetStatus();
+  if (!status.ok()) {
+    return Error(Code::kFailedPrecondition,
+                 "the pool does not answer: " + status.error().message());
+  }
+  csi::v1::ProbeResponse answer;
+  answer.mutable_ready()->set_value(true);
+  return answer;
+}
+
+Result<csi::v1::ControllerGetCapabilitiesResponse> NodeDriver::ControllerGetCapabilities(
+    const proto::Call&, const csi::v1::ControllerGetCapabilitiesRequest&) {
+  return ControllerCapabilities();
+}
+
+Result<csi::v1::NodeGetCapabilitiesResponse> NodeDriver::NodeGetCapabilities(
+    const proto::Call&, const csi::v1::NodeGetCapabilitiesRequest&) {
+  return NodeCapabilities();
+}
+
+}  // namespace thinsnap::driver

@@ -1,0 +1,123 @@
+// NodeDriver: every verb of CSI on the one pool of this machine. It keeps nothing of its own:
+// volumes, snapshots and what is to be done with them stand in the pool's tags.
+#pragma once
+
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/core/runtime.h"
+#include "csi/driver/busy.h"
+#include "csi/driver/exporter.h"
+#include "csi/driver/handle.h"
+#include "csi/driver/importer.h"
+#include "csi/driver/request.h"
+#include "csi/node/volume_mounts.h"
+#include "csi/pool/thin_pool.h"
+#include "csi/proto/csi_service.h"
+
+namespace thinsnap::driver {
+
+class NodeDriver final : public proto::CsiService {
+ public:
+  NodeDriver(Runtime& runtime, pool::ThinPool& pool, node::VolumeMounts& mounts,
+             pool::Quiesce& quiesce, Exporter& exporter, Importer& importer,
+             Repositories& repositories, std::string node_name);
+
+  // Reads the pool's id and cleans up what an earlier life left half done.
+  Status Start();
+  const pool::PoolId& pool_id() const { return pool_id_; }
+  // Somebody declared this pool lost: from now on it is only read.
+  void SetLost(bool lost);
+
+#define THINSNAP_DECLARE_VERB(verb)                             \
+  Result<csi::v1::verb##Response> verb(const proto::Call& call, \
+                                       const csi::v1::verb##Request& request) override;
+  THINSNAP_DECLARE_VERB(GetPluginInfo)
+  THINSNAP_DECLARE_VERB(GetPluginCapabilities)
+  THINSNAP_DECLARE_VERB(Probe)
+  THINSNAP_DECLARE_VERB(CreateVolume)
+  THINSNAP_DECLARE_VERB(DeleteVolume)
+  THINSNAP_DECLARE_VERB(ValidateVolumeCapabilities)
+  THINSNAP_DECLARE_VERB(ListVolumes)
+  THINSNAP_DECLARE_VERB(GetCapacity)
+  THINSNAP_DECLARE_VERB(ControllerGetCapabilities)
+  THINSNAP_DECLARE_VERB(CreateSnapshot)
+  THINSNAP_DECLARE_VERB(DeleteSnapshot)
+  THINSNAP_DECLARE_VERB(ListSnapshots)
+  THINSNAP_DECLARE_VERB(ControllerExpandVolume)
+  // Only for the controller role, see kByName; not among the capabilities.
+  THINSNAP_DECLARE_VERB(ControllerGetVolume)
+  THINSNAP_DECLARE_VERB(NodeStageVolume)
+  THINSNAP_DECLARE_VERB(NodeUnstageVolume)
+  THINSNAP_DECLARE_VERB(NodePublishVolume)
+  THINSNAP_DECLARE_VERB(NodeUnpublishVolume)
+  THINSNAP_DECLARE_VERB(NodeGetVolumeStats)
+  THINSNAP_DECLARE_VERB(NodeExpandVolume)
+  THINSNAP_DECLARE_VERB(NodeGetCapabilities)
+  THINSNAP_DECLARE_VERB(NodeGetInfo)
+#undef THINSNAP_DECLARE_VERB
+
+ private:
+  Status CheckWritable();
+  Status CheckTopology(const csi::v1::TopologyRequirement& requirement) const;
+  // kNotFound for what is not of this pool; kUnavailable where a wrong answer would lose something.
+  Result<pool::VolumeInfo> FindVolume(const std::string& handle);
+  Result<std::optional<pool::VolumeInfo>> FindVolumeByName(const std::string& name);
+  Result<std::optional<pool::SnapshotInfo>> FindSnapshotByName(const std::string& name);
+  Result<std::vector<pool::SnapshotInfo>> SnapshotsOf(const pool::VolumeId& volume);
+
+  // What CreateVolume makes, by the source that the request names.
+  struct VolumePlan {
+    std::string name;
+    SizeRange range;
+    std::string source;  // the handle; empty: blank
+    bool from_snapshot = false;
+    pool::Tags tags;
+  };
+  Result<VolumePlan> ReadPlan(const csi::v1::CreateVolumeRequest& request);
+  Status CheckCompatible(const pool::VolumeInfo& existing, const VolumePlan& plan) const;
+  Result<pool::VolumeInfo> MakeVolume(const VolumePlan& plan);
+  Result<pool::VolumeInfo> MakeClone(const VolumePlan& plan);
+  Result<pool::VolumeInfo> MakeFromSnapshot(const VolumePlan& plan);
+  Result<pool::VolumeInfo> MakeImport(const VolumePlan& plan, const SnapshotHandle& source);
+  Result<pool::VolumeInfo> MakeSized(const VolumePlan& plan, std::uint64_t least,
+                                     std::optional<pool::SnapshotId> source);
+  csi::v1::Volume Describe(const pool::VolumeInfo& volume) const;
+
+  // The class may export there, from that namespace, with that key.
+  Status CheckRepositories(const SnapshotParameters& parameters);
+  Result<pool::SnapshotInfo> Cut(const pool::VolumeInfo& volume, const std::string& name,
+                                 const SnapshotParameters& parameters);
+  SnapshotHandle HandleOf(const pool::SnapshotInfo& snapshot) const;
+  csi::v1::Snapshot Describe(const pool::SnapshotInfo& snapshot) const;
+  Result<std::optional<csi::v1::Snapshot>> LookInRepository(const SnapshotHandle& handle);
+
+  // Runs a verb of the pool that takes space; when the guard refuses, frees what may be freed and
+  // tries once more.
+  template <typename Verb>
+  auto WithRoom(Verb verb) -> decltype(verb()) {
+    auto outcome = verb();
+    if (!outcome.Is(Code::kResourceExhausted)) return outcome;
+    // What was refused stays refused if nothing can be freed.
+    if (!MakeRoom().ok()) return outcome;
+    return verb();
+  }
+  Status MakeRoom();
+
+  Runtime& runtime_;
+  pool::ThinPool& pool_;
+  node::VolumeMounts& mounts_;
+  pool::Quiesce& quiesce_;
+  Exporter& exporter_;
+  Importer& importer_;
+  Repositories& repositories_;
+  const std::string node_name_;
+  pool::PoolId pool_id_;
+  std::mutex mutex_;
+  BusyKeys busy_;
+  bool lost_ = false;
+};
+
+}  // namespace thinsnap::driver

@@ -1,0 +1,341 @@
+// The verbs of NodeDriver that concern volumes as such.
+#include <algorithm>
+#include <utility>
+
+#include "base/core/bytes.h"
+#include "base/core/log.h"
+#include "csi/driver/node_driver.h"
+#include "csi/driver/tags.h"
+
+namespace thinsnap::driver {
+namespace {
+
+// What is left of a call's time to answer in.
+constexpr Duration kAnswerTime = std::chrono::seconds(1);
+constexpr Duration kWaitWithoutDeadline = std::chrono::seconds(30);
+
+Error Invalid(std::string message) { return {Code::kInvalidArgument, std::move(message)}; }
+
+bool Matches(const csi::v1::Topology& topology, const std::string& node) {
+  return std::all_of(topology.segments().begin(), topology.segments().end(),
+                     [&](const auto& s) { return s.first == kTopologyKey && s.second == node; });
+}
+
+// Names that fit the pool's limit, from names that fill it.
+std::string CloneName(const std::string& name) {
+  std::uint64_t hash = 14695981039346656037ULL;  // FNV-1a
+  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
+  Bytes bytes;
+  AppendLe(bytes, hash);
+  return "clone-" + HexEncode(bytes);
+}
+
+}  // namespace
+
+Status NodeDriver::CheckTopology(const csi::v1::TopologyRequirement& requirement) const {
+  const auto admits = [&](const auto& list) {
+    return std::any_of(list.begin(), list.end(),
+                       [&](const csi::v1::Topology& t) { return Matches(t, node_name_); });
+  };
+  const auto& requisite = requirement.requisite();
+  const auto& preferred = requirement.preferred();
+  if (requisite.empty() ? preferred.empty() || admits(preferred) : admits(requisite)) return {};
+  return Error(Code::kResourceExhausted, "no topology of accessibility_requirements is " +
+                                             std::string(kTopologyKey) + "=" + node_name_ +
+                                             ", the only one that this node can serve");
+}
+
+Result<NodeDriver::VolumePlan> NodeDriver::ReadPlan(const csi::v1::CreateVolumeRequest& request) {
+  TRY(RequireName(request.name()));
+  TRY(CheckCapabilities(request.volume_capabilities()));
+  TRY(CheckVolumeParameters(request));
+  VolumePlan plan;
+  plan.name = request.name();
+  plan.range = TRY(ReadSizeRange(request.has_capacity_range(), request.capacity_range()));
+  if (request.has_volume_content_source()) {
+    const auto& source = request.volume_content_source();
+    plan.from_snapshot = source.has_snapshot();
+    plan.source =
+        source.has_snapshot() ? source.snapshot().snapshot_id() : source.volume().volume_id();
+    if (plan.source.empty()) {
+      return Invalid("volume_content_source names neither a snapshot nor a volume");
+    }
+    plan.tags[tags::kSource] = plan.source;
+  }
+  plan.tags[tags::kMode] = WantsBlock(request.volume_capabilities()) ? "Block" : "Filesystem";
+  const std::string claim = MapValue(request.parameters(), "csi.storage.k8s.io/pvc/name");
+  if (!claim.empty()) {
+    plan.tags[tags::kClaim] =
+        MapValue(request.parameters(), "csi.storage.k8s.io/pvc/namespace") + "/" + claim;
+  }
+  return plan;
+}
+
+Status NodeDriver::CheckCompatible(const pool::VolumeInfo& existing, const VolumePlan& plan) const {
+  const auto differs = [&](const std::string& how) {
+    return Error(Code::kAlreadyExists, "name \"" + plan.name + "\" stands for a volume " + how);
+  };
+  if (tags::Get(existing.tags, tags::kSource) != plan.source) {
+    return differs("with another volume_content_source");
+  }
+  if (existing.size_bytes < plan.range.required_bytes ||
+      (plan.range.limit_bytes != 0 && existing.size_bytes > plan.range.limit_bytes)) {
+    return differs("of " + std::to_string(existing.size_bytes) + " bytes, outside capacity_range");
+  }
+  if (tags::Get(existing.tags, tags::kMode) != tags::Get(plan.tags, tags::kMode)) {
+    return differs("with volume mode " + tags::Get(existing.tags, tags::kMode));
+  }
+  return {};
+}
+
+Result<pool::VolumeInfo> NodeDriver::MakeSized(const VolumePlan& plan, std::uint64_t least,
+                                               std::optional<pool::SnapshotId> source) {
+  pool::CreateRequest create;
+  create.name = plan.name;
+  create.size_bytes = TRY(ChooseSize(plan.range, least));
+  create.source = std::move(source);
+  create.tags = plan.tags;
+  // What a snapshot of it says that a restore needs: never more than was asked for.
+  create.tags[tags::kSize] = std::to_string(
+      plan.range.required_bytes != 0 ? plan.range.required_bytes : create.size_bytes);
+  pool::VolumeInfo made = TRY(WithRoom([&] { return pool_.Create(create); }));
+  if (plan.range.limit_bytes != 0 && made.size_bytes > plan.range.limit_bytes) {
+    TRY(pool_.RemoveVolume(made.id));
+    return Error(Code::kOutOfRange, "capacity_range.limit_bytes is " +
+                                        std::to_string(plan.range.limit_bytes) +
+                                        ", but rounded to the pool's grain the volume takes " +
+                                        std::to_string(made.size_bytes));
+  }
+  return made;
+}
+
+Result<pool::VolumeInfo> NodeDriver::MakeClone(const VolumePlan& plan) {
+  const pool::VolumeInfo source = TRY(FindVolume(plan.source));
+  if (tags::Has(source.tags, tags::kImporting)) {
+    return Error(Code::kAborted, "volume " + plan.source + " is still being imported");
+  }
+  TRY(ChooseSize(plan.range, source.size_bytes));
+  pool::SnapshotRequest cut;
+  cut.name = CloneName(plan.name);
+  cut.volume = source.id;
+  cut.tags[tags::kInternal] = "1";
+  const pool::SnapshotInfo snapshot = TRY(WithRoom([&] { return pool_.Snapshot(cut, quiesce_); }));
+  auto made = MakeSized(plan, source.size_bytes, snapshot.id);
+  if (auto removed = pool_.RemoveSnapshot(snapshot.id); !removed.ok()) {
+    LogWarning("driver", removed.error().ToString());  // the next start does it
+  }
+  return made;
+}
+
+Result<pool::VolumeInfo> NodeDriver::MakeFromSnapshot(const VolumePlan& plan) {
+  const SnapshotHandle source = TRY(SnapshotHandle::Parse(plan.source));
+  if (source.pool == pool_id_) {
+    const auto local = pool_.GetSnapshot(source.snapshot);
+    if (!local.ok() && !local.Is(Code::kNotFound)) return local.error();
+    if (local.ok() && local->volume == source.volume && local->has_device &&
+        !tags::Has(local->tags, tags::kHidden)) {
+      return MakeSized(plan, local->size_bytes, local->id);
+    }
+  }
+  if (source.repository.empty()) {
+    return Error(Code::kNotFound, "there is no snapshot " + plan.source + " on node " + node_name_ +
+                                      ", and it was never exported");
+  }
+  return MakeImport(plan, source);
+}
+
+Result<pool::VolumeInfo> NodeDriver::MakeImport(const VolumePlan& plan,
+                                                const SnapshotHandle& source) {
+  const auto point = FindPoint(repositories_, source);
+  if (!point.ok()) {
+    const Code code = point.error().code();
+    const bool final = code == Code::kNotFound || code == Code::kFailedPrecondition ||
+                       code == Code::kDataLoss || code == Code::kPermissionDenied ||
+                       code == Code::kUnauthenticated || code == Code::kInvalidArgument ||
+                       code == Code::kCancelled;
+    return Error(final ? code : Code::kAborted, point.error().message());
+  }
+  VolumePlan importing = plan;
+  importing.tags[tags::kImporting] = plan.source;
+  pool::VolumeInfo made = TRY(MakeSized(importing, point->size_bytes, std::nullopt));
+  importer_.Start(made, source, /*blank=*/true);
+  return made;
+}
+
+Result<pool::VolumeInfo> NodeDriver::MakeVolume(const VolumePlan& plan) {
+  if (plan.source.empty()) return MakeSized(plan, 0, std::nullopt);
+  return plan.from_snapshot ? MakeFromSnapshot(plan) : MakeClone(plan);
+}
+
+Result<csi::v1::CreateVolumeResponse> NodeDriver::CreateVolume(
+    const proto::Call& call, const csi::v1::CreateVolumeRequest& request) {
+  const VolumePlan plan = TRY(ReadPlan(request));
+  TRY(CheckTopology(request.accessibility_requirements()));
+  TRY(CheckWritable());
+  const BusyKeys::Hold hold(busy_, "volume name " + plan.name);
+  TRY(hold.Check());
+  auto volume = TRY(FindVolumeByName(plan.name));
+  if (volume) {
+    TRY(CheckCompatible(*volume, plan));
+  } else {
+    // The import of an earlier call may have ended for good since.
+    if (const auto failure = importer_.TakeFailure(plan.name)) return *failure;
+    volume = TRY(MakeVolume(plan));
+  }
+  if (const std::string from = tags::Get(volume->tags, tags::kImporting); !from.empty()) {
+    importer_.Start(*volume, TRY(SnapshotHandle::Parse(from)), /*blank=*/false);
+    const MonoTime now = runtime_.clock().MonoNow();
+    TRY(importer_.Wait(volume->id, call.deadline == kForever ? now + kWaitWithoutDeadline
+                                                             : call.deadline - kAnswerTime));
+    auto filled = pool_.GetVolume(volume->id);
+    if (filled.Is(Code::kNotFound) || (filled.ok() && tags::Has(filled->tags, tags::kImporting))) {
+      return Error(Code::kAborted, "the import was interrupted; it starts again");
+    }
+    volume = TRY(std::move(filled));
+  }
+  csi::v1::CreateVolumeResponse response;
+  *response.mutable_volume() = Describe(*volume);
+  return response;
+}
+
+csi::v1::Volume NodeDriver::Describe(const pool::VolumeInfo& volume) const {
+  csi::v1::Volume described;
+  described.set_volume_id(VolumeHandle{pool_id_, volume.id}.ToString());
+  described.set_capacity_bytes(static_cast<std::int64_t>(volume.size_bytes));
+  (*described.add_accessible_topology()->mutable_segments())[kTopologyKey] = node_name_;
+  if (const std::string source = tags::Get(volume.tags, tags::kSource); !source.empty()) {
+    auto* content = described.mutable_content_source();
+    if (SnapshotHandle::Parse(source).ok()) {
+      content->mutable_snapshot()->set_snapshot_id(source);
+    } else {
+      content->mutable_volume()->set_volume_id(source);
+    }
+  }
+  return described;
+}
+
+Result<csi::v1::DeleteVolumeResponse> NodeDriver::DeleteVolume(
+    const proto::Call&, const csi::v1::DeleteVolumeRequest& request) {
+  TRY(RequireField(request.volume_id(), "volume_id"));
+  const auto handle = VolumeHandle::Parse(request.volume_id());
+  if (!handle.ok()) return csi::v1::DeleteVolumeResponse();
+  if (handle->pool != pool_id_) {
+    return Error(Code::kUnavailable,
+                 "volume " + request.volume_id() + " is not in this node's pool " + pool_id_.str());
+  }
+  TRY(CheckWritable());
+  const BusyKeys::Hold hold(busy_, request.volume_id());
+  TRY(hold.Check());
+  const auto volume = pool_.GetVolume(handle->volume);
+  if (volume.ok()) {
+    if (const std::string staged = tags::Get(volume->tags, node::kStagedTag); !staged.empty()) {
+      return Error(Code::kFailedPrecondition,
+                   "volume " + request.volume_id() + " is in use: staged at " + staged);
+    }
+    TRY(importer_.Cancel(handle->volume));
+    TRY(pool_.RemoveVolume(handle->volume));
+  } else if (!volume.Is(Code::kNotFound)) {
+    return volume.error();
+  }
+  // Hidden bases have nobody left to serve; also after a crash between the two steps.
+  TRY(exporter_.Trim(handle->volume));
+  return csi::v1::DeleteVolumeResponse();
+}
+
+Result<csi::v1::ValidateVolumeCapabilitiesResponse> NodeDriver::ValidateVolumeCapabilities(
+    const proto::Call&, const csi::v1::ValidateVolumeCapabilitiesRequest& request) {
+  TRY(RequireField(request.volume_id(), "volume_id"));
+  if (request.volume_capabilities().empty()) return Invalid("volume_capabilities is missing");
+  const pool::VolumeInfo volume = TRY(FindVolume(request.volume_id()));
+  csi::v1::ValidateVolumeCapabilitiesResponse response;
+  const auto checked = CheckCapabilities(request.volume_capabilities());
+  if (!checked.ok()) {
+    response.set_message(checked.error().message());
+    return response;
+  }
+  const std::string mode = WantsBlock(request.volume_capabilities()) ? "Block" : "Filesystem";
+  const std::string made = tags::Get(volume.tags, tags::kMode);
+  if (!made.empty() && mode != made) {
+    response.set_message("the volume has volume mode " + made + ", not " + mode);
+    return response;
+  }
+  auto* confirmed = response.mutable_confirmed();
+  *confirmed->mutable_volume_capabilities() = request.volume_capabilities();
+  *confirmed->mutable_volume_context() = request.volume_context();
+  *confirmed->mutable_parameters() = request.parameters();
+  return response;
+}
+
+Result<csi::v1::ListVolumesResponse> NodeDriver::ListVolumes(
+    const proto::Call&, const csi::v1::ListVolumesRequest& request) {
+  if (request.max_entries() < 0) return Invalid("max_entries is negative");
+  const PageStart start = TRY(ReadToken(request.starting_token()));
+  csi::v1::ListVolumesResponse response;
+  for (const pool::VolumeInfo& volume : TRY(pool_.ListVolumes())) {
+    if (volume.id.str() <= start.id) continue;
+    if (request.max_entries() != 0 && response.entries_size() == request.max_entries()) {
+      const auto last =
+          VolumeHandle::Parse(response.entries(response.entries_size() - 1).volume().volume_id());
+      response.set_next_token(MakeToken(pool_id_.str(), last->volume.str()));
+      break;
+    }
+    *response.add_entries()->mutable_volume() = Describe(volume);
+  }
+  return response;
+}
+
+Result<csi::v1::ControllerGetVolumeResponse> NodeDriver::ControllerGetVolume(
+    const proto::Call&, const csi::v1::ControllerGetVolumeRequest& request) {
+  TRY(RequireField(request.volume_id(), "volume_id"));
+  csi::v1::ControllerGetVolumeResponse response;
+  const std::string by_name = kByName;
+  if (request.volume_id().starts_with(by_name)) {
+    const auto volume = TRY(FindVolumeByName(request.volume_id().substr(by_name.size())));
+    if (!volume) return Error(Code::kNotFound, "there is no volume of that name here");
+    *response.mutable_volume() = Describe(*volume);
+  } else {
+    *response.mutable_volume() = Describe(TRY(FindVolume(request.volume_id())));
+  }
+  response.mutable_status();
+  return response;
+}
+
+Result<csi::v1::GetCapacityResponse> NodeDriver::GetCapacity(
+    const proto::Call&, const csi::v1::GetCapacityRequest& request) {
+  csi::v1::GetCapacityResponse response;
+  const bool here =
+      !request.has_accessible_topology() || Matches(request.accessible_topology(), node_name_);
+  const bool possible = request.volume_capabilities().empty() ||
+                        CheckCapabilities(request.volume_capabilities()).ok();
+  if (here && possible && CheckWritable().ok()) {
+    const pool::PoolStatus status = TRY(pool_.GetStatus());
+    response.set_available_capacity(static_cast<std::int64_t>(status.free_bytes));
+  }
+  return response;
+}
+
+Result<csi::v1::ControllerExpandVolumeResponse> NodeDriver::ControllerExpandVolume(
+    const proto::Call&, const csi::v1::ControllerExpandVolumeRequest& request) {
+  TRY(RequireField(request.volume_id(), "volume_id"));
+  if (!request.has_capacity_range()) return Invalid("capacity_range is missing");
+  const SizeRange range = TRY(ReadSizeRange(true, request.capacity_range()));
+  if (request.has_volume_capability()) TRY(ReadCapability(request.volume_capability()));
+  const pool::VolumeInfo volume = TRY(FindVolume(request.volume_id()));
+  TRY(CheckWritable());
+  const BusyKeys::Hold hold(busy_, request.volume_id());
+  TRY(hold.Check());
+  std::uint64_t size_bytes = volume.size_bytes;
+  if (size_bytes < range.required_bytes) {
+    size_bytes = TRY(WithRoom([&] { return pool_.Resize(volume.id, range.required_bytes); }));
+    TRY(pool_.TagVolume(volume.id, {{tags::kSize, std::to_string(range.required_bytes)}}));
+  } else if (range.limit_bytes != 0 && size_bytes > range.limit_bytes) {
+    return Error(Code::kOutOfRange, "the volume has " + std::to_string(size_bytes) +
+                                        " bytes already, more than capacity_range.limit_bytes");
+  }
+  csi::v1::ControllerExpandVolumeResponse response;
+  response.set_capacity_bytes(static_cast<std::int64_t>(size_bytes));
+  response.set_node_expansion_required(tags::Get(volume.tags, tags::kMode) != "Block");
+  return response;
+}
+
+}  // namespace thinsnap::driver

@@ -1,0 +1,206 @@
+#include "csi/driver/request.h"
+
+#include <algorithm>
+#include <charconv>
+#include <set>
+#include <string_view>
+
+#include "base/core/bytes.h"
+#include "base/core/id.h"
+#include "csi/driver/tags.h"
+
+namespace thinsnap::driver {
+namespace {
+
+using csi::v1::VolumeCapability;
+
+constexpr std::size_t kLongestName = 128;
+constexpr std::uint64_t kDefaultSize = kGiB;
+constexpr std::string_view kSidecarPrefix = "csi.storage.k8s.io/";
+constexpr int kMostLocalCopies = 1000;
+constexpr std::size_t kMostRepositories = 8;
+
+// TAB, LF and CR are allowed; so is everything beyond ASCII but the C1 controls, U+0080 to U+009F.
+bool HasControlCharacter(std::string_view text) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    if (c == 0x7f || (c < 0x20 && c != '\t' && c != '\n' && c != '\r')) return true;
+    if (c == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+Error Invalid(std::string message) { return {Code::kInvalidArgument, std::move(message)}; }
+
+}  // namespace
+
+Status RequireField(const std::string& value, const char* field) {
+  if (value.empty()) return Invalid(std::string(field) + " is missing");
+  return {};
+}
+
+Status RequireName(const std::string& name) {
+  TRY(RequireField(name, "name"));
+  if (name.size() > kLongestName) {
+    return Invalid("name has " + std::to_string(name.size()) + " bytes; at most " +
+                   std::to_string(kLongestName) + " are accepted");
+  }
+  if (HasControlCharacter(name)) return Invalid("name holds a control character");
+  return {};
+}
+
+Result<node::Usage> ReadCapability(const VolumeCapability& capability) {
+  node::Usage usage;
+  if (capability.has_block()) {
+    usage.block = true;
+  } else if (capability.has_mount()) {
+    usage.fs_type = capability.mount().fs_type();
+    if (!usage.fs_type.empty() && !node::IsSupportedFsType(usage.fs_type)) {
+      return Invalid("volume_capability.mount.fs_type is \"" + usage.fs_type +
+                     "\"; ext4 and xfs are accepted");
+    }
+    usage.mount_flags.assign(capability.mount().mount_flags().begin(),
+                             capability.mount().mount_flags().end());
+    if (!capability.mount().volume_mount_group().empty()) {
+      return Invalid("volume_capability.mount.volume_mount_group is not supported");
+    }
+  } else {
+    return Invalid("volume_capability has no access_type; block and mount are accepted");
+  }
+  switch (capability.access_mode().mode()) {
+    case VolumeCapability::AccessMode::SINGLE_NODE_WRITER:
+    case VolumeCapability::AccessMode::SINGLE_NODE_MULTI_WRITER:
+      break;
+    case VolumeCapability::AccessMode::SINGLE_NODE_READER_ONLY:
+      usage.read_only = true;
+      break;
+    case VolumeCapability::AccessMode::SINGLE_NODE_SINGLE_WRITER:
+      usage.single_writer = true;
+      break;
+    case VolumeCapability::AccessMode::UNKNOWN:
+      return Invalid("volume_capability.access_mode is missing");
+    default:
+      return Invalid(
+          "access mode " +
+          VolumeCapability::AccessMode::Mode_Name(capability.access_mode().mode()) +
+          " needs several nodes, but a volume lives on one; SINGLE_NODE_WRITER (ReadWriteOnce), "
+          "SINGLE_NODE_SINGLE_WRITER (ReadWriteOncePod), SINGLE_NODE_MULTI_WRITER and "
+          "SINGLE_NODE_READER_ONLY are accepted");
+  }
+  return usage;
+}
+
+Status CheckCapabilities(const google::protobuf::RepeatedPtrField<VolumeCapability>& capabilities) {
+  if (capabilities.empty()) return Invalid("volume_capabilities is missing");
+  bool block = false, mount = false;
+  for (const VolumeCapability& capability : capabilities) {
+    const node::Usage usage = TRY(ReadCapability(capability));
+    (usage.block ? block : mount) = true;
+  }
+  if (block && mount) {
+    return Invalid("volume_capabilities ask for block and mount access to one volume; it has one");
+  }
+  return {};
+}
+
+bool WantsBlock(const google::protobuf::RepeatedPtrField<VolumeCapability>& capabilities) {
+  return std::any_of(capabilities.begin(), capabilities.end(),
+                     [](const VolumeCapability& c) { return c.has_block(); });
+}
+
+Result<SizeRange> ReadSizeRange(bool present, const csi::v1::CapacityRange& range) {
+  if (!present) return SizeRange{};
+  if (range.required_bytes() < 0 || range.limit_bytes() < 0) {
+    return Invalid("capacity_range has a negative bound");
+  }
+  if (range.required_bytes() == 0 && range.limit_bytes() == 0) {
+    return Invalid("capacity_range has neither required_bytes nor limit_bytes");
+  }
+  const SizeRange size{static_cast<std::uint64_t>(range.required_bytes()),
+                       static_cast<std::uint64_t>(range.limit_bytes())};
+  if (size.limit_bytes != 0 && size.limit_bytes < size.required_bytes) {
+    return Error(Code::kOutOfRange,
+                 "capacity_range.limit_bytes " + std::to_string(size.limit_bytes) +
+                     " is less than required_bytes " + std::to_string(size.required_bytes));
+  }
+  return size;
+}
+
+Result<std::uint64_t> ChooseSize(const SizeRange& range, std::uint64_t least) {
+  std::uint64_t size_bytes = std::max(range.required_bytes, least);
+  if (size_bytes == 0) {
+    size_bytes = range.limit_bytes == 0 ? kDefaultSize : std::min(range.limit_bytes, kDefaultSize);
+  }
+  if (range.limit_bytes != 0 && size_bytes > range.limit_bytes) {
+    return Error(Code::kOutOfRange, "capacity_range.limit_bytes is " +
+                                        std::to_string(range.limit_bytes) +
+                                        ", but the source needs " + std::to_string(least));
+  }
+  return size_bytes;
+}
+
+std::string MapValue(const google::protobuf::Map<std::string, std::string>& map, const char* key) {
+  const auto found = map.find(key);
+  return found == map.end() ? "" : found->second;
+}
+
+Status CheckVolumeParameters(const csi::v1::CreateVolumeRequest& request) {
+  for (const auto& [key, value] : request.parameters()) {
+    if (!std::string_view(key).starts_with(kSidecarPrefix)) {
+      return Invalid("parameters has \"" + key +
+                     "\"; a StorageClass of this driver takes no parameters of its own");
+    }
+  }
+  for (const auto& [key, value] : request.mutable_parameters()) {
+    return Invalid("mutable_parameters has \"" + key + "\"; none are accepted");
+  }
+  return {};
+}
+
+Result<SnapshotParameters> ReadSnapshotParameters(
+    const google::protobuf::Map<std::string, std::string>& parameters) {
+  SnapshotParameters read;
+  for (const auto& [key, value] : parameters) {
+    if (key == "repositories") {
+      std::set<std::string> seen;
+      for (std::string& id : tags::SplitList(value)) {
+        if (seen.insert(id).second) read.repositories.push_back(std::move(id));
+      }
+      if (read.repositories.size() > kMostRepositories) {
+        return Invalid("parameters.repositories names " + std::to_string(seen.size()) +
+                       " repositories; at most " + std::to_string(kMostRepositories) +
+                       " are accepted");
+      }
+    } else if (key == "localCopies") {
+      const auto end = value.data() + value.size();
+      const auto [stop, error] = std::from_chars(value.data(), end, read.local_copies);
+      if (error != std::errc() || stop != end || read.local_copies < 0 ||
+          read.local_copies > kMostLocalCopies) {
+        return Invalid("parameters.localCopies is \"" + value + "\"; a number from 0 to " +
+                       std::to_string(kMostLocalCopies) + " is accepted");
+      }
+    } else if (!std::string_view(key).starts_with(kSidecarPrefix)) {
+      return Invalid("parameters has \"" + key + "\"; repositories and localCopies are accepted");
+    }
+  }
+  read.snapshot_namespace = MapValue(parameters, "csi.storage.k8s.io/volumesnapshot/namespace");
+  read.snapshot_name = MapValue(parameters, "csi.storage.k8s.io/volumesnapshot/name");
+  read.content = MapValue(parameters, "csi.storage.k8s.io/volumesnapshotcontent/name");
+  return read;
+}
+
+Result<PageStart> ReadToken(const std::string& token) {
+  if (token.empty()) return PageStart{};
+  const auto dot = token.find('.');
+  if (dot == 0 || dot == std::string::npos || !IsUlid(token.substr(dot + 1))) {
+    return Error(Code::kAborted,
+                 "starting_token is not one of this driver's; start again without one");
+  }
+  return PageStart{token.substr(0, dot), token.substr(dot + 1)};
+}
+
+std::string MakeToken(const std::string& pool, const std::string& id) { return pool + "." + id; }
+
+}  // namespace thinsnap::driver

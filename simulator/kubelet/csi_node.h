@@ -1,0 +1,51 @@
+// CsiNode: the node half of a CSI driver, as the kubelet calls it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/core/result.h"
+#include "base/core/runtime.h"
+
+namespace thinsnap::kubelet {
+
+enum class CsiAccess { kSingleNodeWriter, kMultiNodeReader, kMultiNodeWriter };
+
+struct CsiVolume {
+  std::string id;
+  bool block = false;
+  std::string fs_type;
+  std::vector<std::string> mount_options;
+  CsiAccess access = CsiAccess::kSingleNodeWriter;
+  std::map<std::string, std::string> context;
+  std::map<std::string, std::string> secrets;
+};
+
+struct CsiNodeInfo {
+  std::string driver, node_id;
+  std::map<std::string, std::string> topology;
+  std::int64_t max_volumes = 0;
+  bool stages = false, expands = false;
+};
+
+// Thread-safe; each call is bounded by its own deadline. Codes are those of the driver.
+class CsiNode {
+ public:
+  virtual ~CsiNode() = default;
+  virtual Result<CsiNodeInfo> GetInfo() = 0;
+  virtual Status Stage(const CsiVolume& volume, const std::string& staging_path) = 0;
+  virtual Status Unstage(const std::string& volume_id, const std::string& staging_path) = 0;
+  virtual Status Publish(const CsiVolume& volume, const std::string& staging_path, const std::string& target_path,
+                         bool read_only) = 0;
+  virtual Status Unpublish(const std::string& volume_id, const std::string& target_path) = 0;
+  virtual Status Expand(const CsiVolume& volume, const std::string& volume_path, const std::string& staging_path,
+                        std::int64_t bytes) = 0;
+};
+
+// endpoint: "unix:csi.sock". The driver may come later, and go and come back.
+std::unique_ptr<CsiNode> MakeCsiNode(Runtime& runtime, const std::string& endpoint);
+
+}  // namespace thinsnap::kubelet

@@ -1,0 +1,194 @@
+#include "simulator/kubelet/image.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <mutex>
+#include <sstream>
+#include <system_error>
+
+#include "base/core/file.h"
+
+namespace thinsnap::kubelet {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kUsualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+constexpr const char* kBusyboxPath = "/usr/bin/busybox";
+
+std::string WithoutTag(const std::string& image) {
+  std::string text = image.substr(0, image.find('@'));
+  const std::size_t slash = text.rfind('/');
+  const std::size_t colon = text.rfind(':');
+  if (colon != std::string::npos && (slash == std::string::npos || colon > slash)) text.resize(colon);
+  return text;
+}
+
+Error Failed(const std::string& what, const std::error_code& code) {
+  return ErrnoError(code.value(), what);
+}
+
+// One binary and a link for each applet, made once in a folder that is moved to its place when complete.
+Status UnpackBusybox(const std::string& folder, CommandRunner& runner) {
+  if (access((folder + "/bin/sh").c_str(), F_OK) == 0) return {};
+  std::error_code code;
+  if (access(kBusyboxPath, X_OK) != 0) {
+    return Error(Code::kFailedPrecondition,
+                 std::string("there is no ") + kBusyboxPath + "; install the package busybox-static");
+  }
+  const CommandOutput list = TRY(RunChecked(runner, Command{.argv = {kBusyboxPath, "--list"}, .env = {}, .input = ""}));
+  const std::string draft = folder + "." + std::to_string(getpid()) + ".new";
+  fs::remove_all(draft, code);
+  TRY(MakeFolders(draft + "/bin"));
+  if (!fs::copy_file(kBusyboxPath, draft + "/bin/busybox", code)) return Failed("copy busybox", code);
+  std::istringstream applets(list.out);
+  for (std::string applet; std::getline(applets, applet);) {
+    if (applet.empty() || applet == "busybox") continue;
+    fs::create_symlink("/bin/busybox", draft + "/bin/" + applet, code);
+  }
+  if (rename(draft.c_str(), folder.c_str()) != 0) {
+    fs::remove_all(draft, code);
+    // Another node was faster.
+    if (access((folder + "/bin/sh").c_str(), F_OK) != 0) return ErrnoError(EIO, "put " + folder + " in place");
+  }
+  return {};
+}
+
+void AddHostFiles(RootPlan* plan) {
+  plan->read_only_binds.emplace_back("/usr", "/usr");
+  for (const char* name : {"bin", "sbin", "lib", "lib32", "lib64", "libx32"}) {
+    const std::string path = std::string("/") + name;
+    std::error_code code;
+    if (fs::is_symlink(path, code)) {
+      plan->links.emplace_back(path, fs::read_symlink(path, code).string());
+    } else if (fs::is_directory(path, code)) {
+      plan->read_only_binds.emplace_back(path, path);
+    }
+  }
+  // Public and needed by programs under /usr: the choice of alternatives, and whom TLS trusts.
+  for (const char* path : {"/etc/alternatives", "/etc/ssl/certs"}) {
+    std::error_code code;
+    if (fs::is_directory(path, code)) plan->read_only_binds.emplace_back(path, path);
+  }
+  plan->path_variable = kUsualPath;
+}
+
+Status WriteText(const std::string& path, const std::string& text) {
+  std::error_code code;
+  fs::remove(path, code);  // never through a link that an image brought
+  UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644));
+  if (!fd) return ErrnoError(errno, "write " + path);
+  if (write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+    return ErrnoError(errno, "write " + path);
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string ShortImageName(const std::string& image) {
+  const std::string text = WithoutTag(image);
+  const std::size_t slash = text.rfind('/');
+  return slash == std::string::npos ? text : text.substr(slash + 1);
+}
+
+ImageChoice ChooseImage(const std::string& image, const ImageOptions& options) {
+  for (const std::string& name : {image, WithoutTag(image), ShortImageName(image)}) {
+    if (const auto it = options.folders.find(name); it != options.folders.end()) {
+      return {ImageKind::kFolder, it->second};
+    }
+  }
+  const std::string name = ShortImageName(image);
+  if (name == "busybox" || name == "alpine") return {ImageKind::kBusybox, ""};
+  if (name == "thinsnap") return {ImageKind::kOwn, ""};
+  return {ImageKind::kHost, ""};
+}
+
+Result<RootPlan> PlanRoot(const std::string& image, const ImageOptions& options, CommandRunner& runner) {
+  RootPlan plan;
+  plan.path_variable = kUsualPath;
+  const ImageChoice choice = ChooseImage(image, options);
+  switch (choice.kind) {
+    case ImageKind::kBusybox: {
+      const std::string folder = options.cache_folder + "/busybox";
+      TRY(UnpackBusybox(folder, runner));
+      plan.read_only_binds.emplace_back(folder + "/bin", "/bin");
+      plan.links.emplace_back("/sbin", "bin");
+      plan.default_command = {"sh"};
+      break;
+    }
+    case ImageKind::kOwn:
+      AddHostFiles(&plan);
+      plan.read_only_binds.emplace_back(options.program_folder, "/opt/thinsnap/bin");
+      plan.path_variable = std::string("/opt/thinsnap/bin:") + kUsualPath;
+      break;
+    case ImageKind::kHost:
+      AddHostFiles(&plan);
+      plan.default_command = {"sleep", "infinity"};
+      plan.note = "thinsnap-sim: the image " + image +
+                  " stands for this host's /usr; without a command of its own the container sleeps";
+      break;
+    case ImageKind::kFolder: {
+      std::error_code code;
+      if (!fs::is_directory(choice.folder, code)) {
+        return Error(Code::kFailedPrecondition,
+                     "image " + image + " is mapped to " + choice.folder + ", which is not a folder");
+      }
+      plan.lower_folder = choice.folder;
+      plan.default_command = {"sh"};
+      break;
+    }
+  }
+  return plan;
+}
+
+Status MakeRoot(const RootPlan& plan, const std::string& root, const std::string& hostname,
+                const std::vector<std::pair<std::string, std::string>>& hosts) {
+  std::error_code code;
+  TRY(MakeFolders(root));
+  if (!plan.lower_folder.empty()) {
+    const std::string layers = root + ".layers";
+    TRY(MakeFolders(layers + "/upper"));
+    TRY(MakeFolders(layers + "/work"));
+    const std::string data =
+        "lowerdir=" + plan.lower_folder + ",upperdir=" + layers + "/upper,workdir=" + layers + "/work";
+    if (mount("overlay", root.c_str(), "overlay", 0, data.c_str()) != 0) {
+      // The data folder lies on an overlay itself: a copy does it too.
+      fs::copy(plan.lower_folder, root, fs::copy_options::recursive | fs::copy_options::copy_symlinks, code);
+      if (code) return Failed("copy " + plan.lower_folder, code);
+    }
+  }
+  for (const char* folder : {"dev", "etc", "home", "opt", "proc", "root", "run", "sys", "tmp", "var/tmp",
+                             "var/log", "var/lib", "var/cache", "mnt", "srv"}) {
+    fs::create_directories(root + "/" + folder, code);
+  }
+  if (!fs::exists(fs::symlink_status(root + "/var/run", code))) fs::create_symlink("/run", root + "/var/run", code);
+  chmod((root + "/tmp").c_str(), 01777);
+  chmod((root + "/var/tmp").c_str(), 01777);
+  chmod((root + "/root").c_str(), 0700);
+  for (const auto& [path, target] : plan.links) fs::create_symlink(target, root + path, code);
+  for (const auto& [host, path] : plan.read_only_binds) fs::create_directories(root + path, code);
+
+  if (plan.lower_folder.empty()) {
+    TRY(WriteText(root + "/etc/passwd",
+                  "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sbin:/bin/false\n"
+                  "nobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"));
+    TRY(WriteText(root + "/etc/group", "root:x:0:\ndaemon:x:1:\nnogroup:x:65534:\n"));
+    TRY(WriteText(root + "/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"));
+  }
+  std::string hosts_text = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n127.0.0.1\t" + hostname + "\n";
+  for (const auto& [address, names] : hosts) hosts_text += address + "\t" + names + "\n";
+  TRY(WriteText(root + "/etc/hosts", hosts_text));
+  TRY(WriteText(root + "/etc/hostname", hostname + "\n"));
+  Result<std::string> resolv = ReadFile("/etc/resolv.conf", kMiB);
+  TRY(WriteText(root + "/etc/resolv.conf", resolv.ok() ? *resolv : std::string()));
+  return {};
+}
+
+}  // namespace thinsnap::kubelet

@@ -1,0 +1,21 @@
+#include "simulator/kubelet/remove_tree.h"
+
+#include <ftw.h>
+#include <sys/stat.h>
+
+#include <cstdio>
+
+namespace thinsnap::kubelet {
+
+void RemoveTree(const std::string& path) {
+  constexpr int kOpenFolders = 32;
+  nftw(
+      path.c_str(),
+      [](const char* entry, const struct stat*, int, struct FTW*) {
+        remove(entry);
+        return 0;
+      },
+      kOpenFolders, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}
+
+}  // namespace thinsnap::kubelet

@@ -1,0 +1,49 @@
+// RuncRuntime: containers by runc. One task reads the output of all of them and sees them end.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "base/core/command.h"
+#include "base/core/file.h"
+#include "base/core/runtime.h"
+#include "simulator/kubelet/container_runtime.h"
+
+namespace thinsnap::kubelet {
+
+class RuncRuntime final : public ContainerRuntime {
+ public:
+  // `state_folder` is runc's own (--root); what is left in it from before is of no use and must be gone.
+  RuncRuntime(Runtime& runtime, CommandRunner& runner, std::string state_folder);
+  ~RuncRuntime() override;
+
+  // Spawns the task that watches the containers.
+  Status StartWatching(TaskGroup& group);
+  // Process 1 inherits what its descendants leave: reaps children that have been dead for two calls and are nobody's.
+  void ReapOrphans();
+
+  Status Start(const ContainerLaunch& launch, std::function<void(ContainerExit)> on_exit) override;
+  void Signal(const std::string& id, int signal) override;
+  void Remove(const std::string& id) override;
+  Result<ChildProcess> Exec(const ExecStart& start) override;
+
+ private:
+  struct Watched;
+  void WatchLoop(int stop_fd);
+  void Drain(Watched& container, bool error_stream);
+  void Finish(const std::shared_ptr<Watched>& container);
+
+  Runtime& runtime_;
+  CommandRunner& runner_;
+  const std::string state_folder_;
+  UniqueFd epoll_;
+  std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<Watched>> running_;  // by id
+  std::map<std::uint64_t, std::weak_ptr<Watched>> by_token_;
+  std::uint64_t next_token_ = 4;
+  std::map<pid_t, int> orphans_;
+};
+
+}  // namespace thinsnap::kubelet

@@ -1,0 +1,369 @@
+#include "simulator/kubelet/volume_store.h"
+
+#include <fcntl.h>
+#include <openssl/sha.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "base/core/bytes.h"
+#include "base/core/file.h"
+#include "base/core/log.h"
+#include "base/data/json.h"
+#include "base/kube/object.h"
+#include "simulator/kubelet/remove_tree.h"
+
+namespace thinsnap::kubelet {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string Sha256Hex(const std::string& text) {
+  std::uint8_t digest[SHA256_DIGEST_LENGTH];
+  SHA256(AsBytes(text).data(), text.size(), digest);
+  return HexEncode(ByteSpan(digest, sizeof digest));
+}
+
+CsiAccess AccessOf(const Json& volume) {
+  CsiAccess access = CsiAccess::kSingleNodeWriter;
+  for (const Json& mode : ArrayAt(volume, "spec.accessModes")) {
+    if (!mode.is_string()) continue;
+    if (mode.get_string() == "ReadWriteMany") return CsiAccess::kMultiNodeWriter;
+    if (mode.get_string() == "ReadOnlyMany") access = CsiAccess::kMultiNodeReader;
+    if (mode.get_string() == "ReadWriteOnce") return CsiAccess::kSingleNodeWriter;
+  }
+  return access;
+}
+
+CsiVolume VolumeOf(const Json& pv) {
+  CsiVolume volume;
+  volume.id = StringAt(pv, "spec.csi.volumeHandle");
+  volume.block = StringAt(pv, "spec.volumeMode") == "Block";
+  volume.fs_type = StringAt(pv, "spec.csi.fsType");
+  volume.access = AccessOf(pv);
+  for (const Json& option : ArrayAt(pv, "spec.mountOptions")) {
+    if (option.is_string()) volume.mount_options.emplace_back(option.get_string());
+  }
+  if (const JsonObject* attributes = FindObject(pv, "spec.csi.volumeAttributes")) {
+    for (const auto& member : *attributes) {
+      if (member.value().is_string()) {
+        volume.context[std::string(member.key())] = std::string(member.value().get_string());
+      }
+    }
+  }
+  return volume;
+}
+
+std::string ClaimOf(const Json& pod, const Json& volume) {
+  if (Find(volume, "ephemeral") != nullptr) return kube::NameOf(pod) + "-" + StringAt(volume, "name");
+  return StringAt(volume, "persistentVolumeClaim.claimName");
+}
+
+bool IsClaim(const Json& volume) {
+  return thinsnap::Find(volume, "persistentVolumeClaim") != nullptr || thinsnap::Find(volume, "ephemeral") != nullptr;
+}
+
+}  // namespace
+
+VolumeStore::VolumeStore(Runtime& runtime, kube::KubeClient& client, CsiNode& csi, VolumeOptions options)
+    : runtime_(runtime), client_(client), csi_(csi), options_(std::move(options)) {}
+
+void VolumeStore::RemoveLeftovers(const std::set<std::string>& live_uids) {
+  std::error_code code;
+  for (const auto& entry : fs::directory_iterator(options_.folder + "/pods", code)) {
+    if (!live_uids.contains(entry.path().filename().string())) RemoveTree(entry.path());
+  }
+}
+
+Status VolumeStore::MountAll(const Json& pod) {
+  const std::string uid = kube::UidOf(pod);
+  for (const Json& volume : ArrayAt(pod, "spec.volumes")) {
+    const std::string name = StringAt(volume, "name");
+    if (Find(uid, name)) continue;
+    Result<MountedVolume> mounted = MountOne(pod, volume);
+    if (!mounted.ok()) return std::move(mounted).error().In("volume " + name);
+    std::lock_guard lock(mutex_);
+    pods_[uid].ready[name] = std::move(*mounted);
+  }
+  return {};
+}
+
+Result<MountedVolume> VolumeStore::MountOne(const Json& pod, const Json& volume) {
+  const std::string name = StringAt(volume, "name");
+  if (IsClaim(volume)) {
+    return MountClaim(pod, name, ClaimOf(pod, volume), BoolAt(volume, "persistentVolumeClaim.readOnly"));
+  }
+  if (const Json* source = thinsnap::Find(volume, "emptyDir")) return MountEmpty(pod, name, *source);
+  if (const Json* source = thinsnap::Find(volume, "hostPath")) return MountHostPath(*source);
+  if (HasPayload(volume)) return MountPayload(pod, volume);
+  return Error(Code::kInvalidArgument,
+               "its source is not supported here; use persistentVolumeClaim, ephemeral, emptyDir, configMap, secret, "
+               "downwardAPI, projected or hostPath");
+}
+
+Result<MountedVolume> VolumeStore::MountEmpty(const Json& pod, const std::string& name, const Json& source) {
+  MountedVolume mounted;
+  mounted.path = PodFolder(kube::UidOf(pod)) + "/volumes/kubernetes.io~empty-dir/" + name;
+  TRY(MakeFolders(mounted.path));
+  if (StringAt(source, "medium") == "Memory") {
+    if (mount("tmpfs", mounted.path.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "mode=0777") != 0) {
+      return ErrnoError(errno, "mount a tmpfs");
+    }
+    std::lock_guard lock(mutex_);
+    pods_[kube::UidOf(pod)].own_mounts.push_back(mounted.path);
+  }
+  chmod(mounted.path.c_str(), 0777);
+  if (const Json* group = thinsnap::Find(pod, "spec.securityContext.fsGroup"); group != nullptr && group->is_number()) {
+    TRY(ApplyFsGroup(mounted.path, group->to_number<std::int64_t>()));
+  }
+  return mounted;
+}
+
+Result<MountedVolume> VolumeStore::MountHostPath(const Json& source) {
+  MountedVolume mounted;
+  mounted.path = StringAt(source, "path");
+  const std::string type = StringAt(source, "type");
+  std::error_code code;
+  if (type == "DirectoryOrCreate") TRY(MakeFolders(mounted.path));
+  if (type == "FileOrCreate" && !fs::exists(mounted.path, code)) TRY(WriteFileAtomic(mounted.path, ""));
+  const fs::file_status status = fs::status(mounted.path, code);
+  const bool fits = type.empty() || type.ends_with("OrCreate") || (type == "Directory" && fs::is_directory(status)) ||
+                    (type == "File" && fs::is_regular_file(status)) || (type == "Socket" && fs::is_socket(status)) ||
+                    (type == "CharDevice" && fs::is_character_file(status)) ||
+                    (type == "BlockDevice" && fs::is_block_file(status));
+  if (!fits) {
+    return Error(Code::kFailedPrecondition, "hostPath " + mounted.path + " is not of type " + type);
+  }
+  // Like a container engine, which makes the folder where there is nothing.
+  if (!fs::exists(status)) TRY(MakeFolders(mounted.path));
+  return mounted;
+}
+
+std::string VolumeStore::PayloadFolder(const std::string& pod_uid, const std::string& name) const {
+  return options_.memory_folder + "/volumes/" + pod_uid + "/" + name;
+}
+
+Result<MountedVolume> VolumeStore::MountPayload(const Json& pod, const Json& volume) {
+  const Payload payload = TRY(BuildPayload(pod, volume, SourcesFor(pod)));
+  MountedVolume mounted;
+  mounted.path = PayloadFolder(kube::UidOf(pod), StringAt(volume, "name"));
+  mounted.read_only = true;
+  TRY(WritePayload(mounted.path, payload, runtime_.clock().Now()));
+  return mounted;
+}
+
+PayloadSources VolumeStore::SourcesFor(const Json& pod) {
+  const std::string ns = kube::NamespaceOf(pod);
+  PayloadSources sources;
+  sources.config_map = [this, ns](const std::string& name) {
+    return client_.Get(kube::types::kConfigMap, {ns, name});
+  };
+  sources.secret = [this, ns](const std::string& name) { return client_.Get(kube::types::kSecret, {ns, name}); };
+  sources.token = [this, ns, &pod](const std::string& audience, std::int64_t seconds) -> Result<std::string> {
+    JsonArray audiences;
+    if (!audience.empty()) audiences.emplace_back(audience);
+    const Json request = JsonObject{
+        {"apiVersion", "authentication.k8s.io/v1"},
+        {"kind", "TokenRequest"},
+        {"spec", JsonObject{{"audiences", std::move(audiences)},
+                            {"expirationSeconds", seconds},
+                            {"boundObjectRef", JsonObject{{"apiVersion", "v1"},
+                                                          {"kind", "Pod"},
+                                                          {"name", kube::NameOf(pod)},
+                                                          {"uid", kube::UidOf(pod)}}}}}};
+    const Json answer = TRY(client_.CreateSubresource(
+        kube::types::kServiceAccount, {ns, StringAt(pod, "spec.serviceAccountName", "default")}, "token", request));
+    return StringAt(answer, "status.token");
+  };
+  return sources;
+}
+
+Status VolumeStore::Refresh(const Json& pod) {
+  for (const Json& volume : ArrayAt(pod, "spec.volumes")) {
+    const std::string name = StringAt(volume, "name");
+    if (!HasPayload(volume) || !Find(kube::UidOf(pod), name)) continue;
+    Result<Payload> payload = BuildPayload(pod, volume, SourcesFor(pod));
+    if (!payload.ok()) return std::move(payload).error().In("volume " + name);
+    TRY(WritePayload(PayloadFolder(kube::UidOf(pod), name), *payload, runtime_.clock().Now()));
+  }
+  return {};
+}
+
+Result<MountedVolume> VolumeStore::MountClaim(const Json& pod, const std::string& name, const std::string& claim,
+                                              bool read_only) {
+  const std::string ns = kube::NamespaceOf(pod);
+  const std::string uid = kube::UidOf(pod);
+  const std::string what = "persistentvolumeclaim " + ns + "/" + claim;
+  const Json pvc = TRY(client_.Get(kube::types::kPersistentVolumeClaim, {ns, claim}));
+  const std::string pv_name = StringAt(pvc, "spec.volumeName");
+  if (pv_name.empty() || StringAt(pvc, "status.phase") != "Bound") {
+    return Error(Code::kUnavailable, what + " is not bound yet");
+  }
+  const Json pv = TRY(client_.Get(kube::types::kPersistentVolume, {"", pv_name}));
+  if (StringAt(pv, "spec.csi.driver") != options_.driver) {
+    return Error(Code::kInvalidArgument, what + ": persistent volume " + pv_name + " has no csi source of the driver " +
+                                             options_.driver);
+  }
+  if (StringAt(pv, "spec.claimRef.uid") != kube::UidOf(pvc)) {
+    return Error(Code::kFailedPrecondition, what + ": persistent volume " + pv_name + " belongs to another claim");
+  }
+  Published published;
+  published.claim_namespace = ns;
+  published.claim_name = claim;
+  CsiVolume volume = VolumeOf(pv);
+  volume.context["csi.storage.k8s.io/pod.name"] = kube::NameOf(pod);
+  volume.context["csi.storage.k8s.io/pod.namespace"] = ns;
+  volume.context["csi.storage.k8s.io/pod.uid"] = uid;
+  volume.context["csi.storage.k8s.io/serviceAccount.name"] = StringAt(pod, "spec.serviceAccountName", "default");
+  const bool block = volume.block;
+  const std::string pod_folder = PodFolder(uid);
+  published.target_path = block ? pod_folder + "/volumeDevices/kubernetes.io~csi/" + pv_name
+                                : pod_folder + "/volumes/kubernetes.io~csi/" + pv_name + "/mount";
+  {
+    std::lock_guard lock(mutex_);
+    auto& slot = staged_[volume.id];
+    if (!slot) slot = std::make_shared<Staged>();
+    published.staged = slot;
+    slot->users.insert(uid);
+    slot->staging_path = options_.folder + "/plugins/kubernetes.io/csi/" + options_.driver + "/" +
+                         Sha256Hex(volume.id) + "/globalmount";
+    slot->volume = std::move(volume);
+    // Noted before the driver is asked: an error leaves it uncertain, and the end of the pod undoes it.
+    pods_[uid].published[name] = published;
+  }
+  Status done = StageAndPublish(published, read_only);
+  if (!done.ok()) return std::move(done).error().In(what);
+  if (const Json* group = thinsnap::Find(pod, "spec.securityContext.fsGroup");
+      group != nullptr && group->is_number() && !block && !read_only) {
+    TRY(ApplyFsGroup(published.target_path, group->to_number<std::int64_t>()));
+  }
+  return MountedVolume{published.target_path, block, read_only};
+}
+
+Status VolumeStore::StageAndPublish(const Published& published, bool read_only) {
+  Staged& staged = *published.staged;
+  std::lock_guard lock(staged.mutex);
+  if (!staged.staged) {
+    TRY(MakeFolders(staged.staging_path));
+    TRY(csi_.Stage(staged.volume, staged.staging_path).In("stage"));
+    staged.staged = true;
+  }
+  TRY(MakeFolders(fs::path(published.target_path).parent_path().string()));
+  return csi_.Publish(staged.volume, staged.staging_path, published.target_path, read_only).In("publish");
+}
+
+Status VolumeStore::GiveUp(const Published& published, const std::string& pod_uid) {
+  Staged& staged = *published.staged;
+  std::lock_guard lock(staged.mutex);
+  TRY(csi_.Unpublish(staged.volume.id, published.target_path).In("unpublish"));
+  bool last = false;
+  {
+    std::lock_guard users_lock(mutex_);
+    staged.users.erase(pod_uid);
+    last = staged.users.empty();
+  }
+  if (!last) return {};
+  TRY(csi_.Unstage(staged.volume.id, staged.staging_path).In("unstage"));
+  staged.staged = false;
+  RemoveTree(fs::path(staged.staging_path).parent_path());
+  return {};
+}
+
+Status VolumeStore::UnmountAll(const std::string& pod_uid, bool remove_data) {
+  PodVolumes volumes;
+  {
+    std::lock_guard lock(mutex_);
+    if (const auto it = pods_.find(pod_uid); it != pods_.end()) {
+      it->second.ready.clear();
+      volumes = it->second;
+    }
+  }
+  for (const auto& [name, published] : volumes.published) {
+    Status done = GiveUp(published, pod_uid);
+    if (!done.ok()) return std::move(done).error().In("volume " + name);
+    std::lock_guard lock(mutex_);
+    pods_[pod_uid].published.erase(name);
+  }
+  for (const std::string& path : volumes.own_mounts) umount2(path.c_str(), MNT_DETACH);
+  {
+    std::lock_guard lock(mutex_);
+    pods_.erase(pod_uid);
+  }
+  RemoveTree(options_.memory_folder + "/volumes/" + pod_uid);
+  if (remove_data) RemoveTree(PodFolder(pod_uid));
+  return {};
+}
+
+std::optional<MountedVolume> VolumeStore::Find(const std::string& pod_uid, const std::string& volume) const {
+  std::lock_guard lock(mutex_);
+  const auto pod = pods_.find(pod_uid);
+  if (pod == pods_.end()) return std::nullopt;
+  const auto it = pod->second.ready.find(volume);
+  if (it == pod->second.ready.end()) return std::nullopt;
+  return it->second;
+}
+
+bool VolumeStore::HasVolumes(const std::string& pod_uid) const {
+  std::lock_guard lock(mutex_);
+  return pods_.contains(pod_uid);
+}
+
+Status VolumeStore::Expand(const Json& pod) {
+  std::map<std::string, Published> published;
+  {
+    std::lock_guard lock(mutex_);
+    const auto it = pods_.find(kube::UidOf(pod));
+    if (it == pods_.end()) return {};
+    for (const auto& [name, item] : it->second.published) {
+      if (it->second.ready.contains(name)) published[name] = item;
+    }
+  }
+  for (const auto& [name, item] : published) {
+    Json pvc = TRY(client_.Get(kube::types::kPersistentVolumeClaim, {item.claim_namespace, item.claim_name}));
+    if (!kube::ConditionIs(pvc, "FileSystemResizePending")) continue;
+    const Json pv = TRY(client_.Get(kube::types::kPersistentVolume, {"", StringAt(pvc, "spec.volumeName")}));
+    const std::string capacity = StringIn(pv, "spec.capacity", "storage");
+    {
+      std::lock_guard lock(item.staged->mutex);
+      Status grown = csi_.Expand(item.staged->volume, item.target_path, item.staged->staging_path, 0);
+      if (!grown.ok()) return std::move(grown).error().In("volume " + name + ": expand");
+    }
+    Set(pvc, "status.capacity", JsonObject{{"storage", capacity}});
+    JsonArray conditions;
+    for (const Json& condition : ArrayAt(pvc, "status.conditions")) {
+      const std::string type = StringAt(condition, "type");
+      if (type != "FileSystemResizePending" && type != "Resizing") conditions.push_back(condition);
+    }
+    Set(pvc, "status.conditions", std::move(conditions));
+    Remove(pvc, "status.allocatedResourceStatuses");
+    TRY(client_.Update(kube::types::kPersistentVolumeClaim, pvc, "status"));
+  }
+  return {};
+}
+
+Status ApplyFsGroup(const std::string& path, std::int64_t group) {
+  const auto apply = [group](const fs::path& entry) {
+    struct stat info = {};
+    if (lstat(entry.c_str(), &info) != 0) return;
+    lchown(entry.c_str(), static_cast<uid_t>(-1), static_cast<gid_t>(group));
+    if (S_ISLNK(info.st_mode)) return;
+    const mode_t more = S_ISDIR(info.st_mode) ? 02770 : 0660;
+    chmod(entry.c_str(), (info.st_mode & 07777) | more);
+  };
+  std::error_code code;
+  apply(path);
+  for (auto it = fs::recursive_directory_iterator(path, code); it != fs::recursive_directory_iterator();
+       it.increment(code)) {
+    if (code) return ErrnoError(code.value(), "give " + path + " to group " + std::to_string(group));
+    apply(it->path());
+  }
+  return {};
+}
+
+}  // namespace thinsnap::kubelet

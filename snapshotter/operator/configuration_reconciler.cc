@@ -1,0 +1,361 @@
+// BackupConfiguration: defaults are filled in, mistakes are said, Repositories and CronJobs are
+// made.
+#include <map>
+#include <set>
+#include <utility>
+
+#include "snapshotter/operator/jobs.h"
+#include "snapshotter/operator/policy.h"
+#include "snapshotter/operator/reconcilers.h"
+#include "snapshotter/operator/target.h"
+
+namespace thinsnap::backup {
+
+namespace {
+
+constexpr Duration kSoon = std::chrono::seconds(2);
+
+// Writes the defaults into the spec, as KubeStash's webhook does. Returns whether anything was
+// filled in.
+Result<bool> FillDefaults(Context& context, Json& configuration) {
+  const auto ns = kube::NamespaceOf(configuration);
+  auto* spec = FindMutable(configuration, "spec");
+  if (spec == nullptr || !spec->is_object()) return false;
+  bool no_backend = ArrayAt(*spec, "backends").empty();
+  bool lacking = no_backend;
+  for (const auto& backend : ArrayAt(*spec, "backends")) {
+    lacking = lacking || StringAt(backend, "storageRef.name").empty() ||
+              StringAt(backend, "retentionPolicy.name").empty();
+  }
+  if (!lacking) return false;
+  const auto storages = TRY(context.client.List(context.kinds.backup_storage, ""));
+  const auto policies = TRY(context.client.List(context.kinds.retention_policy, ""));
+  const auto ns_object = TRY(GetIfExists(context.client, kube::types::kNamespace, {"", ns}));
+  const Json* labels = ns_object ? &*ns_object : nullptr;
+  const auto* storage = FindDefault(storages.items, ns, labels);
+  const auto* policy = FindDefault(policies.items, ns, labels);
+  bool changed = false;
+  if (no_backend && storage != nullptr) {
+    Set(*spec, "backends", JsonArray{JsonObject{{"name", "default"}}});
+    changed = true;
+  }
+  if (FindArray(*spec, "backends") == nullptr) return changed;
+  for (auto& backend : FindMutable(*spec, "backends")->as_array()) {
+    if (StringAt(backend, "storageRef.name").empty() && storage != nullptr) {
+      Set(backend, "storageRef", ReferenceTo(kube::KeyOf(*storage)));
+      changed = true;
+    }
+    if (StringAt(backend, "retentionPolicy.name").empty() && policy != nullptr) {
+      Set(backend, "retentionPolicy", ReferenceTo(kube::KeyOf(*policy)));
+      changed = true;
+    }
+  }
+  return changed;
+}
+
+// status.backends; adds a sentence for each reference that may not be used. Returns whether all are
+// ready.
+Result<bool> CheckBackends(Context& context, Json& configuration, std::vector<std::string>& wrong) {
+  const auto ns = kube::NamespaceOf(configuration);
+  const auto ns_object = TRY(GetIfExists(context.client, kube::types::kNamespace, {"", ns}));
+  const Json* labels = ns_object ? &*ns_object : nullptr;
+  JsonArray backends;
+  bool all_ready = true;
+  for (const auto& backend : ArrayAt(configuration, "spec.backends")) {
+    static const Json kNothing = JsonObject();
+    const auto reference_at = [&](const char* member) {
+      const auto* reference = Find(backend, member);
+      return ReferenceKey(reference == nullptr ? kNothing : *reference, ns);
+    };
+    const auto storage_key = reference_at("storageRef");
+    const auto policy_key = reference_at("retentionPolicy");
+    const auto storage =
+        TRY(GetIfExists(context.client, context.kinds.backup_storage, storage_key));
+    const auto policy =
+        TRY(GetIfExists(context.client, context.kinds.retention_policy, policy_key));
+    JsonObject storage_status{{"ref", ReferenceTo(storage_key)}};
+    JsonObject policy_status{{"ref", ReferenceTo(policy_key)}, {"found", policy.has_value()}};
+    bool ready = policy.has_value();
+    if (!storage) {
+      storage_status["reason"] = "BackupStorage " + storage_key.ToString() + " does not exist";
+      ready = false;
+    } else if (!MayUse(*storage, ns, labels)) {
+      wrong.push_back(UsageRefusal(*storage, "BackupStorage", ns));
+      storage_status["reason"] = wrong.back();
+      ready = false;
+    } else {
+      const auto phase = StringAt(*storage, "status.phase", "NotReady");
+      storage_status["phase"] = phase;
+      if (phase != "Ready") storage_status["reason"] = "its conditions say why";
+      ready = ready && phase == "Ready";
+    }
+    if (!policy) {
+      policy_status["reason"] = "RetentionPolicy " + policy_key.ToString() + " does not exist";
+    } else if (!MayUse(*policy, ns, labels)) {
+      wrong.push_back(UsageRefusal(*policy, "RetentionPolicy", ns));
+      policy_status["reason"] = wrong.back();
+      ready = false;
+    }
+    backends.push_back(JsonObject{{"name", StringAt(backend, "name")},
+                                  {"ready", ready},
+                                  {"storage", std::move(storage_status)},
+                                  {"retentionPolicy", std::move(policy_status)}});
+    all_ready = all_ready && ready;
+  }
+  Set(configuration, "status.backends", std::move(backends));
+  return all_ready;
+}
+
+kube::ObjectKey StorageKeyOf(const Json& configuration, const std::string& backend) {
+  for (const auto& candidate : ArrayAt(configuration, "spec.backends")) {
+    if (StringAt(candidate, "name") != backend) continue;
+    if (const auto* reference = Find(candidate, "storageRef")) {
+      return ReferenceKey(*reference, kube::NamespaceOf(configuration));
+    }
+  }
+  return {};
+}
+
+Json RepositoryFor(const Context& context, const Json& configuration, const Json& item) {
+  const auto ns = kube::NamespaceOf(configuration);
+  auto repository = kube::NewObject(context.kinds.repository, {ns, StringAt(item, "name")});
+  kube::AddFinalizer(repository, context.kinds.finalizer);
+  JsonObject app;
+  if (const auto* target = FindObject(configuration, "spec.target")) app = *target;
+  app["namespace"] = ns;
+  const auto policy = StringAt(item, "deletionPolicy", "Delete");
+  JsonObject spec{
+      {"appRef", std::move(app)},
+      {"storageRef", ReferenceTo(StorageKeyOf(configuration, StringAt(item, "backend")))},
+      {"path", StringAt(item, "directory")},
+      // Retain says what becomes of the Repository when its configuration goes: nothing, as with
+      // the others.
+      {"deletionPolicy", policy == "WipeOut" ? "WipeOut" : "Delete"}};
+  if (const auto* secret = Find(item, "encryptionSecret"))
+    spec["encryptionSecret"] = ReferenceTo(ReferenceKey(*secret, ns));
+  repository.as_object()["spec"] = std::move(spec);
+  return repository;
+}
+
+std::string Slashless(const std::string& path) {
+  const auto first = path.find_first_not_of('/');
+  if (first == std::string::npos) return "";
+  return path.substr(first, path.find_last_not_of('/') - first + 1);
+}
+
+// True if some Repository of another name has this place.
+Result<std::string> OccupantOf(Context& context, const Json& wanted) {
+  const auto all = TRY(context.client.List(context.kinds.repository, ""));
+  for (const auto& other : all.items) {
+    if (kube::KeyOf(other) == kube::KeyOf(wanted) || Find(other, "spec.storageRef") == nullptr)
+      continue;
+    const bool same_storage =
+        ReferenceKey(*Find(other, "spec.storageRef"), kube::NamespaceOf(other)) ==
+        ReferenceKey(*Find(wanted, "spec.storageRef"), kube::NamespaceOf(wanted));
+    if (same_storage &&
+        Slashless(StringAt(other, "spec.path")) == Slashless(StringAt(wanted, "spec.path"))) {
+      return kube::KeyOf(other).ToString();
+    }
+  }
+  return std::string();
+}
+
+// Makes the Repositories of all sessions; status.repositories; sentences where one stands for
+// something else.
+Result<bool> EnsureRepositories(Context& context, Json& configuration, bool make,
+                                std::vector<std::string>& wrong) {
+  JsonArray statuses;
+  std::set<std::string> seen;
+  bool all_ready = true;
+  for (const auto& session : ArrayAt(configuration, "spec.sessions")) {
+    for (const auto& item : ArrayAt(session, "repositories")) {
+      const auto name = StringAt(item, "name");
+      if (name.empty() || !seen.insert(name).second) continue;
+      const auto wanted = RepositoryFor(context, configuration, item);
+      auto existing =
+          TRY(GetIfExists(context.client, context.kinds.repository, kube::KeyOf(wanted)));
+      const std::string field = "repository " + name;
+      if (!existing) {
+        if (const auto occupant = TRY(OccupantOf(context, wanted)); !occupant.empty()) {
+          wrong.push_back(field + ": directory " + StringAt(item, "directory") +
+                          " of this backend belongs to Repository " + occupant +
+                          "; accepted is a directory that no other Repository has.");
+          continue;
+        }
+        if (make) existing = TRY(EnsureExists(context.client, context.kinds.repository, wanted));
+      } else {
+        const auto differs = [&](const char* path) {
+          return StringAt(*existing, path) != StringAt(wanted, path);
+        };
+        if (differs("spec.storageRef.name") || Slashless(StringAt(*existing, "spec.path")) !=
+                                                   Slashless(StringAt(wanted, "spec.path"))) {
+          wrong.push_back(field + ": a Repository of this name exists with BackupStorage " +
+                          StringAt(*existing, "spec.storageRef.name") + " and path " +
+                          StringAt(*existing, "spec.path") +
+                          "; accepted are the same backend and directory, or another name.");
+          continue;
+        }
+        const bool named = !StringAt(*existing, "spec.appRef.name").empty();
+        if (named && (differs("spec.appRef.kind") || differs("spec.appRef.name"))) {
+          wrong.push_back(field + ": a Repository of this name holds the backups of " +
+                          StringAt(*existing, "spec.appRef.kind") + " " +
+                          StringAt(*existing, "spec.appRef.name") +
+                          "; accepted is that target, or another name.");
+          continue;
+        }
+      }
+      const auto phase = existing ? StringAt(*existing, "status.phase", "NotReady") : "NotReady";
+      JsonObject status{{"name", name}, {"phase", phase}};
+      if (phase != "Ready") {
+        const auto* condition =
+            existing ? kube::FindCondition(*existing, "RepositoryInitialized") : nullptr;
+        status["reason"] =
+            condition == nullptr ? "it is being made" : StringAt(*condition, "message");
+        all_ready = false;
+      }
+      statuses.push_back(std::move(status));
+    }
+  }
+  Set(configuration, "status.repositories", std::move(statuses));
+  return all_ready;
+}
+
+JobPlan TriggerPlan(const Context& context, const Json& configuration, const Json& session) {
+  const auto key = kube::KeyOf(configuration);
+  const auto name = StringAt(session, "name");
+  JobPlan plan;
+  plan.key = {key.ns, TriggerName(key.name, name)};
+  plan.owner = configuration;
+  plan.component = "thinsnap-trigger";
+  plan.cluster_role = "thinsnap-cron-job";
+  plan.image = context.options.image;
+  plan.command = {"thinsnap-operator",     "trigger",
+                  "--namespace=" + key.ns, "--backup-configuration=" + key.name,
+                  "--session=" + name,     "--api-domain=" + context.kinds.domain};
+  plan.labels = OffshootLabels(context.kinds, "BackupConfiguration", key.name, key.ns, name);
+  if (const auto* settings = Find(session, "scheduler.jobTemplate")) plan.settings = *settings;
+  return plan;
+}
+
+// True where every member of `wanted` is in `have` with the same value: the server adds its
+// defaults.
+bool Covers(const Json& have, const Json& wanted) {
+  if (wanted.is_object()) {
+    if (!have.is_object()) return false;
+    for (const auto& [key, value] : wanted.get_object()) {
+      const auto* mine = have.get_object().if_contains(key);
+      if (mine == nullptr || !Covers(*mine, value)) return false;
+    }
+    return true;
+  }
+  if (wanted.is_array()) {
+    if (!have.is_array() || have.get_array().size() != wanted.get_array().size()) return false;
+    for (std::size_t i = 0; i < wanted.get_array().size(); ++i) {
+      if (!Covers(have.get_array()[i], wanted.get_array()[i])) return false;
+    }
+    return true;
+  }
+  return have == wanted;
+}
+
+// One CronJob for each session; those of sessions that are gone go too. A refused schedule is a
+// condition of its session.
+Result<bool> EnsureSchedules(Context& context, Json& configuration) {
+  const auto key = kube::KeyOf(configuration);
+  const bool paused = BoolAt(configuration, "spec.paused");
+  JsonArray statuses;
+  std::set<std::string> wanted_names;
+  bool all = true;
+  for (const auto& session : ArrayAt(configuration, "spec.sessions")) {
+    const auto name = StringAt(session, "name");
+    const auto plan = TriggerPlan(context, configuration, session);
+    wanted_names.insert(plan.key.name);
+    TRY(EnsureExists(context.client, kube::types::kServiceAccount, ServiceAccountFor(plan)));
+    TRY(EnsureExists(context.client, kube::types::kRoleBinding, RoleBindingFor(plan)));
+    const auto cron = CronJobFor(plan, *Find(session, "scheduler"), paused);
+    auto current = TRY(GetIfExists(context.client, kube::types::kCronJob, plan.key));
+    Result<Json> written =
+        current ? Result<Json>(*current) : context.client.Create(kube::types::kCronJob, cron);
+    if (current && !Covers(*Find(*current, "spec"), *Find(cron, "spec"))) {
+      auto next = *current;
+      next.as_object()["spec"] = *Find(cron, "spec");
+      written = context.client.Update(kube::types::kCronJob, next);
+    }
+    if (!written.ok() && !written.Is(Code::kInvalidArgument)) return std::move(written).error();
+    Json status = JsonObject{{"name", name}};
+    for (const auto& known : ArrayAt(configuration, "status.sessions")) {
+      if (StringAt(known, "name") == name) status = known;
+    }
+    // SetCondition works on an object with a status.
+    Json holder = JsonObject{{"status", status}};
+    kube::SetCondition(holder, "SchedulerEnsured", written.ok(),
+                       written.ok() ? "SchedulerEnsured" : "SchedulerNotEnsured",
+                       written.ok()
+                           ? "CronJob " + plan.key.name + (paused ? " is suspended" : " is there")
+                           : written.error().message(),
+                       context.Now());
+    statuses.push_back(*Find(holder, "status"));
+    if (!written.ok()) {
+      context.events.Emit(configuration, "Warning", "SchedulerNotEnsured",
+                          "session " + name + ": " + written.error().message());
+      all = false;
+    }
+  }
+  Set(configuration, "status.sessions", std::move(statuses));
+
+  kube::ListOptions options;
+  options.label_selector = context.kinds.Key("invoker-kind") + "=BackupConfiguration," +
+                           context.kinds.Key("invoker-name") + "=" + ValidName(key.name, "");
+  const auto existing = TRY(context.client.List(kube::types::kCronJob, key.ns, options));
+  for (const auto& item : existing.items) {
+    if (wanted_names.contains(kube::NameOf(item)) ||
+        !kube::IsOwnedBy(item, kube::UidOf(configuration)))
+      continue;
+    for (const auto* type :
+         {&kube::types::kCronJob, &kube::types::kRoleBinding, &kube::types::kServiceAccount}) {
+      TRY(DeleteIfExists(context.client, *type, kube::KeyOf(item)));
+    }
+  }
+  return all;
+}
+
+}  // namespace
+
+Result<kube::Requeue> ReconcileBackupConfiguration(Context& context, const kube::ObjectKey& key) {
+  auto found = TRY(GetIfExists(context.client, context.kinds.backup_configuration, key));
+  if (!found || kube::IsDeleting(*found)) return kube::Requeue::Done();
+  if (TRY(FillDefaults(context, *found))) {
+    found = TRY(context.client.Update(context.kinds.backup_configuration, *found));
+  }
+  Json next = *found;
+
+  auto wrong = ValidateBackupConfiguration(next);
+  const bool sound = wrong.empty();
+  const auto target = ReadTarget(context.client, next);
+  if (!target.ok() && !target.Is(Code::kNotFound) && !target.Is(Code::kInvalidArgument))
+    return target.error();
+  Set(next, "status.targetFound", target.ok());
+  const bool backends_ready = TRY(CheckBackends(context, next, wrong));
+  const bool usable = wrong.empty();
+  bool repositories_ready = false;
+  if (sound)
+    repositories_ready = TRY(EnsureRepositories(context, next, usable && backends_ready, wrong));
+
+  Report(context, next, "ValidationPassed", wrong.empty(),
+         wrong.empty() ? "ResourceValidationPassed" : "ResourceValidationFailed",
+         wrong.empty() ? "the configuration is sound" : Joined(wrong, " "));
+  bool scheduled = false;
+  if (wrong.empty()) scheduled = TRY(EnsureSchedules(context, next));
+  const bool ready =
+      wrong.empty() && target.ok() && backends_ready && repositories_ready && scheduled;
+  Set(next, "status.phase", Json(!wrong.empty() ? "Invalid" : ready ? "Ready" : "NotReady"));
+  if (!target.ok() && wrong.empty()) {
+    Report(context, next, "TargetFound", false, "TargetNotFound", target.error().message());
+  } else {
+    RemoveCondition(next, "TargetFound");
+  }
+  TRY(WriteStatus(context, context.kinds.backup_configuration, *found, next));
+  return ready ? kube::Requeue::After(kRetryInterval * 6) : kube::Requeue::After(kSoon);
+}
+
+}  // namespace thinsnap::backup

@@ -1,0 +1,128 @@
+#include "snapshotter/operator/operator.h"
+
+#include <memory>
+#include <vector>
+
+#include "base/core/log.h"
+#include "base/kube/controller.h"
+#include "base/kube/http_client.h"
+#include "base/kube/informer.h"
+#include "base/kube/object.h"
+#include "snapshotter/operator/reconcilers.h"
+
+namespace thinsnap::backup {
+
+namespace {
+
+using kube::ObjectKey;
+
+// The CRDs may come after the operator.
+Status WaitForKinds(Runtime& runtime, kube::KubeClient& client, const Kinds& kinds) {
+  bool said = false;
+  for (const auto* type : {&kinds.backup_storage, &kinds.restore_session, &kinds.addon}) {
+    for (;;) {
+      kube::ListOptions options;
+      options.limit = 1;
+      const auto list = client.List(*type, "", options);
+      if (list.ok()) break;
+      if (list.Is(Code::kCancelled)) return list.error();
+      if (!said)
+        LogInfo("operator", "waiting for " + type->resource + "." + type->group + ": " +
+                                list.error().message());
+      said = true;
+      TRY(runtime.SleepFor(std::chrono::milliseconds(200)));
+    }
+  }
+  return {};
+}
+
+std::vector<ObjectKey> All(const kube::Informer& informer, const std::string& ns = "") {
+  std::vector<ObjectKey> keys;
+  for (const auto& object : informer.List(ns)) keys.push_back(kube::KeyOf(*object));
+  return keys;
+}
+
+}  // namespace
+
+Status RunOperator(Runtime& runtime, Random& random, kube::KubeClient& client, TaskGroup& group,
+                   const OperatorOptions& options) {
+  const Kinds kinds(options.domain);
+  TRY(WaitForKinds(runtime, client, kinds));
+  kube::EventRecorder events(client, runtime.clock(), random, "thinsnap-operator");
+  Backends backends(runtime, random, client);
+  Memory memory;
+  Context context{runtime, random, client, events, backends, kinds, options, memory};
+
+  kube::InformerSet informers(runtime, client);
+  auto& storages = informers.For(kinds.backup_storage);
+  auto& repositories = informers.For(kinds.repository);
+  auto& snapshots = informers.For(kinds.snapshot);
+  auto& configurations = informers.For(kinds.backup_configuration);
+  auto& sessions = informers.For(kinds.backup_session);
+  auto& restores = informers.For(kinds.restore_session);
+  auto& jobs = informers.For(kube::types::kJob);
+
+  const auto controller = [&](const char* name, auto reconcile) {
+    return std::make_unique<kube::Controller>(
+        runtime, name,
+        [&context, reconcile](const ObjectKey& key) { return reconcile(context, key); });
+  };
+  auto storage = controller("backupstorage", ReconcileBackupStorage);
+  storage->WatchOwn(storages);
+  storage->WatchOwned(jobs, "BackupStorage");
+
+  auto repository = controller("repository", ReconcileRepository);
+  repository->WatchOwn(repositories);
+  repository->WatchMapped(storages, [&](const Json& object) {
+    std::vector<ObjectKey> keys;
+    for (const auto& item : repositories.List()) {
+      const auto* reference = Find(*item, "spec.storageRef");
+      if (reference != nullptr &&
+          ReferenceKey(*reference, kube::NamespaceOf(*item)) == kube::KeyOf(object)) {
+        keys.push_back(kube::KeyOf(*item));
+      }
+    }
+    return keys;
+  });
+  repository->WatchMapped(snapshots, [](const Json& object) -> std::vector<ObjectKey> {
+    return {{kube::NamespaceOf(object), StringAt(object, "spec.repository")}};
+  });
+
+  auto snapshot = controller("snapshot", ReconcileSnapshot);
+  snapshot->WatchOwn(snapshots);
+
+  auto configuration = controller("backupconfiguration", ReconcileBackupConfiguration);
+  configuration->WatchOwn(configurations);
+  configuration->WatchMapped(storages, [&](const Json&) { return All(configurations); });
+  configuration->WatchMapped(repositories, [&](const Json& object) {
+    return All(configurations, kube::NamespaceOf(object));
+  });
+
+  auto session = controller("backupsession", ReconcileBackupSession);
+  session->WatchOwn(sessions);
+  session->WatchOwned(jobs, "BackupSession");
+  session->WatchMapped(snapshots, [](const Json& object) -> std::vector<ObjectKey> {
+    const auto name = StringAt(object, "spec.backupSession");
+    if (name.empty()) return {};
+    return {{kube::NamespaceOf(object), name}};
+  });
+
+  auto restore = controller("restoresession", ReconcileRestoreSession);
+  restore->WatchOwn(restores);
+  restore->WatchOwned(jobs, "RestoreSession");
+
+  // Made last, so that it stops its tasks before what they stand on goes.
+  TaskGroup work(runtime, &group);
+  informers.StartAll(work);
+  TRY(informers.WaitForSync());
+  LogInfo("operator", "reconciling the kinds of " + kinds.domain);
+  for (auto* each : {storage.get(), repository.get(), snapshot.get(), configuration.get(),
+                     session.get(), restore.get()}) {
+    each->Start(work);
+  }
+  Status outcome;
+  while (outcome.ok()) outcome = runtime.SleepFor(std::chrono::hours(1));
+  return outcome;
+}
+
+}  // namespace thinsnap::backup

@@ -1,0 +1,445 @@
+// Repository: the engine's repository in the bucket is made, pinned and handed to the driver; what
+// it holds is summed up.
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "base/core/log.h"
+#include "snapshotter/operator/reconcilers.h"
+#include "snapshotter/operator/views.h"
+
+namespace thinsnap::backup {
+
+namespace {
+
+constexpr Duration kWaitForSecret = std::chrono::seconds(2);
+constexpr Duration kCheckAgain = std::chrono::seconds(60);
+constexpr Duration kCompareInterval = std::chrono::minutes(10);
+constexpr std::size_t kRecentSnapshots = 5;
+
+std::optional<repo::Suite> PinnedSuite(const Json& repository) {
+  const auto suite = StringAt(repository, "status.suite");
+  if (suite == "sealed") return repo::Suite::kSealed;
+  if (suite == "plain") return repo::Suite::kPlain;
+  return std::nullopt;
+}
+
+Result<Json> StorageOf(Context& context, const Json& repository) {
+  const auto* reference = Find(repository, "spec.storageRef");
+  const auto key = reference == nullptr ? kube::ObjectKey{}
+                                        : ReferenceKey(*reference, kube::NamespaceOf(repository));
+  if (key.name.empty()) {
+    return Error(Code::kInvalidArgument,
+                 "spec.storageRef: found nothing; accepted is {name, namespace}");
+  }
+  auto storage = TRY(GetIfExists(context.client, context.kinds.backup_storage, key));
+  if (!storage) {
+    return Error(Code::kNotFound,
+                 "BackupStorage " + key.ToString() + ", named in spec.storageRef, does not exist");
+  }
+  return std::move(*storage);
+}
+
+// Makes the repository where there is none. A pinned one that is gone is an alarm, never made anew.
+Status EnsureInitialized(Context& context, const Json& repository, const Backends::Access& access,
+                         const std::optional<Backends::Passphrase>& passphrase) {
+  const auto path = StringAt(repository, "spec.path");
+  auto store = TRY(context.backends.OpenFolder(access, path));
+  const auto header = repo::ReadRepositoryHeader(*store);
+  if (header.ok()) return {};
+  if (!header.Is(Code::kNotFound)) return header.error();
+  const auto pinned = StringAt(repository, "status.repositoryID");
+  if (!pinned.empty()) {
+    return Error(
+        Code::kDataLoss,
+        store->Describe() + " has no repo.json, but repository " + pinned +
+            " was there before; it is not made anew. Restore the bucket's objects, or delete "
+            "this Repository to begin again");
+  }
+  repo::InitOptions options;
+  if (passphrase) options.passphrase = passphrase->text;
+  const auto made = repo::InitRepository(*store, context.runtime, context.random, options);
+  if (made.ok()) LogInfo("operator", "initialized " + store->Describe());
+  if (!made.ok() && !made.Is(Code::kAlreadyExists)) return made.error().In("making the repository");
+  return {};
+}
+
+// True if a BackupConfiguration of the namespace writes into this Repository: that adopts it.
+Result<bool> IsConfigured(Context& context, const Json& repository) {
+  const auto list =
+      TRY(context.client.List(context.kinds.backup_configuration, kube::NamespaceOf(repository)));
+  for (const auto& configuration : list.items) {
+    if (kube::IsDeleting(configuration)) continue;
+    for (const auto& session : ArrayAt(configuration, "spec.sessions")) {
+      for (const auto& item : ArrayAt(session, "repositories")) {
+        if (StringAt(item, "name") == kube::NameOf(repository)) return true;
+      }
+    }
+  }
+  return false;
+}
+
+// Enters the repository into metadata.yaml; the answer is the cluster that owns it.
+Result<std::string> Register(Context& context, const Json& repository,
+                             const Backends::Access& access, const std::string& id) {
+  const auto cluster = TRY(ClusterUid(context));
+  const bool adopt = TRY(IsConfigured(context, repository));
+  auto store = TRY(context.backends.OpenStorage(access));
+  RepositoryEntry entry{kube::NameOf(repository),
+                        kube::NamespaceOf(repository),
+                        StringAt(repository, "spec.path"),
+                        StringAt(repository, "status.size", "0 B"),
+                        id,
+                        cluster};
+  std::string owner = cluster;
+  TRY(ChangeMetadata(*store, [&](Json& metadata) {
+    owner = cluster;
+    for (const auto& known : RepositoriesOf(metadata)) {
+      if (known.name == entry.name && known.ns == entry.ns && !known.cluster.empty())
+        owner = known.cluster;
+    }
+    if (owner != cluster && !adopt) return false;
+    owner = cluster;
+    return PutEntry(metadata, entry);
+  }));
+  return owner;
+}
+
+Status EnsureDriverSecret(Context& context, const DriverAccess& access) {
+  const auto wanted = DriverSecret(access, context.options.ns);
+  const auto key = kube::KeyOf(wanted);
+  auto existing = TRY(GetIfExists(context.client, kube::types::kSecret, key));
+  if (!existing) {
+    TRY(EnsureExists(context.client, kube::types::kSecret, wanted));
+    return {};
+  }
+  if (Find(*existing, "data") != nullptr && *Find(*existing, "data") == *Find(wanted, "data"))
+    return {};
+  existing->as_object()["data"] = *Find(wanted, "data");
+  TRY(context.client.Update(kube::types::kSecret, *existing));
+  return {};
+}
+
+std::string StatHandle(const Json& stat) { return StringAt(stat, "volumeSnapshotHandle"); }
+
+// A Snapshot of session "manual" for a point that no Snapshot names: made by hand, or its view was
+// lost.
+Json AdoptedSnapshot(const Context& context, const Json& repository, const repo::PointInfo& point) {
+  const auto time = FormatRfc3339(point.cut);
+  const auto claim = StringAt(point.attributes, "pvc.name");
+  const auto seconds = std::to_string(UnixSeconds(point.cut));
+  kube::ObjectKey key{
+      kube::NamespaceOf(repository),
+      ValidName(kube::NameOf(repository),
+                "manual-" + point.snapshot.substr(point.snapshot.size() - 6), seconds)};
+  auto object = kube::NewObject(context.kinds.snapshot, key);
+  kube::AddOwnerReference(object, kube::OwnerReference(repository));
+  kube::AddFinalizer(object, context.kinds.finalizer);
+  kube::SetLabel(object, context.kinds.Key("repo-name"), kube::NameOf(repository));
+  const auto dot = point.series.find('.');
+  SnapshotHandle handle{point.series.substr(0, dot),
+                        dot == std::string::npos ? "" : point.series.substr(dot + 1),
+                        point.snapshot, StringAt(repository, "status.repositoryID")};
+  JsonObject spec{{"snapshotID", point.snapshot},
+                  {"type", "FullBackup"},
+                  {"repository", kube::NameOf(repository)},
+                  {"session", "manual"},
+                  {"version", "v1"},
+                  {"deletionPolicy", "Delete"}};
+  spec["appRef"] = JsonObject{{"apiGroup", ""},
+                              {"kind", "PersistentVolumeClaim"},
+                              {"name", claim.empty() ? "unknown" : claim},
+                              {"namespace", StringAt(point.attributes, "pvc.namespace", key.ns)}};
+  object.as_object()["spec"] = std::move(spec);
+  JsonObject stat{{"pvcName", claim},
+                  {"volumeSnapshotName", StringAt(point.attributes, "volumeSnapshot.name")},
+                  {"volumeSnapshotTime", time},
+                  {"volumeSnapshotHandle", handle.ToString()},
+                  {"driver", StringAt(point.attributes, "driver", context.options.driver)}};
+  object.as_object()["status"] = JsonObject{
+      {"phase", "Pending"},
+      {"snapshotTime", time},
+      {"totalComponents", 1},
+      {"components", JsonObject{{"volumesnapshot", JsonObject{{"driver", "VolumeSnapshotter"},
+                                                              {"phase", "Succeeded"},
+                                                              {"volumeSnapshotterStats",
+                                                               JsonArray{std::move(stat)}}}}}}};
+  return object;
+}
+
+// The sealed points against the Snapshots: what a view claimed is confirmed or refuted, points
+// without a Snapshot get one. Not while a backup runs: its points come before its statistics.
+Status CompareWithPoints(Context& context, const Json& repository, repo::Repository& engine,
+                         const std::vector<Json>& snapshots) {
+  std::map<std::string, const repo::PointInfo*> points;
+  std::vector<std::string> damaged;
+  const auto list = TRY(engine.ListPoints("", [&](const repo::PointName& name, const Error& error) {
+    damaged.push_back(name.str() + ": " + error.message());
+  }));
+  for (const auto& text : damaged) context.events.Emit(repository, "Warning", "PointDamaged", text);
+  for (const auto& point : list) points[point.series + "." + point.snapshot] = &point;
+
+  for (const auto& snapshot : snapshots) {
+    const bool unverified = kube::ConditionIs(snapshot, "Unverified");
+    std::vector<std::string> missing;
+    static const JsonObject kNone;
+    const auto* components = FindObject(snapshot, "status.components");
+    for (const auto& [name, component] : components == nullptr ? kNone : *components) {
+      for (const auto& stat : ArrayAt(component, "volumeSnapshotterStats")) {
+        const auto handle = ParseSnapshotHandle(StatHandle(stat));
+        if (!handle) {
+          missing.push_back("claim " + StringAt(stat, "pvcName") + " has no handle of this driver");
+          continue;
+        }
+        const auto known = points.find(handle->series() + "." + handle->snapshot);
+        if (known == points.end() || handle->repository != engine.id().str()) {
+          missing.push_back(StatHandle(stat));
+        } else {
+          points.erase(known);
+        }
+      }
+    }
+    if (!unverified) continue;
+    Json next = snapshot;
+    if (missing.empty()) {
+      Report(context, next, "Unverified", false, "PointsFound",
+             "every volume has its sealed restore point", true);
+    } else {
+      Report(context, next, "Unverified", true, "PointsMissing",
+             "the repository has no restore point for: " + Joined(missing, ", "), false);
+    }
+    TRY(WriteStatus(context, context.kinds.snapshot, snapshot, next));
+  }
+  for (const auto& [name, point] : points) {
+    const auto adopted = AdoptedSnapshot(context, repository, *point);
+    auto created = TRY(EnsureExists(context.client, context.kinds.snapshot, adopted));
+    if (Find(created, "status.phase") == nullptr) {
+      created.as_object()["status"] = *Find(adopted, "status");
+      TRY(context.client.Update(context.kinds.snapshot, created, "status"));
+    }
+  }
+  return {};
+}
+
+// Reading every point takes a request each: at the first look, when a view waits for confirmation,
+// else now and then.
+bool DueForComparison(Context& context, const Json& uid, const std::vector<Json>& snapshots) {
+  const bool waiting = std::any_of(snapshots.begin(), snapshots.end(), [](const Json& snapshot) {
+    const auto* condition = kube::FindCondition(snapshot, "Unverified");
+    return condition != nullptr && StringAt(*condition, "reason") == "ReadFromView";
+  });
+  return context.memory.Due("compare/" + ToJson(uid), context.runtime.clock().MonoNow(),
+                            kCompareInterval) ||
+         waiting;
+}
+
+Result<std::uint64_t> StoredBytes(store::ObjectStore& store) {
+  std::uint64_t total = 0;
+  TRY(store::ListAll(store, "", [&](const store::ObjectInfo& info) -> Status {
+    total += info.size;
+    return {};
+  }));
+  return total;
+}
+
+// What the steps after opening found, for the conditions.
+Result<kube::Requeue> ReconcileOpened(Context& context, const Json& before, Json next,
+                                      OpenedRepository opened,
+                                      const std::optional<Backends::Passphrase>& passphrase) {
+  auto& engine = *opened.open.repository;
+  const bool sealed = engine.suite() == repo::Suite::kSealed;
+  // Pinned before anything is written under this name.
+  Set(next, "status.repositoryID", Json(engine.id().str()));
+  Set(next, "status.suite", Json(sealed ? "sealed" : "plain"));
+  if (StringAt(before, "status.repositoryID").empty())
+    TRY(WriteStatus(context, context.kinds.repository, before, next));
+  const Json pinned = next;
+
+  const auto cluster = TRY(ClusterUid(context));
+  const auto owner = TRY(Register(context, next, opened.access, engine.id().str()));
+  const bool ours = owner == cluster;
+
+  DriverAccess access;
+  access.id = engine.id().str();
+  access.suite = engine.suite();
+  access.location = Below(opened.access.location, StringAt(next, "spec.path"));
+  if (passphrase) access.passphrase = passphrase->text;
+  access.namespaces = ours ? kube::NamespaceOf(next) : "";
+  TRY(EnsureDriverSecret(context, access));
+
+  auto snapshots = TRY(SnapshotsOf(context, next));
+  const bool quiet = std::all_of(snapshots.begin(), snapshots.end(), [](const Json& snapshot) {
+    return IsFinalPhase(StringAt(snapshot, "status.phase"));
+  });
+  if (quiet && DueForComparison(context, *Find(next, "metadata.uid"), snapshots)) {
+    TRY(CompareWithPoints(context, next, engine, snapshots));
+    snapshots = TRY(SnapshotsOf(context, next));
+  }
+  SummarizeSnapshots(next, snapshots);
+  const bool changed =
+      *Find(next, "status.snapshotCount") !=
+      (Find(before, "status.snapshotCount") ? *Find(before, "status.snapshotCount") : Json());
+  const bool first = StringAt(before, "status.phase") != "Ready";
+  if (quiet &&
+      (changed || first || StringAt(before, "status.size").empty() ||
+       StringAt(before, "status.lastBackupTime") != StringAt(next, "status.lastBackupTime"))) {
+    Set(next, "status.size", Json(SizeText(TRY(StoredBytes(*opened.open.store)))));
+  }
+
+  if (ours) {
+    RemoveCondition(next, "OwnedElsewhere");
+  } else {
+    Report(context, next, "OwnedElsewhere", true, "OwnedByAnotherCluster",
+           "metadata.yaml names cluster " + owner + " as the owner, this is cluster " + cluster +
+               ": restores work, backups and deletion do not until a BackupConfiguration here "
+               "names this Repository",
+           true);
+  }
+  if (sealed) {
+    Report(context, next, "Sealed", true, "SealedWithPassphrase",
+           "what is stored can be read with the passphrase only");
+  } else {
+    Report(context, next, "Sealed", false, "NoEncryptionSecret",
+           "the repository is plain, because it was made without spec.encryptionSecret: whoever "
+           "reads the bucket reads "
+           "the backups",
+           true);
+  }
+  RemoveCondition(next, "Unverified");
+  Report(context, next, "RepositoryInitialized", true, "RepositoryOpened",
+         "repository " + engine.id().str() + " is open");
+  Set(next, "status.integrity", true);
+  Set(next, "status.phase", "Ready");
+  TRY(WriteStatus(context, context.kinds.repository, pinned, next));
+  const bool view_differs =
+      *Find(pinned, "status") != *Find(next, "status") || first ||
+      IntAt(before, "metadata.generation") != IntAt(next, "metadata.generation");
+  if (ours && view_differs) {
+    TRY(PutText(*opened.open.store, kRepositoryKey, ViewOf(next)));
+    TRY(Register(context, next, opened.access, engine.id().str()));  // the size in metadata.yaml
+  }
+  return kube::Requeue::After(kCheckAgain);
+}
+
+}  // namespace
+
+Result<OpenedRepository> OpenRepositoryOf(Context& context, const Json& repository) {
+  OpenedRepository result;
+  result.storage = TRY(StorageOf(context, repository));
+  result.access = TRY(context.backends.AccessOf(result.storage));
+  const auto passphrase = TRY(context.backends.PassphraseOf(repository, result.storage));
+  result.open = TRY(context.backends.Open(result.access, StringAt(repository, "spec.path"),
+                                          passphrase, StringAt(repository, "status.repositoryID"),
+                                          PinnedSuite(repository)));
+  return result;
+}
+
+Result<std::vector<Json>> SnapshotsOf(Context& context, const Json& repository) {
+  kube::ListOptions options;
+  options.label_selector = context.kinds.Key("repo-name") + "=" + kube::NameOf(repository);
+  auto list =
+      TRY(context.client.List(context.kinds.snapshot, kube::NamespaceOf(repository), options));
+  std::sort(list.items.begin(), list.items.end(), [](const Json& a, const Json& b) {
+    const auto time = [](const Json& s) {
+      return StringAt(s, "status.snapshotTime", StringAt(s, "metadata.creationTimestamp"));
+    };
+    return std::pair(time(a), kube::NameOf(a)) < std::pair(time(b), kube::NameOf(b));
+  });
+  return std::move(list.items);
+}
+
+void SummarizeSnapshots(Json& repository, const std::vector<Json>& snapshots) {
+  JsonArray recent;
+  std::set<std::string> paths;
+  std::string last_backup;
+  std::int64_t count = 0;
+  for (const auto& snapshot : snapshots) {
+    if (kube::IsDeleting(snapshot)) continue;
+    ++count;
+    const auto time =
+        StringAt(snapshot, "status.snapshotTime", StringAt(snapshot, "metadata.creationTimestamp"));
+    if (StringAt(snapshot, "status.phase") == "Succeeded" && time > last_backup) last_backup = time;
+    if (const auto* components = FindObject(snapshot, "status.components")) {
+      for (const auto& [name, component] : *components) {
+        if (auto path = StringAt(component, "path"); !path.empty()) paths.insert(std::move(path));
+      }
+    }
+    JsonObject item{{"name", kube::NameOf(snapshot)},
+                    {"phase", StringAt(snapshot, "status.phase", "Pending")},
+                    {"session", StringAt(snapshot, "spec.session")},
+                    {"snapshotTime", time}};
+    if (const auto size = StringAt(snapshot, "status.size"); !size.empty()) item["size"] = size;
+    recent.push_back(std::move(item));
+    if (recent.size() > kRecentSnapshots) recent.erase(recent.begin());
+  }
+  Set(repository, "status.snapshotCount", count);
+  Set(repository, "status.recentSnapshots", std::move(recent));
+  if (last_backup.empty()) {
+    Remove(repository, "status.lastBackupTime");
+  } else {
+    Set(repository, "status.lastBackupTime", Json(last_backup));
+  }
+  JsonArray path_list;
+  for (const auto& path : paths) path_list.emplace_back(path);
+  Set(repository, "status.componentPaths", std::move(path_list));
+}
+
+Result<kube::Requeue> ReconcileRepository(Context& context, const kube::ObjectKey& key) {
+  auto found = TRY(GetIfExists(context.client, context.kinds.repository, key));
+  if (!found) return kube::Requeue::Done();
+  if (kube::IsDeleting(*found)) {
+    if (!kube::HasFinalizer(*found, context.kinds.finalizer)) return kube::Requeue::Done();
+    return FinishRepository(context, std::move(*found));
+  }
+  TRY(EnsureFinalizer(context, context.kinds.repository, *found));
+  Json next = *found;
+
+  const auto not_ready = [&](std::string_view reason, const Error& error,
+                             Duration again) -> Result<kube::Requeue> {
+    if (error.code() == Code::kCancelled) return error;
+    Report(context, next, "RepositoryInitialized", false, reason, error.message());
+    Set(next, "status.phase", "NotReady");
+    SummarizeSnapshots(next, TRY(SnapshotsOf(context, next)));
+    TRY(WriteStatus(context, context.kinds.repository, *found, next));
+    return kube::Requeue::After(again);
+  };
+  OpenedRepository opened;
+  auto storage = StorageOf(context, next);
+  if (!storage.ok()) return not_ready("BackendNotAvailable", storage.error(), kRetryInterval);
+  opened.storage = std::move(*storage);
+  if (StringAt(opened.storage, "status.phase") != "Ready") {
+    return not_ready(
+        "BackendNotAvailable",
+        Error(Code::kFailedPrecondition, "BackupStorage " + kube::KeyOf(opened.storage).ToString() +
+                                             " is not Ready; its conditions say why"),
+        kRetryInterval);
+  }
+  auto access = context.backends.AccessOf(opened.storage);
+  if (!access.ok()) return not_ready("BackendNotAvailable", access.error(), kWaitForSecret);
+  opened.access = std::move(*access);
+
+  auto passphrase = context.backends.PassphraseOf(next, opened.storage);
+  if (!passphrase.ok()) {
+    Report(context, next, "EncryptionSecretFound", false, "EncryptionSecretNotAvailable",
+           passphrase.error().message());
+    return not_ready("EncryptionSecretNotAvailable", passphrase.error(), kWaitForSecret);
+  }
+  if (*passphrase) {
+    Report(context, next, "EncryptionSecretFound", true, "EncryptionSecretAvailable",
+           "the passphrase is there");
+  }
+  const auto initialized = EnsureInitialized(context, next, opened.access, *passphrase);
+  if (!initialized.ok())
+    return not_ready("RepositoryNotInitialized", initialized.error(), kRetryInterval);
+  auto open = context.backends.Open(opened.access, StringAt(next, "spec.path"), *passphrase,
+                                    StringAt(next, "status.repositoryID"), PinnedSuite(next));
+  if (!open.ok()) {
+    return not_ready(open.Is(Code::kUnauthenticated) ? "WrongPassphrase" : "RepositoryNotOpened",
+                     open.error(), kRetryInterval);
+  }
+  opened.open = std::move(*open);
+  return ReconcileOpened(context, *found, std::move(next), std::move(opened), *passphrase);
+}
+
+}  // namespace thinsnap::backup

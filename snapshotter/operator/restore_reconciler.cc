@@ -1,0 +1,481 @@
+// RestoreSession: everything is checked here, by the operator: Repository, usagePolicy, the sealed
+// point, the templates. Then each volume gets a VolumeSnapshot to be made from, and a Job makes the
+// claims. What was made for the occasion goes when it is over: unbound claims, VolumeSnapshots,
+// contents, in this order.
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "snapshotter/operator/jobs.h"
+#include "snapshotter/operator/policy.h"
+#include "snapshotter/operator/reconcilers.h"
+#include "snapshotter/operator/restore_plan.h"
+
+namespace thinsnap::backup {
+
+namespace {
+
+constexpr Duration kPoll = std::chrono::seconds(1);
+constexpr char kSelectedNode[] = "volume.kubernetes.io/selected-node";
+
+// A refusal that ends the session (Invalid), as opposed to what may still come (pending).
+struct Checked {
+  std::string invalid, pending;
+  Json repository, snapshot;
+  std::vector<PlannedVolume> plan;
+};
+
+std::string HelperName(const Json& restore, std::size_t index) {
+  return "thinsnap-" + kube::UidOf(restore) + "-" + std::to_string(index);
+}
+
+Result<std::string> RefuseUse(Context& context, const Json& repository, const std::string& ns) {
+  if (kube::NamespaceOf(repository) == ns) return std::string();
+  const auto* reference = Find(repository, "spec.storageRef");
+  if (reference == nullptr)
+    return std::string("Repository " + kube::KeyOf(repository).ToString() +
+                       " has no spec.storageRef");
+  const auto key = ReferenceKey(*reference, kube::NamespaceOf(repository));
+  const auto storage = TRY(GetIfExists(context.client, context.kinds.backup_storage, key));
+  if (!storage) return "BackupStorage " + key.ToString() + " does not exist";
+  const auto ns_object = TRY(GetIfExists(context.client, kube::types::kNamespace, {"", ns}));
+  if (MayUse(*storage, ns, ns_object ? &*ns_object : nullptr)) return std::string();
+  return UsageRefusal(*storage, "BackupStorage", ns);
+}
+
+// The Snapshot that is meant: by name, or the newest one that succeeded.
+Result<std::optional<Json>> FindSnapshot(Context& context, const Json& restore,
+                                         const kube::ObjectKey& repository) {
+  const auto wanted = StringAt(restore, "spec.dataSource.snapshot");
+  if (wanted != "latest")
+    return GetIfExists(context.client, context.kinds.snapshot, {repository.ns, wanted});
+  Json key_holder = kube::NewObject(context.kinds.repository, repository);
+  const auto snapshots = TRY(SnapshotsOf(context, key_holder));
+  for (auto it = snapshots.rbegin(); it != snapshots.rend(); ++it) {
+    if (StringAt(*it, "status.phase") == "Succeeded" && !kube::IsDeleting(*it))
+      return std::optional<Json>(*it);
+  }
+  return std::optional<Json>();
+}
+
+// Every exported volume has to have its restore point in this very repository: a handle is only as
+// good as that.
+Result<std::string> CheckPoints(Context& context, const Json& repository, const Json& snapshot,
+                                const std::vector<SourceVolume>& sources, std::string& pending) {
+  const bool from_view = kube::FindCondition(snapshot, "Unverified") != nullptr;
+  for (const auto& source : sources) {
+    const auto name = "volume " + source.claim + " of Snapshot " + kube::NameOf(snapshot);
+    if (source.handle.empty())
+      return name + " has no volumeSnapshotHandle: the backup did not get as far as the cut";
+    const auto handle = ParseSnapshotHandle(source.handle);
+    if (!handle || handle->repository.empty()) {
+      if (from_view)
+        return name +
+               " was read from a view and lies in no repository; only restore points are trusted";
+      continue;
+    }
+    if (StringAt(repository, "status.phase") != "Ready") {
+      const auto* condition = kube::FindCondition(repository, "RepositoryInitialized");
+      pending = "Repository " + kube::KeyOf(repository).ToString() + " is not Ready: " +
+                (condition == nullptr ? "it is being opened" : StringAt(*condition, "message"));
+      return std::string();
+    }
+    const auto id = StringAt(repository, "status.repositoryID");
+    if (handle->repository != id) {
+      return name + " has handle " + source.handle + " of another repository; accepted is " + id;
+    }
+    const auto opened = TRY(OpenRepositoryOf(context, repository));
+    const auto point = opened.open.repository->FindPoint(handle->series(), handle->snapshot);
+    if (point.Is(Code::kNotFound) || point.Is(Code::kDataLoss)) {
+      return name + ": repository " + id + " has no sound restore point for " + source.handle +
+             " (" + point.error().message() + ")";
+    }
+    if (!point.ok()) return point.error();
+  }
+  return std::string();
+}
+
+Result<Checked> Check(Context& context, const Json& restore) {
+  Checked result;
+  const auto ns = kube::NamespaceOf(restore);
+  if (auto sentences = ValidateRestoreSession(restore); !sentences.empty()) {
+    result.invalid = Joined(sentences, " ");
+    return result;
+  }
+  const auto& task_spec = ArrayAt(restore, "spec.addon.tasks")[0];
+  const auto task = FindTask(context, StringAt(restore, "spec.addon.name"), "restoreTasks",
+                             StringAt(task_spec, "name"));
+  if (task.Is(Code::kNotFound)) {
+    result.invalid = "spec.addon: " + task.error().message();
+    return result;
+  }
+  if (!task.ok()) return task.error();
+
+  auto source_ns = StringAt(restore, "spec.dataSource.namespace");
+  if (source_ns.empty()) source_ns = ns;
+  auto repository_name = StringAt(restore, "spec.dataSource.repository");
+  if (repository_name.empty()) {
+    const kube::ObjectKey key{source_ns, StringAt(restore, "spec.dataSource.snapshot")};
+    const auto snapshot = TRY(GetIfExists(context.client, context.kinds.snapshot, key));
+    if (!snapshot) {
+      result.pending =
+          "Snapshot " + key.ToString() + ", named in spec.dataSource.snapshot, does not exist";
+      return result;
+    }
+    repository_name = StringAt(*snapshot, "spec.repository");
+  }
+  const kube::ObjectKey repository_key{source_ns, repository_name};
+  auto repository = TRY(GetIfExists(context.client, context.kinds.repository, repository_key));
+  if (!repository) {
+    result.pending = "Repository " + repository_key.ToString() +
+                     ", named in spec.dataSource.repository, does not exist";
+    return result;
+  }
+  result.repository = std::move(*repository);
+  result.invalid = TRY(RefuseUse(context, result.repository, ns));
+  if (!result.invalid.empty()) return result;
+
+  auto snapshot = TRY(FindSnapshot(context, restore, repository_key));
+  const auto wanted = StringAt(restore, "spec.dataSource.snapshot");
+  if (!snapshot) {
+    result.pending =
+        wanted == "latest"
+            ? "Repository " + repository_key.ToString() + " has no Snapshot that succeeded"
+            : "Snapshot " + source_ns + "/" + wanted + " does not exist";
+    return result;
+  }
+  result.snapshot = std::move(*snapshot);
+  if (StringAt(result.snapshot, "spec.repository") != repository_name) {
+    result.invalid = "spec.dataSource: Snapshot " + wanted + " is of Repository " +
+                     StringAt(result.snapshot, "spec.repository") + "; found " + repository_name;
+    return result;
+  }
+  const auto phase = StringAt(result.snapshot, "status.phase", "Pending");
+  if (phase != "Succeeded") {
+    (phase == "Failed" ? result.invalid : result.pending) =
+        "Snapshot " + kube::NameOf(result.snapshot) + " is " + phase +
+        "; only one that Succeeded can be restored";
+    return result;
+  }
+
+  std::vector<std::string> components;
+  for (const auto& item : ArrayAt(restore, "spec.dataSource.components")) {
+    if (item.is_string()) components.emplace_back(std::string_view(item.get_string()));
+  }
+  const auto sources = SourcesOf(result.snapshot, components);
+  if (!sources.ok()) {
+    result.invalid = sources.error().message();
+    return result;
+  }
+  auto plan = PlanRestore(*sources, ArrayAt(task_spec, "targetVolumes.volumeClaimTemplates"),
+                          context.kinds.Key("source-claim"));
+  if (!plan.ok()) {
+    result.invalid = plan.error().message();
+    return result;
+  }
+  result.plan = std::move(*plan);
+  result.invalid =
+      TRY(CheckPoints(context, result.repository, result.snapshot, *sources, result.pending));
+  return result;
+}
+
+// The VolumeSnapshot that is still there with this very cut; nothing when it is gone or in another
+// namespace.
+Result<bool> LiveSnapshotFits(Context& context, const std::string& ns, const Json& snapshot,
+                              const SourceVolume& source) {
+  if (kube::NamespaceOf(snapshot) != ns || source.volume_snapshot.empty()) return false;
+  const auto live =
+      TRY(GetIfExists(context.client, kube::types::kVolumeSnapshot, {ns, source.volume_snapshot}));
+  if (!live || kube::IsDeleting(*live) || !BoolAt(*live, "status.readyToUse")) return false;
+  const auto content_name = StringAt(*live, "status.boundVolumeSnapshotContentName");
+  const auto content =
+      TRY(GetIfExists(context.client, kube::types::kVolumeSnapshotContent, {"", content_name}));
+  if (!content || kube::IsDeleting(*content)) return false;
+  const auto handle = StringAt(*content, "status.snapshotHandle");
+  const auto live_handle = ParseSnapshotHandle(handle);
+  const auto wanted = ParseSnapshotHandle(source.handle);
+  return live_handle && wanted ? live_handle->SameCut(*wanted) : handle == source.handle;
+}
+
+// A VolumeSnapshot for a handle, with a content that keeps the data when it goes.
+Status EnsureHelper(Context& context, const Json& restore, const SourceVolume& source,
+                    const std::string& name) {
+  const kube::ObjectKey key{kube::NamespaceOf(restore), name};
+  auto content = kube::NewObject(kube::types::kVolumeSnapshotContent, {"", name});
+  kube::SetLabel(content, context.kinds.Key("restore-session-uid"), kube::UidOf(restore));
+  content.as_object()["spec"] = JsonObject{
+      {"deletionPolicy", "Retain"},
+      {"driver", source.driver.empty() ? context.options.driver : source.driver},
+      {"source", JsonObject{{"snapshotHandle", source.handle}}},
+      {"sourceVolumeMode", source.volume_mode.empty() ? "Filesystem" : source.volume_mode},
+      {"volumeSnapshotRef", JsonObject{{"apiVersion", kube::types::kVolumeSnapshot.api_version()},
+                                       {"kind", "VolumeSnapshot"},
+                                       {"name", key.name},
+                                       {"namespace", key.ns}}}};
+  TRY(EnsureExists(context.client, kube::types::kVolumeSnapshotContent, content));
+  auto volume_snapshot = kube::NewObject(kube::types::kVolumeSnapshot, key);
+  kube::SetLabel(volume_snapshot, context.kinds.Key("restore-session-uid"), kube::UidOf(restore));
+  volume_snapshot.as_object()["spec"] =
+      JsonObject{{"source", JsonObject{{"volumeSnapshotContentName", name}}}};
+  TRY(EnsureExists(context.client, kube::types::kVolumeSnapshot, volume_snapshot));
+  return {};
+}
+
+// What the Job is told, in status: claim, source, VolumeSnapshot.
+Result<JsonObject> EnsureSources(Context& context, const Json& restore, const Checked& checked) {
+  JsonObject components;
+  for (std::size_t i = 0; i < checked.plan.size(); ++i) {
+    const auto& volume = checked.plan[i];
+    auto name = volume.source.volume_snapshot;
+    if (!TRY(LiveSnapshotFits(context, kube::NamespaceOf(restore), checked.snapshot,
+                              volume.source))) {
+      name = HelperName(restore, i);
+      TRY(EnsureHelper(context, restore, volume.source, name));
+    }
+    auto& component = components[volume.source.component];
+    if (component.is_null()) component = JsonObject{{"phase", "Pending"}, {"volumes", JsonArray()}};
+    component.as_object()["volumes"].as_array().push_back(
+        JsonObject{{"claim", volume.claim()},
+                   {"source", volume.source.claim},
+                   {"volumeSnapshotName", name},
+                   {"phase", "Pending"}});
+  }
+  return components;
+}
+
+Result<JobPlan> RestorePlan(Context& context, const Json& restore) {
+  const auto key = kube::KeyOf(restore);
+  const auto& task_spec = ArrayAt(restore, "spec.addon.tasks")[0];
+  const auto task = TRY(FindTask(context, StringAt(restore, "spec.addon.name"), "restoreTasks",
+                                 StringAt(task_spec, "name")));
+  JobPlan plan;
+  plan.key = {key.ns, ValidName(key.name, "restore")};
+  plan.owner = restore;
+  plan.component = "thinsnap-restore";
+  plan.cluster_role = "thinsnap-restore-job";
+  plan.image = StringAt(task.function, "spec.image", context.options.image);
+  plan.command = TRY(CommandOfFunction(context, task.function,
+                                       {{"namespace", key.ns},
+                                        {"restoreSession", key.name},
+                                        {"snapshot", StringAt(restore, "spec.dataSource.snapshot")},
+                                        {"taskName", StringAt(task_spec, "name")}}));
+  plan.labels = OffshootLabels(context.kinds, "RestoreSession", key.name, key.ns, "");
+  if (const auto* settings = Find(restore, "spec.addon.jobTemplate")) plan.settings = *settings;
+  return plan;
+}
+
+Result<std::vector<Json>> ClaimsOf(Context& context, const Json& restore) {
+  kube::ListOptions options;
+  options.label_selector = context.kinds.Key("restore-session-uid") + "=" + kube::UidOf(restore);
+  auto list = TRY(context.client.List(kube::types::kPersistentVolumeClaim,
+                                      kube::NamespaceOf(restore), options));
+  return std::move(list.items);
+}
+
+// Unbound claims (when it did not succeed), then VolumeSnapshots, then contents. True when all are
+// gone.
+Result<bool> CleanUp(Context& context, const Json& restore, bool claims_too) {
+  if (claims_too) {
+    const auto claims = TRY(ClaimsOf(context, restore));
+    bool waiting = false;
+    for (const auto& claim : claims) {
+      if (StringAt(claim, "status.phase") == "Bound") continue;
+      waiting = true;
+      if (!kube::IsDeleting(claim))
+        TRY(DeleteIfExists(context.client, kube::types::kPersistentVolumeClaim,
+                           kube::KeyOf(claim)));
+    }
+    if (waiting) return false;
+  }
+  kube::ListOptions options;
+  options.label_selector = context.kinds.Key("restore-session-uid") + "=" + kube::UidOf(restore);
+  for (const auto* type : {&kube::types::kVolumeSnapshot, &kube::types::kVolumeSnapshotContent}) {
+    const auto list = TRY(
+        context.client.List(*type, type->namespaced ? kube::NamespaceOf(restore) : "", options));
+    for (const auto& item : list.items) {
+      if (!kube::IsDeleting(item)) TRY(DeleteIfExists(context.client, *type, kube::KeyOf(item)));
+    }
+    if (!list.items.empty()) return false;
+  }
+  return true;
+}
+
+// For a claim of a WaitForFirstConsumer class the operator is the consumer: the node with the local
+// copy, else the one whose pool has most room, else any that is Ready.
+Result<std::string> ChooseNode(Context& context, const std::string& pool) {
+  std::map<std::string, bool> ready;
+  const auto nodes = TRY(context.client.List(kube::types::kNode, ""));
+  for (const auto& node : nodes.items) {
+    ready[kube::NameOf(node)] =
+        kube::ConditionIs(node, "Ready") && !BoolAt(node, "spec.unschedulable");
+  }
+  std::string best;
+  std::int64_t most_free = -1;
+  const auto pools = context.client.List(kube::types::kThinPool, "");
+  if (pools.ok()) {
+    for (const auto& item : pools->items) {
+      const auto node = StringAt(item, "spec.node");
+      if (!ready[node] || !BoolAt(item, "status.healthy")) continue;
+      if (kube::NameOf(item) == pool) return node;
+      if (const auto free = IntAt(item, "status.freeBytes"); free > most_free) {
+        most_free = free;
+        best = node;
+      }
+    }
+  }
+  if (!best.empty()) return best;
+  for (const auto& [node, is_ready] : ready) {
+    if (is_ready) return node;
+  }
+  return std::string();
+}
+
+Status SelectNodes(Context& context, const Json& restore) {
+  if (BoolAt(restore, "spec.waitForConsumer")) return {};
+  const auto claims = TRY(ClaimsOf(context, restore));
+  for (auto claim : claims) {
+    if (StringAt(claim, "status.phase") == "Bound" ||
+        !kube::AnnotationOf(claim, kSelectedNode).empty())
+      continue;
+    const auto class_name = StringAt(claim, "spec.storageClassName");
+    const auto storage_class =
+        TRY(GetIfExists(context.client, kube::types::kStorageClass, {"", class_name}));
+    if (!storage_class || StringAt(*storage_class, "volumeBindingMode") != "WaitForFirstConsumer")
+      continue;
+    const auto node =
+        TRY(ChooseNode(context, kube::AnnotationOf(claim, context.kinds.Key("source-pool"))));
+    if (node.empty()) continue;
+    const Json patch =
+        JsonObject{{"metadata", JsonObject{{"annotations", JsonObject{{kSelectedNode, node}}}}}};
+    TRY(context.client.Patch(kube::types::kPersistentVolumeClaim, kube::KeyOf(claim),
+                             kube::PatchType::kMerge, patch));
+  }
+  return {};
+}
+
+void Finish(Context& context, Json& restore, const std::string& phase, const std::string& message) {
+  Set(restore, "status.phase", Json(phase));
+  Set(restore, "status.duration", Json(DurationText(context.Now() - CreationTime(restore))));
+  context.events.Emit(restore, phase == "Succeeded" ? "Normal" : "Warning",
+                      "RestoreSession" + phase, message);
+}
+
+// Components that have not ended fail with the reason.
+void FailComponents(Json& restore, const std::string& why) {
+  auto* components = FindMutable(restore, "status.components");
+  if (components == nullptr || !components->is_object()) return;
+  for (auto& [name, component] : components->get_object()) {
+    const auto phase = StringAt(component, "phase");
+    if (phase == "Succeeded" || phase == "Failed") continue;
+    component.as_object()["phase"] = "Failed";
+    component.as_object()["error"] = why;
+  }
+}
+
+Result<kube::Requeue> Begin(Context& context, const Json& before) {
+  Json next = before;
+  const auto save = [&] {
+    return WriteStatus(context, context.kinds.restore_session, before, next);
+  };
+  const auto checked = TRY(Check(context, next));
+  if (!checked.invalid.empty()) {
+    Report(context, next, "ValidationPassed", false, "ResourceValidationFailed", checked.invalid);
+    Finish(context, next, "Invalid", checked.invalid);
+    TRY(save());
+    return kube::Requeue::Done();
+  }
+  const auto timeout = ParseDuration(StringAt(next, "spec.restoreTimeout"));
+  if (timeout.ok() && TimeAt(next, "status.restoreDeadline") == std::nullopt &&
+      !StringAt(next, "spec.restoreTimeout").empty()) {
+    Set(next, "status.restoreDeadline", Json(FormatRfc3339(CreationTime(next) + *timeout)));
+  }
+  if (!checked.pending.empty()) {
+    Set(next, "status.phase", "Pending");
+    Report(context, next, "ValidationPassed", false, "WaitingForDependencies", checked.pending);
+    if (const auto deadline = TimeAt(next, "status.restoreDeadline");
+        deadline && context.Now() > *deadline) {
+      Finish(context, next, "Failed", "restoreTimeout passed: " + checked.pending);
+    }
+    TRY(save());
+    return kube::Requeue::After(kPoll);
+  }
+  Report(context, next, "ValidationPassed", true, "ResourceValidationPassed",
+         "Snapshot " + kube::KeyOf(checked.snapshot).ToString() + " is restored");
+  auto components = TRY(EnsureSources(context, next, checked));
+  Set(next, "status.totalComponents", static_cast<std::int64_t>(components.size()));
+  Set(next, "status.components", std::move(components));
+  Set(next, "status.phase", "Running");
+  TRY(save());
+  return kube::Requeue::After(Duration{0});
+}
+
+Result<kube::Requeue> Follow(Context& context, const Json& before) {
+  Json next = before;
+  const auto save = [&] {
+    return WriteStatus(context, context.kinds.restore_session, before, next);
+  };
+  if (!kube::ConditionIs(next, "RestoreExecutorEnsured")) {
+    const auto plan = RestorePlan(context, next);
+    if (!plan.ok()) return plan.error();
+    TRY(EnsureJob(context, *plan));
+    Report(context, next, "RestoreExecutorEnsured", true, "RestoreExecutorEnsured",
+           "the restore Job is there");
+    TRY(save());
+    return kube::Requeue::After(kPoll);
+  }
+  std::vector<std::string> failed;
+  bool ended = true;
+  for (const auto& [name, component] : *FindObject(next, "status.components")) {
+    const auto phase = StringAt(component, "phase");
+    ended = ended && (phase == "Succeeded" || phase == "Failed");
+    if (phase == "Failed")
+      failed.push_back(std::string(name) + ": " + StringAt(component, "error"));
+  }
+  const kube::ObjectKey job_key{kube::NamespaceOf(next), ValidName(kube::NameOf(next), "restore")};
+  if (!ended) {
+    TRY(SelectNodes(context, next));
+    std::string why;
+    if (const auto deadline = TimeAt(next, "status.restoreDeadline");
+        deadline && context.Now() > *deadline) {
+      why =
+          "the restore did not end within restoreTimeout, " + StringAt(next, "spec.restoreTimeout");
+    }
+    const auto job = TRY(GetIfExists(context.client, kube::types::kJob, job_key));
+    if (why.empty() && !job) why = "the restore Job was deleted";
+    if (why.empty() && StateOfJob(*job) != JobState::kRunning) {
+      why = "the restore Job ended before the restore did: " + FailureOfJob(*job);
+    }
+    if (why.empty()) return kube::Requeue::After(kPoll);
+    TRY(DeleteIfExists(context.client, kube::types::kJob, job_key));
+    FailComponents(next, why);
+    Report(context, next, "RestoreIncomplete", true, "RestoreExecutorTerminatedBeforeCompletion",
+           why, false);
+    TRY(save());
+    return kube::Requeue::After(Duration{0});
+  }
+  if (!TRY(CleanUp(context, next, !failed.empty())))
+    return kube::Requeue::After(std::chrono::milliseconds(200));
+  Finish(context, next, failed.empty() ? "Succeeded" : "Failed",
+         failed.empty() ? "every component was restored" : Joined(failed, "; "));
+  TRY(save());
+  return kube::Requeue::Done();
+}
+
+}  // namespace
+
+Result<kube::Requeue> ReconcileRestoreSession(Context& context, const kube::ObjectKey& key) {
+  auto found = TRY(GetIfExists(context.client, context.kinds.restore_session, key));
+  if (!found) return kube::Requeue::Done();
+  const auto phase = StringAt(*found, "status.phase");
+  if (kube::IsDeleting(*found)) {
+    if (!kube::HasFinalizer(*found, context.kinds.finalizer)) return kube::Requeue::Done();
+    if (!TRY(CleanUp(context, *found, phase == "Running"))) return kube::Requeue::After(kPoll);
+    TRY(DropFinalizer(context, context.kinds.restore_session, *found));
+    return kube::Requeue::Done();
+  }
+  if (phase == "Succeeded" || phase == "Failed" || phase == "Invalid") return kube::Requeue::Done();
+  TRY(EnsureFinalizer(context, context.kinds.restore_session, *found));
+  return phase == "Running" ? Follow(context, *found) : Begin(context, *found);
+}
+
+}  // namespace thinsnap::backup

@@ -1,0 +1,515 @@
+// BackupSession: one run. Skipped, or: Snapshots, class, backup Job, retention Jobs, history, and a
+// repetition when it failed and may be repeated.
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "snapshotter/operator/jobs.h"
+#include "snapshotter/operator/reconcilers.h"
+#include "snapshotter/operator/session.h"
+#include "snapshotter/operator/target.h"
+
+namespace thinsnap::backup {
+
+namespace {
+
+constexpr Duration kPoll = std::chrono::seconds(5);
+
+// What a step of a running session has at hand.
+struct Run {
+  Json session;        // edited; written at the end
+  Json configuration;  // of the invoker
+  Json spec;           // of the session in the configuration
+};
+
+std::string SessionName(const Run& run) { return kube::NameOf(run.session); }
+std::string NamespaceName(const Run& run) { return kube::NamespaceOf(run.session); }
+
+Result<std::vector<Json>> SessionsOfInvoker(Context& context, const std::string& ns,
+                                            const std::string& invoker) {
+  kube::ListOptions options;
+  options.label_selector = context.kinds.Key("invoker-name") + "=" + ValidName(invoker, "");
+  auto list = TRY(context.client.List(context.kinds.backup_session, ns, options));
+  std::erase_if(list.items,
+                [&](const Json& item) { return StringAt(item, "spec.invoker.name") != invoker; });
+  return std::move(list.items);
+}
+
+// Ends the session: phase, duration, event.
+void Finish(Context& context, Json& session, const std::string& phase, const std::string& message) {
+  Set(session, "status.phase", Json(phase));
+  Set(session, "status.duration", Json(DurationText(context.Now() - CreationTime(session))));
+  const bool good = phase == "Succeeded";
+  context.events.Emit(session, good || phase == "Skipped" ? "Normal" : "Warning",
+                      "BackupSession" + phase, message);
+}
+
+void Skip(Context& context, Json& session, const std::string& why) {
+  Report(context, session, "BackupSkipped", true, "PreRequisitesNotSatisfied", why, true);
+  Finish(context, session, "Skipped", why);
+}
+
+// Why this session may not run now; empty when it may.
+Result<std::string> ReasonToSkip(Context& context, const Run& run) {
+  const auto phase = StringAt(run.configuration, "status.phase", "NotReady");
+  const auto name = kube::KeyOf(run.configuration).ToString();
+  if (phase != "Ready") {
+    return "BackupConfiguration " + name + " is " + phase +
+           "; a backup runs when it is Ready. Its conditions say why";
+  }
+  const auto sessions =
+      TRY(SessionsOfInvoker(context, NamespaceName(run), kube::NameOf(run.configuration)));
+  for (const auto& other : sessions) {
+    if (kube::UidOf(other) == kube::UidOf(run.session)) continue;
+    if (StringAt(other, "status.phase") == "Running") {
+      return "BackupSession " + kube::NameOf(other) +
+             " of the same BackupConfiguration is still running";
+    }
+  }
+  return std::string();
+}
+
+// The Repositories of the session, in order.
+Result<std::vector<Json>> RepositoriesOfSession(Context& context, const Run& run) {
+  std::vector<Json> repositories;
+  for (const auto& item : ArrayAt(run.spec, "repositories")) {
+    const kube::ObjectKey key{NamespaceName(run), StringAt(item, "name")};
+    auto repository = TRY(GetIfExists(context.client, context.kinds.repository, key));
+    if (!repository)
+      return Error(Code::kFailedPrecondition,
+                   "Repository " + key.ToString() + " does not exist any more");
+    repositories.push_back(std::move(*repository));
+  }
+  return repositories;
+}
+
+Json SnapshotFor(Context& context, const Run& run, const Json& repository) {
+  const kube::ObjectKey key{NamespaceName(run),
+                            SnapshotName(kube::NameOf(repository), SessionName(run))};
+  auto snapshot = kube::NewObject(context.kinds.snapshot, key);
+  kube::AddOwnerReference(snapshot, kube::OwnerReference(repository));
+  kube::AddFinalizer(snapshot, context.kinds.finalizer);
+  const auto target = [&](const char* member) {
+    return StringAt(run.configuration, std::string("spec.target.") + member);
+  };
+  kube::SetLabel(snapshot, context.kinds.Key("repo-name"), kube::NameOf(repository));
+  kube::SetLabel(snapshot, context.kinds.Key("app-ref-kind"), target("kind"));
+  kube::SetLabel(snapshot, context.kinds.Key("app-ref-name"), ValidName(target("name"), ""));
+  kube::SetLabel(snapshot, context.kinds.Key("app-ref-namespace"), key.ns);
+  JsonObject app{{"apiGroup", target("apiGroup")},
+                 {"kind", target("kind")},
+                 {"name", target("name")},
+                 {"namespace", key.ns}};
+  snapshot.as_object()["spec"] = JsonObject{{"appRef", std::move(app)},
+                                            {"backupSession", SessionName(run)},
+                                            {"deletionPolicy", "Delete"},
+                                            {"repository", kube::NameOf(repository)},
+                                            {"session", StringAt(run.session, "spec.session")},
+                                            {"snapshotID", NewUlid(context.Now(), context.random)},
+                                            {"type", "FullBackup"},
+                                            {"version", "v1"}};
+  return snapshot;
+}
+
+Status EnsureSnapshots(Context& context, Run& run, const std::vector<Json>& repositories,
+                       std::size_t components) {
+  JsonArray statuses;
+  for (const auto& repository : repositories) {
+    auto snapshot = TRY(EnsureExists(context.client, context.kinds.snapshot,
+                                     SnapshotFor(context, run, repository)));
+    if (Find(snapshot, "status.phase") == nullptr) {
+      Set(snapshot, "status.phase", "Pending");
+      Set(snapshot, "status.snapshotTime",
+          Json(StringAt(run.session, "metadata.creationTimestamp")));
+      Set(snapshot, "status.totalComponents", static_cast<std::int64_t>(components));
+      Set(snapshot, "status.verificationStatus", "NotVerified");
+      TRY(context.client.Update(context.kinds.snapshot, snapshot, "status"));
+    }
+    JsonObject status{{"name", kube::NameOf(snapshot)},
+                      {"phase", StringAt(snapshot, "status.phase", "Pending")},
+                      {"repository", kube::NameOf(repository)}};
+    if (const auto* app = Find(snapshot, "spec.appRef")) status["appRef"] = *app;
+    statuses.push_back(std::move(status));
+  }
+  Set(run.session, "status.totalSnapshots", static_cast<std::int64_t>(statuses.size()));
+  Set(run.session, "status.snapshots", std::move(statuses));
+  return {};
+}
+
+// The class for the VolumeSnapshots, made where it has to be derived.
+Result<std::string> EnsureClass(Context& context, const Run& run,
+                                const std::vector<TargetComponent>& components,
+                                const std::vector<Json>& repositories) {
+  ClassQuestion question;
+  question.ns = NamespaceName(run);
+  question.our_driver = context.options.driver;
+  const auto& tasks = ArrayAt(run.spec, "addon.tasks");
+  if (!tasks.empty()) question.wanted = StringAt(tasks[0], "params.volumeSnapshotClassName");
+  question.drivers = TRY(DriversOf(context.client, question.ns, components));
+  for (const auto& repository : repositories) {
+    if (kube::ConditionIs(repository, "OwnedElsewhere")) {
+      return Error(Code::kFailedPrecondition,
+                   "Repository " + kube::KeyOf(repository).ToString() +
+                       " is owned by another cluster and is not written from here");
+    }
+    question.repositories.push_back(StringAt(repository, "status.repositoryID"));
+  }
+  const auto all = TRY(context.client.List(context.kinds.repository, ""));
+  for (const auto& repository : all.items) {
+    if (const auto id = StringAt(repository, "status.repositoryID"); !id.empty()) {
+      question.owners[id] = kube::KeyOf(repository).ToString();
+    }
+  }
+  const auto classes = TRY(context.client.List(kube::types::kVolumeSnapshotClass, ""));
+  const auto answer = TRY(ChooseClass(question, classes.items));
+  if (answer.derived.is_object()) {
+    TRY(EnsureExists(context.client, kube::types::kVolumeSnapshotClass, answer.derived));
+    for (std::size_t i = 0; i < repositories.size(); ++i) {
+      Json next = repositories[i];
+      JsonArray names;
+      if (const auto* known = FindArray(next, "status.volumeSnapshotClasses")) names = *known;
+      if (std::find(names.begin(), names.end(), Json(answer.name)) != names.end()) continue;
+      names.emplace_back(answer.name);
+      Set(next, "status.volumeSnapshotClasses", std::move(names));
+      TRY(WriteStatus(context, context.kinds.repository, repositories[i], next));
+    }
+  }
+  return answer.name;
+}
+
+Result<JobPlan> BackupPlan(Context& context, const Run& run, const std::string& snapshot_class) {
+  const auto addon = StringAt(run.spec, "addon.name");
+  const auto& tasks = ArrayAt(run.spec, "addon.tasks");
+  const auto task_name = tasks.empty() ? "" : StringAt(tasks[0], "name");
+  const auto task = TRY(FindTask(context, addon, "backupTasks", task_name));
+  JobPlan plan;
+  plan.key = {NamespaceName(run), ValidName(SessionName(run), "backup")};
+  plan.owner = run.session;
+  plan.component = "thinsnap-backup";
+  plan.cluster_role = "thinsnap-backup-job";
+  plan.image = StringAt(task.function, "spec.image", context.options.image);
+  plan.command = TRY(CommandOfFunction(context, task.function,
+                                       {{"namespace", NamespaceName(run)},
+                                        {"backupSession", SessionName(run)},
+                                        {"invokerKind", "BackupConfiguration"},
+                                        {"invokerName", kube::NameOf(run.configuration)},
+                                        {"taskName", task_name},
+                                        {"volumeSnapshotClassName", snapshot_class}}));
+  plan.labels =
+      OffshootLabels(context.kinds, "BackupConfiguration", kube::NameOf(run.configuration),
+                     NamespaceName(run), StringAt(run.session, "spec.session"));
+  if (const auto* settings = Find(run.spec, "addon.jobTemplate")) plan.settings = *settings;
+  return plan;
+}
+
+// Nothing more will come: the Snapshots that have not ended are marked, so that they fail with a
+// reason.
+Status MarkIncomplete(Context& context, const Run& run, const std::string& why) {
+  for (const auto& item : ArrayAt(run.session, "status.snapshots")) {
+    const auto snapshot = TRY(GetIfExists(context.client, context.kinds.snapshot,
+                                          {NamespaceName(run), StringAt(item, "name")}));
+    if (!snapshot || IsFinalPhase(StringAt(*snapshot, "status.phase")) ||
+        ComponentsEnded(*snapshot))
+      continue;
+    Json next = *snapshot;
+    Report(context, next, "BackupIncomplete", true, "BackupExecutorTerminatedBeforeCompletion", why,
+           false);
+    TRY(WriteStatus(context, context.kinds.snapshot, *snapshot, next));
+  }
+  return {};
+}
+
+// VolumeSnapshots of a session that did not succeed are of no use to anybody.
+Status RemoveVolumeSnapshots(Context& context, const Run& run) {
+  kube::ListOptions options;
+  options.label_selector = context.kinds.Key("backup-session") + "=" + SessionName(run);
+  const auto list =
+      TRY(context.client.List(kube::types::kVolumeSnapshot, NamespaceName(run), options));
+  for (const auto& item : list.items)
+    TRY(DeleteIfExists(context.client, kube::types::kVolumeSnapshot, kube::KeyOf(item)));
+  return {};
+}
+
+// Takes over the phases of the Snapshots; true when all have ended.
+Result<bool> FollowSnapshots(Context& context, Run& run, bool& any_failed) {
+  auto* statuses = FindMutable(run.session, "status.snapshots");
+  if (statuses == nullptr || !statuses->is_array()) return true;
+  bool ended = true;
+  for (auto& item : statuses->get_array()) {
+    const kube::ObjectKey key{NamespaceName(run), StringAt(item, "name")};
+    const auto snapshot = TRY(GetIfExists(context.client, context.kinds.snapshot, key));
+    const auto phase = snapshot ? StringAt(*snapshot, "status.phase", "Pending") : "Failed";
+    Set(item, "phase", Json(phase));
+    ended = ended && IsFinalPhase(phase);
+    any_failed = any_failed || phase == "Failed";
+  }
+  return ended;
+}
+
+// One retention Job for each repository; true when all have ended. A failed one fails the session.
+Result<bool> ApplyRetention(Context& context, Run& run, std::vector<std::string>& failures) {
+  JsonArray statuses;
+  bool ended = true;
+  std::size_t index = 0;
+  for (const auto& item : ArrayAt(run.spec, "repositories")) {
+    const auto repository = StringAt(item, "name");
+    Json reference = JsonObject();
+    for (const auto& backend : ArrayAt(run.configuration, "spec.backends")) {
+      if (StringAt(backend, "name") != StringAt(item, "backend")) continue;
+      if (const auto* policy = Find(backend, "retentionPolicy")) reference = *policy;
+    }
+    const auto policy_key = ReferenceKey(reference, NamespaceName(run));
+    JsonObject status{
+        {"ref", ReferenceTo(policy_key)}, {"repository", repository}, {"phase", "Pending"}};
+    const auto& known = ArrayAt(run.session, "status.retentionPolicy");
+    if (index < known.size() && StringAt(known[index], "phase") == "Applied") {
+      statuses.push_back(known[index++]);
+      continue;
+    }
+    ++index;
+    const auto policy =
+        TRY(GetIfExists(context.client, context.kinds.retention_policy, policy_key));
+    const auto* policy_spec = policy ? Find(*policy, "spec") : nullptr;
+    std::string failure;
+    if (policy_spec == nullptr)
+      failure = "RetentionPolicy " + policy_key.ToString() + " does not exist";
+    if (failure.empty()) {
+      const auto [stem, seconds] = SplitAtSeconds(SessionName(run));
+      JobPlan plan;
+      plan.key = {NamespaceName(run), ValidName("retentionpolicy", repository,
+                                                seconds.empty() ? SessionName(run) : seconds)};
+      plan.owner = run.session;
+      plan.component = "thinsnap-retention-policy";
+      plan.cluster_role = "thinsnap-retention-policy-job";
+      plan.image = context.options.image;
+      plan.command = {"thinsnap-operator",
+                      "retention",
+                      "--namespace=" + NamespaceName(run),
+                      "--repository=" + repository,
+                      "--policy-name=" + policy_key.ToString(),
+                      "--policy=" + ToJson(*policy_spec),
+                      "--api-domain=" + context.kinds.domain};
+      plan.labels =
+          OffshootLabels(context.kinds, "BackupConfiguration", kube::NameOf(run.configuration),
+                         NamespaceName(run), StringAt(run.session, "spec.session"));
+      const auto job = TRY(EnsureJob(context, plan));
+      const auto state = StateOfJob(job);
+      if (state == JobState::kRunning) ended = false;
+      if (state == JobState::kSucceeded) status["phase"] = "Applied";
+      if (state == JobState::kFailed) failure = "Job " + plan.key.name + ": " + FailureOfJob(job);
+    }
+    if (!failure.empty()) {
+      status["phase"] = "FailedToApply";
+      status["error"] = failure;
+      failures.push_back("retention of repository " + repository + ": " + failure);
+    }
+    statuses.push_back(std::move(status));
+  }
+  Set(run.session, "status.retentionPolicy", std::move(statuses));
+  return ended;
+}
+
+Status CleanHistory(Context& context, Run& run) {
+  const auto sessions =
+      TRY(SessionsOfInvoker(context, NamespaceName(run), kube::NameOf(run.configuration)));
+  std::vector<HistoryEntry> entries;
+  for (const auto& item : sessions) {
+    if (StringAt(item, "spec.session") != StringAt(run.session, "spec.session")) continue;
+    const bool own = kube::UidOf(item) == kube::UidOf(run.session);
+    entries.push_back({kube::NameOf(item), StringAt(item, "metadata.creationTimestamp"),
+                       own || IsFinalPhase(StringAt(item, "status.phase"))});
+  }
+  for (const auto& name :
+       PlanHistory(std::move(entries), IntAt(run.spec, "sessionHistoryLimit", 1))) {
+    if (name == SessionName(run)) continue;
+    TRY(DeleteIfExists(context.client, context.kinds.backup_session, {NamespaceName(run), name}));
+  }
+  return {};
+}
+
+// Makes Snapshots and Job. An error of the codes below is final for this session, with its
+// sentence.
+Status Prepare(Context& context, Run& run) {
+  const auto repositories = TRY(RepositoriesOfSession(context, run));
+  const auto target = TRY(ReadTarget(context.client, run.configuration));
+  const auto components = TRY(ComponentsOf(target));
+  TRY(EnsureSnapshots(context, run, repositories, components.size()));
+  Report(context, run.session, "SnapshotsEnsured", true, "SnapshotsEnsured",
+         "every repository has its Snapshot");
+  const auto snapshot_class = TRY(EnsureClass(context, run, components, repositories));
+  const auto plan = TRY(BackupPlan(context, run, snapshot_class));
+  TRY(EnsureJob(context, plan));
+  Report(context, run.session, "BackupExecutorEnsured", true, "BackupExecutorEnsured",
+         "the backup Job is there");
+  return {};
+}
+
+bool IsFinalError(const Error& error) {
+  switch (error.code()) {
+    case Code::kInvalidArgument:
+    case Code::kNotFound:
+    case Code::kFailedPrecondition:
+    case Code::kPermissionDenied:
+      return true;
+    default:
+      return false;
+  }
+}
+
+Result<kube::Requeue> Advance(Context& context, Run& run, const Json& before) {
+  const auto save = [&] {
+    return WriteStatus(context, context.kinds.backup_session, before, run.session);
+  };
+  const auto deadline = TimeAt(run.session, "status.backupDeadline");
+  const kube::ObjectKey job_key{NamespaceName(run), ValidName(SessionName(run), "backup")};
+  const bool refused = kube::ConditionIs(run.session, "BackupExecutorEnsured", "False") ||
+                       kube::ConditionIs(run.session, "SnapshotsEnsured", "False");
+
+  if (!refused && !kube::ConditionIs(run.session, "BackupExecutorEnsured")) {
+    const auto prepared = Prepare(context, run);
+    if (!prepared.ok()) {
+      if (!IsFinalError(prepared.error())) return prepared.error();
+      const bool snapshots = kube::ConditionIs(run.session, "SnapshotsEnsured");
+      Report(context, run.session, snapshots ? "BackupExecutorEnsured" : "SnapshotsEnsured", false,
+             snapshots ? "BackupExecutorNotEnsured" : "SnapshotsNotEnsured",
+             prepared.error().message());
+      TRY(MarkIncomplete(context, run, prepared.error().message()));
+    }
+    TRY(save());
+    return kube::Requeue::After(std::chrono::milliseconds(100));
+  }
+
+  bool any_failed = false;
+  if (!TRY(FollowSnapshots(context, run, any_failed))) {
+    const auto job = TRY(GetIfExists(context.client, kube::types::kJob, job_key));
+    if (deadline && context.Now() > *deadline) {
+      TRY(DeleteIfExists(context.client, kube::types::kJob, job_key));
+      TRY(MarkIncomplete(context, run,
+                         "the backup did not end within backupTimeout, " +
+                             StringAt(run.session, "spec.backupTimeout")));
+    } else if (!refused && (!job || StateOfJob(*job) != JobState::kRunning)) {
+      TRY(MarkIncomplete(
+          context, run,
+          !job ? "the backup Job was deleted"
+               : "the backup Job ended before the backup did: " + FailureOfJob(*job)));
+    }
+    TRY(save());
+    return kube::Requeue::After(kPoll);
+  }
+
+  std::vector<std::string> failures;
+  if (refused) failures.push_back("the backup could not be started; the conditions say why");
+  if (any_failed) {
+    failures.push_back("a Snapshot failed; its status says why");
+    TRY(RemoveVolumeSnapshots(context, run));
+  }
+  if (!refused && !TRY(ApplyRetention(context, run, failures))) {
+    if (!kube::ConditionIs(run.session, "RetentionPolicyExecutorEnsured")) {
+      Report(context, run.session, "RetentionPolicyExecutorEnsured", true,
+             "RetentionPolicyExecutorEnsured", "the retention Jobs are there");
+    }
+    TRY(save());
+    return kube::Requeue::After(kPoll);
+  }
+  const auto cleaned = CleanHistory(context, run);
+  if (!cleaned.ok() && !IsFinalError(cleaned.error())) return cleaned.error();
+  Report(context, run.session, "SessionHistoryCleaned", cleaned.ok(),
+         cleaned.ok() ? "SessionHistoryCleaned" : "SessionHistoryNotCleaned",
+         cleaned.ok() ? "older sessions beyond sessionHistoryLimit are gone"
+                      : cleaned.error().message());
+  if (!cleaned.ok()) failures.push_back("the history could not be cleaned");
+  Finish(context, run.session, failures.empty() ? "Succeeded" : "Failed",
+         failures.empty() ? "every Snapshot succeeded" : Joined(failures, "; "));
+  TRY(save());
+  return kube::Requeue::Done();
+}
+
+// A failed session with retries left is repeated as a new one.
+Result<kube::Requeue> Retry(Context& context, const Run& run, const Json& before) {
+  const auto left = IntAt(run.session, "spec.retryLeft");
+  if (StringAt(run.session, "status.phase") != "Failed" || left <= 0 ||
+      BoolAt(run.session, "status.retried")) {
+    return kube::Requeue::Done();
+  }
+  Json next = run.session;
+  const auto delay = ParseDuration(StringAt(run.spec, "retryConfig.delay", "0s"));
+  auto when = TimeAt(next, "status.nextRetry");
+  if (!when) {
+    when = context.Now() + (delay.ok() ? *delay : Duration{0});
+    Set(next, "status.nextRetry", Json(FormatRfc3339(*when)));
+  }
+  if (*when > context.Now()) {
+    TRY(WriteStatus(context, context.kinds.backup_session, before, next));
+    return kube::Requeue::After(*when - context.Now());
+  }
+  const auto again = NewBackupSession(context.kinds, run.configuration,
+                                      StringAt(next, "spec.session"), context.Now(), left - 1);
+  TRY(EnsureExists(context.client, context.kinds.backup_session, again));
+  Set(next, "status.retried", true);
+  TRY(WriteStatus(context, context.kinds.backup_session, before, next));
+  return kube::Requeue::Done();
+}
+
+}  // namespace
+
+Result<kube::Requeue> ReconcileBackupSession(Context& context, const kube::ObjectKey& key) {
+  const auto found = TRY(GetIfExists(context.client, context.kinds.backup_session, key));
+  if (!found || kube::IsDeleting(*found)) return kube::Requeue::Done();
+  Run run{*found, Json(), Json()};
+  const auto phase = StringAt(*found, "status.phase");
+  const auto save = [&] {
+    return WriteStatus(context, context.kinds.backup_session, *found, run.session);
+  };
+
+  const auto invoker_kind = StringAt(run.session, "spec.invoker.kind");
+  const kube::ObjectKey invoker{key.ns, StringAt(run.session, "spec.invoker.name")};
+  std::string problem;
+  if (invoker_kind != "BackupConfiguration") {
+    problem = "spec.invoker.kind: found \"" + invoker_kind + "\"; accepted is BackupConfiguration";
+  } else if (auto configuration =
+                 TRY(GetIfExists(context.client, context.kinds.backup_configuration, invoker));
+             configuration) {
+    run.configuration = std::move(*configuration);
+    for (const auto& session : ArrayAt(run.configuration, "spec.sessions")) {
+      if (StringAt(session, "name") == StringAt(run.session, "spec.session")) run.spec = session;
+    }
+    if (!run.spec.is_object()) {
+      problem = "spec.session: found \"" + StringAt(run.session, "spec.session") +
+                "\", which BackupConfiguration " + invoker.ToString() + " does not have";
+    }
+  } else {
+    problem =
+        "BackupConfiguration " + invoker.ToString() + ", named in spec.invoker, does not exist";
+  }
+
+  if (IsFinalPhase(phase))
+    return problem.empty() ? Retry(context, run, *found)
+                           : Result<kube::Requeue>(kube::Requeue::Done());
+  if (!problem.empty()) {
+    if (phase == "Running") {
+      Finish(context, run.session, "Failed", problem);
+    } else {
+      Skip(context, run.session, problem);
+    }
+    TRY(save());
+    return kube::Requeue::Done();
+  }
+  if (phase != "Running") {
+    const auto why = TRY(ReasonToSkip(context, run));
+    if (!why.empty()) {
+      Skip(context, run.session, why);
+      TRY(save());
+      return kube::Requeue::Done();
+    }
+    Set(run.session, "status.phase", "Running");
+    auto timeout = StringAt(run.session, "spec.backupTimeout");
+    if (const auto parsed = ParseDuration(timeout); !timeout.empty() && parsed.ok()) {
+      Set(run.session, "status.backupDeadline", Json(FormatRfc3339(context.Now() + *parsed)));
+    }
+    TRY(save());
+    return kube::Requeue::After(Duration{0});
+  }
+  return Advance(context, run, *found);
+}
+
+}  // namespace thinsnap::backup

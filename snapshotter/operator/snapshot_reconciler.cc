@@ -1,0 +1,310 @@
+// Snapshot: what the Job cannot see is filled in (handles from the contents, figures from the
+// sealed points), the phase follows from the components, and the view goes to the bucket.
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "snapshotter/operator/reconcilers.h"
+#include "snapshotter/operator/views.h"
+
+namespace thinsnap::backup {
+
+namespace {
+
+// Reads handle and driver of one volume from its VolumeSnapshot's content. False while they are not
+// there.
+Result<bool> FillHandle(Context& context, const Json& snapshot, const std::string& repository_id,
+                        Json& stat) {
+  if (!StringAt(stat, "volumeSnapshotHandle").empty()) return true;
+  const kube::ObjectKey key{kube::NamespaceOf(snapshot), StringAt(stat, "volumeSnapshotName")};
+  if (key.name.empty()) return false;
+  const auto volume_snapshot = TRY(GetIfExists(context.client, kube::types::kVolumeSnapshot, key));
+  if (!volume_snapshot) return false;
+  const auto content_name = StringAt(*volume_snapshot, "status.boundVolumeSnapshotContentName");
+  if (content_name.empty()) return false;
+  const auto content =
+      TRY(GetIfExists(context.client, kube::types::kVolumeSnapshotContent, {"", content_name}));
+  if (!content) return false;
+  auto text = StringAt(*content, "status.snapshotHandle");
+  if (text.empty()) return false;
+  const auto driver = StringAt(*content, "spec.driver");
+  // One cut reaches several repositories under one handle; this Snapshot is about its own.
+  if (auto handle = ParseSnapshotHandle(text);
+      handle && driver == context.options.driver && !handle->repository.empty()) {
+    handle->repository = repository_id;
+    text = handle->ToString();
+  }
+  auto& fields = stat.as_object();
+  fields["volumeSnapshotHandle"] = text;
+  fields["driver"] = driver;
+  fields["volumeMode"] = StringAt(*content, "spec.sourceVolumeMode", "Filesystem");
+  if (const auto size = IntAt(*content, "status.restoreSize"); size > 0)
+    fields["restoreSize"] = std::to_string(size);
+  return true;
+}
+
+const char* ModeName(repo::ExportMode mode) {
+  switch (mode) {
+    case repo::ExportMode::kFull:
+      return "full";
+    case repo::ExportMode::kChanged:
+      return "incremental";
+    case repo::ExportMode::kReread:
+      return "reread";
+  }
+  return "full";
+}
+
+// The figures of one volume from its restore point. kNotFound when the repository has none.
+Status FillFigures(repo::Repository& engine, Json& stat) {
+  if (Find(stat, "bytesUploaded") != nullptr) return {};
+  const auto handle = ParseSnapshotHandle(StringAt(stat, "volumeSnapshotHandle"));
+  if (!handle || handle->repository.empty()) return {};
+  const auto point = TRY(engine.FindPoint(handle->series(), handle->snapshot));
+  auto& fields = stat.as_object();
+  fields["mode"] = ModeName(point.mode);
+  if (!point.mode_reason.empty()) fields["modeReason"] = point.mode_reason;
+  fields["bytesRead"] = static_cast<std::int64_t>(point.read_bytes);
+  fields["bytesChanged"] = static_cast<std::int64_t>(point.changed_bytes);
+  fields["bytesStored"] = static_cast<std::int64_t>(point.stored_bytes);
+  fields["bytesUploaded"] = static_cast<std::int64_t>(point.uploaded_bytes);
+  if (StringAt(stat, "restoreSize").empty())
+    fields["restoreSize"] = std::to_string(point.size_bytes);
+  return {};
+}
+
+// True if some volume still lacks what its ended component should have.
+bool Incomplete(const Json& component) {
+  for (const auto& stat : ArrayAt(component, "volumeSnapshotterStats")) {
+    const auto handle = ParseSnapshotHandle(StringAt(stat, "volumeSnapshotHandle"));
+    if (StringAt(stat, "volumeSnapshotHandle").empty()) return true;
+    if (handle && !handle->repository.empty() && Find(stat, "bytesUploaded") == nullptr)
+      return true;
+  }
+  return false;
+}
+
+// Fills in what is there to be had. A component that the Job calls done, but whose point is not in
+// the repository, fails.
+Status FillComponents(Context& context, const Json& repository, Json& snapshot) {
+  auto* components = FindMutable(snapshot, "status.components");
+  if (components == nullptr || !components->is_object()) return {};
+  const auto repository_id = StringAt(repository, "status.repositoryID");
+  for (auto& [name, component] : components->get_object()) {
+    auto* stats = FindMutable(component, "volumeSnapshotterStats");
+    if (stats == nullptr || !stats->is_array()) continue;
+    for (auto& stat : stats->get_array()) TRY(FillHandle(context, snapshot, repository_id, stat));
+    if (StringAt(component, "phase") != "Succeeded" || !Incomplete(component)) continue;
+    const auto opened = TRY(OpenRepositoryOf(context, repository));
+    std::uint64_t uploaded = 0;
+    for (auto& stat : stats->get_array()) {
+      const auto filled = FillFigures(*opened.open.repository, stat);
+      if (filled.Is(Code::kNotFound) || filled.Is(Code::kDataLoss)) {
+        component.as_object()["phase"] = "Failed";
+        component.as_object()["error"] =
+            "claim " + StringAt(stat, "pvcName") +
+            ": the VolumeSnapshot is ready, but repository " + repository_id +
+            " has no sound restore point for it: " + filled.error().message();
+        break;
+      }
+      if (!filled.ok()) return filled;
+      uploaded += static_cast<std::uint64_t>(IntAt(stat, "bytesUploaded"));
+    }
+    component.as_object()["size"] = SizeText(uploaded);
+  }
+  return {};
+}
+
+// full unless every volume was incremental; the sizes added up.
+void SummarizeComponents(Json& snapshot) {
+  const auto* components = FindObject(snapshot, "status.components");
+  if (components == nullptr) return;
+  std::uint64_t size = 0;
+  bool figures = false;
+  for (const auto& [name, component] : *components) {
+    for (const auto& stat : ArrayAt(component, "volumeSnapshotterStats")) {
+      if (Find(stat, "bytesUploaded") == nullptr) continue;
+      figures = true;
+      size += static_cast<std::uint64_t>(IntAt(stat, "bytesUploaded"));
+    }
+  }
+  if (figures) Set(snapshot, "status.size", Json(SizeText(size)));
+}
+
+Status UploadView(Context& context, const Json& repository, const Json& snapshot) {
+  const auto opened = TRY(OpenRepositoryOf(context, repository));
+  return PutText(*opened.open.store, kSnapshotsPrefix + kube::NameOf(snapshot) + ".yaml",
+                 ViewOf(snapshot));
+}
+
+// Removes the VolumeSnapshots of a Snapshot that no other Snapshot of the namespace names.
+Status DeleteVolumeSnapshots(Context& context, const Json& snapshot) {
+  std::set<std::string> names;
+  const auto collect = [](const Json& from, const auto& visit) {
+    const auto* components = FindObject(from, "status.components");
+    if (components == nullptr) return;
+    for (const auto& [name, component] : *components) {
+      for (const auto& stat : ArrayAt(component, "volumeSnapshotterStats"))
+        visit(StringAt(stat, "volumeSnapshotName"), stat);
+    }
+  };
+  collect(snapshot, [&](const std::string& name, const Json&) { names.insert(name); });
+  const auto others = TRY(context.client.List(context.kinds.snapshot, kube::NamespaceOf(snapshot)));
+  for (const auto& other : others.items) {
+    if (kube::UidOf(other) == kube::UidOf(snapshot)) continue;
+    collect(other, [&](const std::string& name, const Json&) { names.erase(name); });
+  }
+  for (const auto& name : names) {
+    if (name.empty()) continue;
+    const kube::ObjectKey key{kube::NamespaceOf(snapshot), name};
+    const auto existing = TRY(GetIfExists(context.client, kube::types::kVolumeSnapshot, key));
+    // Only what a session made; a VolumeSnapshot made by hand stays with whoever made it.
+    if (!existing || kube::LabelOf(*existing, context.kinds.Key("invoker-name")).empty()) continue;
+    TRY(DeleteIfExists(context.client, kube::types::kVolumeSnapshot, key));
+  }
+  return {};
+}
+
+// WipeOut forgets every restore point of the Snapshot and removes its view.
+Status ForgetPoints(Context& context, const Json& repository, const Json& snapshot) {
+  const auto opened = TRY(OpenRepositoryOf(context, repository));
+  const auto* components = FindObject(snapshot, "status.components");
+  if (components != nullptr) {
+    for (const auto& [name, component] : *components) {
+      for (const auto& stat : ArrayAt(component, "volumeSnapshotterStats")) {
+        const auto handle = ParseSnapshotHandle(StringAt(stat, "volumeSnapshotHandle"));
+        if (!handle || handle->repository != opened.open.repository->id().str()) continue;
+        const auto point = opened.open.repository->FindPoint(handle->series(), handle->snapshot);
+        if (point.Is(Code::kNotFound)) continue;
+        if (!point.ok()) return point.error();
+        TRY(opened.open.repository->Forget(point->name));
+      }
+    }
+  }
+  return opened.open.store->Delete(kSnapshotsPrefix + kube::NameOf(snapshot) + ".yaml");
+}
+
+Result<kube::Requeue> FinishSnapshot(Context& context, Json snapshot) {
+  const kube::ObjectKey repository_key{kube::NamespaceOf(snapshot),
+                                       StringAt(snapshot, "spec.repository")};
+  const auto repository =
+      TRY(GetIfExists(context.client, context.kinds.repository, repository_key));
+  // Without its Repository nothing is left to remove: a wipe of it took the points, anything else
+  // keeps them.
+  const bool wipe = StringAt(snapshot, "spec.deletionPolicy") == "WipeOut" && repository &&
+                    !kube::IsDeleting(*repository) &&
+                    !kube::ConditionIs(*repository, "OwnedElsewhere");
+  if (wipe && TRY(NamespaceIsGoing(context, kube::NamespaceOf(snapshot)))) {
+    context.events.Emit(snapshot, "Normal", "DataKept",
+                        "the namespace is being deleted; the restore points are kept");
+  } else if (wipe) {
+    const auto forgotten = ForgetPoints(context, *repository, snapshot);
+    if (!forgotten.ok()) {
+      if (forgotten.Is(Code::kCancelled)) return forgotten.error();
+      Json next = snapshot;
+      Report(context, next, "CleanedUp", false, "CleanUpFailed",
+             "the restore points could not be forgotten: " + forgotten.error().message() +
+                 "; this is tried again, deletionPolicy Delete releases the object and keeps them");
+      TRY(WriteStatus(context, context.kinds.snapshot, snapshot, next));
+      return kube::Requeue::After(kRetryInterval);
+    }
+    TRY(DeleteVolumeSnapshots(context, snapshot));
+  }
+  TRY(DropFinalizer(context, context.kinds.snapshot, snapshot));
+  return kube::Requeue::Done();
+}
+
+}  // namespace
+
+bool IsFinalPhase(std::string_view phase) {
+  return phase == "Succeeded" || phase == "Failed" || phase == "Skipped";
+}
+
+bool ComponentsEnded(const Json& snapshot) {
+  const auto* components = FindObject(snapshot, "status.components");
+  if (components == nullptr || components->empty()) return false;
+  if (static_cast<std::int64_t>(components->size()) < IntAt(snapshot, "status.totalComponents"))
+    return false;
+  return std::all_of(components->begin(), components->end(), [](const auto& entry) {
+    return IsFinalPhase(StringAt(entry.value(), "phase"));
+  });
+}
+
+std::string SnapshotPhase(const Json& snapshot) {
+  if (kube::ConditionIs(snapshot, "SnapshotMetadataUploaded", "False") ||
+      kube::ConditionIs(snapshot, "RecentSnapshotListUpdated", "False") ||
+      kube::ConditionIs(snapshot, "BackupIncomplete")) {
+    return "Failed";
+  }
+  const auto* components = FindObject(snapshot, "status.components");
+  if (components == nullptr || components->empty()) return "Pending";
+  if (!ComponentsEnded(snapshot) || !kube::ConditionIs(snapshot, "SnapshotMetadataUploaded"))
+    return "Running";
+  for (const auto& [name, component] : *components) {
+    if (StringAt(component, "phase") == "Failed") return "Failed";
+  }
+  return "Succeeded";
+}
+
+Result<kube::Requeue> ReconcileSnapshot(Context& context, const kube::ObjectKey& key) {
+  auto found = TRY(GetIfExists(context.client, context.kinds.snapshot, key));
+  if (!found) return kube::Requeue::Done();
+  if (kube::IsDeleting(*found)) {
+    if (!kube::HasFinalizer(*found, context.kinds.finalizer)) return kube::Requeue::Done();
+    return FinishSnapshot(context, std::move(*found));
+  }
+  const auto phase = StringAt(*found, "status.phase");
+  const bool uploaded = kube::FindCondition(*found, "SnapshotMetadataUploaded") != nullptr;
+  // What was brought back from a bucket is as its view says, until the points are compared.
+  if (kube::FindCondition(*found, "Unverified") != nullptr) return kube::Requeue::Done();
+  if (IsFinalPhase(phase) && uploaded) return kube::Requeue::Done();
+
+  const kube::ObjectKey repository_key{key.ns, StringAt(*found, "spec.repository")};
+  const auto repository =
+      TRY(GetIfExists(context.client, context.kinds.repository, repository_key));
+  if (!repository) return kube::Requeue::After(kRetryInterval);
+
+  Json next = *found;
+  auto filled = FillComponents(context, *repository, next);
+  const bool ended = ComponentsEnded(next) || kube::ConditionIs(next, "BackupIncomplete");
+  if (!filled.ok() && (!ended || filled.Is(Code::kCancelled))) return filled.error();
+  SummarizeComponents(next);
+
+  if (ended && !uploaded) {
+    if (!filled.ok()) return filled.error().In("the figures of Snapshot " + key.ToString());
+    Json complete = next;
+    kube::SetCondition(complete, "SnapshotMetadataUploaded", true, "SnapshotMetadataUploaded",
+                       "the Snapshot's view is in the bucket", context.Now());
+    kube::SetCondition(complete, "RecentSnapshotListUpdated", true, "RecentSnapshotListUpdated",
+                       "the Repository lists this Snapshot", context.Now());
+    Set(complete, "status.lastUpdateTime", Json(context.NowText()));
+    Set(complete, "status.phase", Json(SnapshotPhase(complete)));
+    const auto sent = UploadView(context, *repository, complete);
+    if (sent.ok()) {
+      auto listed = *repository;
+      auto snapshots = TRY(SnapshotsOf(context, listed));
+      for (auto& snapshot : snapshots) {
+        if (kube::NameOf(snapshot) == key.name) snapshot = complete;
+      }
+      SummarizeSnapshots(listed, snapshots);
+      TRY(WriteStatus(context, context.kinds.repository, *repository, listed));
+      next = std::move(complete);
+    } else if (sent.Is(Code::kUnavailable) || sent.Is(Code::kCancelled)) {
+      return sent.error();
+    } else {
+      Report(context, next, "SnapshotMetadataUploaded", false, "SnapshotMetadataNotUploaded",
+             sent.error().message());
+    }
+  }
+  Set(next, "status.phase", Json(SnapshotPhase(next)));
+  if (StringAt(next, "status.phase") != phase && IsFinalPhase(StringAt(next, "status.phase"))) {
+    const bool good = StringAt(next, "status.phase") == "Succeeded";
+    context.events.Emit(
+        next, good ? "Normal" : "Warning", good ? "BackupSucceeded" : "BackupFailed",
+        good ? "every component succeeded" : "a component failed; status.components says why");
+  }
+  TRY(WriteStatus(context, context.kinds.snapshot, *found, next));
+  return kube::Requeue::Done();
+}
+
+}  // namespace thinsnap::backup

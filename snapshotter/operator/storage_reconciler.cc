@@ -1,0 +1,339 @@
+// BackupStorage: finds the Secret, makes metadata.yaml through a Job, and brings back the
+// Repositories and Snapshots that a bucket already holds.
+#include <cctype>
+#include <map>
+#include <utility>
+
+#include "base/core/log.h"
+#include "snapshotter/operator/jobs.h"
+#include "snapshotter/operator/policy.h"
+#include "snapshotter/operator/reconcilers.h"
+#include "snapshotter/operator/views.h"
+
+namespace thinsnap::backup {
+
+namespace {
+
+constexpr Duration kWaitForSecret = std::chrono::seconds(2);
+constexpr Duration kCheckAgain = std::chrono::seconds(60);
+
+// What a look at the bucket gave.
+struct Initialization {
+  bool done = false;
+  std::string failure;  // a sentence, empty while the Job is on its way
+  Metadata metadata;
+};
+
+JobPlan InitJob(const Context& context, const Json& storage) {
+  const auto key = kube::KeyOf(storage);
+  JobPlan plan;
+  plan.key = {key.ns, ValidName("init", key.name, "storage")};
+  plan.owner = storage;
+  plan.component = "thinsnap-initializer";
+  plan.cluster_role = "thinsnap-storage-initializer-job";
+  plan.image = context.options.image;
+  plan.command = {"thinsnap-operator", "init", "--namespace=" + key.ns,
+                  "--backup-storage=" + key.name, "--api-domain=" + context.kinds.domain};
+  plan.labels = OffshootLabels(context.kinds, "BackupStorage", key.name, key.ns, "");
+  return plan;
+}
+
+// The initializer alone reads credentials: those of its own storage, by name.
+Status EnsureSecretRole(Context& context, const JobPlan& plan, const Json& storage) {
+  const auto secret = CredentialsSecretName(storage);
+  if (secret.empty()) return {};
+  const kube::ObjectKey key{plan.key.ns, plan.key.name + "-secret"};
+  auto role = kube::NewObject(kube::types::kRole, key);
+  kube::AddOwnerReference(role, kube::OwnerReference(storage));
+  role.as_object()["rules"] = JsonArray{JsonObject{{"apiGroups", JsonArray{Json("")}},
+                                                   {"resources", JsonArray{Json("secrets")}},
+                                                   {"resourceNames", JsonArray{Json(secret)}},
+                                                   {"verbs", JsonArray{Json("get")}}}};
+  TRY(EnsureExists(context.client, kube::types::kRole, role));
+  auto binding = kube::NewObject(kube::types::kRoleBinding, key);
+  kube::AddOwnerReference(binding, kube::OwnerReference(storage));
+  binding.as_object()["roleRef"] =
+      JsonObject{{"apiGroup", "rbac.authorization.k8s.io"}, {"kind", "Role"}, {"name", key.name}};
+  binding.as_object()["subjects"] = JsonArray{
+      JsonObject{{"kind", "ServiceAccount"}, {"name", plan.key.name}, {"namespace", plan.key.ns}}};
+  TRY(EnsureExists(context.client, kube::types::kRoleBinding, binding));
+  return {};
+}
+
+Result<Initialization> Initialize(Context& context, const Json& storage,
+                                  const Backends::Access& access) {
+  Initialization result;
+  auto opened = context.backends.OpenStorage(access);
+  if (!opened.ok()) {
+    result.failure = opened.error().message();
+    return result;
+  }
+  auto& store = **opened;
+  auto metadata = ReadMetadata(store);
+  if (metadata.ok()) {
+    result.done = true;
+    result.metadata = std::move(*metadata);
+    return result;
+  }
+  if (!metadata.Is(Code::kNotFound)) {
+    if (metadata.Is(Code::kCancelled)) return std::move(metadata).error();
+    result.failure = metadata.error().message();
+    return result;
+  }
+  // A bucket that is not there answers "not found" too; listing tells the two apart.
+  const auto probe = store.List("");
+  if (!probe.ok()) {
+    if (probe.Is(Code::kCancelled)) return probe.error();
+    result.failure = probe.error().message();
+    return result;
+  }
+  const auto plan = InitJob(context, storage);
+  TRY(EnsureSecretRole(context, plan, storage));
+  const auto job = TRY(EnsureJob(context, plan));
+  switch (StateOfJob(job)) {
+    case JobState::kRunning:
+      break;
+    case JobState::kSucceeded:
+      // metadata.yaml was written and is gone again: once more.
+      TRY(DeleteIfExists(context.client, kube::types::kJob, plan.key));
+      break;
+    case JobState::kFailed:
+      result.failure = "Job " + plan.key.ToString() + " could not write metadata.yaml (" +
+                       FailureOfJob(job) + "); its log says why";
+      TRY(DeleteIfExists(context.client, kube::types::kJob, plan.key));
+      break;
+  }
+  return result;
+}
+
+Status WriteImportedStatus(Context& context, const kube::ResourceType& type, const Json& imported,
+                           Json created) {
+  const auto* status = Find(imported, "status");
+  if (status == nullptr || Find(created, "status.phase") != nullptr) return {};
+  created.as_object()["status"] = *status;
+  auto written = context.client.Update(type, created, "status");
+  if (!written.ok())
+    return std::move(written).error().In("writing the status of " + kube::NameOf(created));
+  return {};
+}
+
+Status ImportSnapshots(Context& context, store::ObjectStore& folder, const Json& repository) {
+  std::vector<std::string> keys;
+  TRY(store::ListAll(folder, kSnapshotsPrefix, [&](const store::ObjectInfo& info) -> Status {
+    if (info.key.ends_with(".yaml")) keys.push_back(info.key);
+    return {};
+  }));
+  for (const auto& key : keys) {
+    const auto view = ReadView(folder, key);
+    auto imported =
+        view.ok() ? ImportSnapshot(*view, context.kinds, repository) : Result<Json>(view.error());
+    if (!imported.ok()) {
+      if (imported.Is(Code::kUnavailable) || imported.Is(Code::kCancelled))
+        return std::move(imported).error();
+      context.events.Emit(repository, "Warning", "SnapshotNotImported",
+                          key + ": " + imported.error().message());
+      continue;
+    }
+    kube::SetCondition(
+        *imported, "Unverified", true, "ReadFromView",
+        "read from " + key + "; the sealed restore points have not been compared yet",
+        context.Now());
+    auto created = TRY(EnsureExists(context.client, context.kinds.snapshot, *imported));
+    TRY(WriteImportedStatus(context, context.kinds.snapshot, *imported, std::move(created)));
+  }
+  return {};
+}
+
+// Brings one repository of the bucket back. The answer is why it could not be, for status.
+Result<std::string> ImportEntry(Context& context, const Json& storage,
+                                const Backends::Access& access, const RepositoryEntry& entry) {
+  const auto ns = TRY(GetIfExists(context.client, kube::types::kNamespace, {"", entry.ns}));
+  if (!ns) return "namespace " + entry.ns + " does not exist; it is not made by itself";
+  if (!MayUse(storage, entry.ns, &*ns)) return UsageRefusal(storage, "BackupStorage", entry.ns);
+  const auto existing =
+      TRY(GetIfExists(context.client, context.kinds.repository, {entry.ns, entry.name}));
+  auto folder = TRY(context.backends.OpenFolder(access, entry.path));
+  if (existing) {
+    const auto reference = ReferenceKey(*Find(*existing, "spec.storageRef"), entry.ns);
+    if (reference != kube::KeyOf(storage)) {
+      return "Repository " + entry.ns + "/" + entry.name +
+             " exists already and belongs to BackupStorage " + reference.ToString();
+    }
+    // One that was made here has its Snapshots; one that was brought back may still lack some.
+    if (kube::AnnotationOf(*existing, context.kinds.Key("imported-from")).empty())
+      return std::string();
+    TRY(ImportSnapshots(context, *folder, *existing));
+    return std::string();
+  }
+
+  auto view = ReadView(*folder, kRepositoryKey);
+  if (!view.ok() && !view.Is(Code::kNotFound) && !view.Is(Code::kInvalidArgument))
+    return std::move(view).error();
+  if (!view.ok()) {
+    // Without its view a repository still has its points; a RestoreSession can name the passphrase.
+    auto bare = kube::NewObject(context.kinds.repository, {entry.ns, entry.name});
+    bare.as_object()["spec"] = JsonObject{{"deletionPolicy", "Delete"}};
+    view = std::move(bare);
+  }
+  auto imported = ImportRepository(*view, context.kinds, storage, entry);
+  if (!imported.ok()) return imported.error().message();
+  kube::SetAnnotation(*imported, context.kinds.Key("imported-from"),
+                      entry.cluster.empty() ? "unknown" : entry.cluster);
+  auto created = TRY(EnsureExists(context.client, context.kinds.repository, *imported));
+  TRY(WriteImportedStatus(context, context.kinds.repository, *imported, created));
+  TRY(ImportSnapshots(context, *folder, created));
+  LogInfo("operator",
+          "imported Repository " + entry.ns + "/" + entry.name + " from " + folder->Describe());
+  return std::string();
+}
+
+std::uint64_t ParseSizeText(const std::string& text) {
+  std::size_t used = 0;
+  double number = 0;
+  for (; used < text.size() && (std::isdigit(static_cast<unsigned char>(text[used])) != 0);
+       ++used) {
+    number = number * 10 + (text[used] - '0');
+  }
+  if (used < text.size() && text[used] == '.') {
+    double scale = 0.1;
+    for (++used; used < text.size() && (std::isdigit(static_cast<unsigned char>(text[used])) != 0);
+         ++used) {
+      number += scale * (text[used] - '0');
+      scale /= 10;
+    }
+  }
+  static const std::map<std::string, double> kUnits{
+      {" B", 1}, {" KiB", 1024}, {" MiB", 1048576}, {" GiB", 1073741824}, {" TiB", 1099511627776}};
+  const auto unit = kUnits.find(text.substr(used));
+  return unit == kUnits.end() ? 0 : static_cast<std::uint64_t>(number * unit->second);
+}
+
+// status.repositories and totalSize; returns whether every entry is here.
+Result<bool> SyncRepositories(Context& context, Json& storage, const Backends::Access& access,
+                              const Metadata& metadata) {
+  std::map<std::string, bool> synced;
+  for (const auto& known : ArrayAt(storage, "status.repositories")) {
+    synced[StringAt(known, "namespace") + "/" + StringAt(known, "name")] = BoolAt(known, "synced");
+  }
+  JsonArray items;
+  bool complete = true;
+  std::uint64_t total = 0;
+  for (const auto& entry : RepositoriesOf(metadata.content)) {
+    std::string problem;
+    // What was here once and was deleted since is not brought back.
+    if (!synced[entry.ns + "/" + entry.name]) {
+      auto imported = ImportEntry(context, storage, access, entry);
+      if (imported.Is(Code::kCancelled) || imported.Is(Code::kAborted))
+        return std::move(imported).error();
+      problem = imported.ok() ? *imported : imported.error().message();
+    }
+    JsonObject item{{"name", entry.name},
+                    {"namespace", entry.ns},
+                    {"path", entry.path},
+                    {"size", entry.size},
+                    {"synced", problem.empty()}};
+    if (!problem.empty()) item["error"] = problem;
+    items.push_back(std::move(item));
+    complete = complete && problem.empty();
+    total += ParseSizeText(entry.size);
+  }
+  Set(storage, "status.repositories", std::move(items));
+  Set(storage, "status.totalSize", Json(SizeText(total)));
+  return complete;
+}
+
+// Delete leaves the bucket alone. WipeOut removes the Repositories with their data first, then
+// metadata.yaml.
+Result<kube::Requeue> FinishStorage(Context& context, Json storage) {
+  const auto key = kube::KeyOf(storage);
+  if (StringAt(storage, "spec.deletionPolicy") == "WipeOut") {
+    if (TRY(NamespaceIsGoing(context, key.ns))) {
+      context.events.Emit(
+          storage, "Normal", "DataKept",
+          "namespace " + key.ns + " is being deleted; the data in the bucket is kept");
+    } else {
+      const auto all = TRY(context.client.List(context.kinds.repository, ""));
+      bool waiting = false;
+      for (auto repository : all.items) {
+        const auto* reference = Find(repository, "spec.storageRef");
+        if (reference == nullptr || ReferenceKey(*reference, kube::NamespaceOf(repository)) != key)
+          continue;
+        waiting = true;
+        if (kube::IsDeleting(repository)) continue;
+        Set(repository, "spec.deletionPolicy", "WipeOut");
+        TRY(context.client.Update(context.kinds.repository, repository));
+        TRY(DeleteIfExists(context.client, context.kinds.repository, kube::KeyOf(repository)));
+      }
+      if (waiting) return kube::Requeue::After(std::chrono::seconds(1));
+      auto access = context.backends.AccessOf(storage);
+      if (access.ok()) {
+        auto store = TRY(context.backends.OpenStorage(*access));
+        const auto metadata = ReadMetadata(*store);
+        if (metadata.ok() && RepositoriesOf(metadata->content).empty())
+          TRY(store->Delete(kMetadataKey));
+      }
+    }
+  }
+  TRY(DropFinalizer(context, context.kinds.backup_storage, storage));
+  return kube::Requeue::Done();
+}
+
+}  // namespace
+
+Result<kube::Requeue> ReconcileBackupStorage(Context& context, const kube::ObjectKey& key) {
+  auto found = TRY(GetIfExists(context.client, context.kinds.backup_storage, key));
+  if (!found) return kube::Requeue::Done();
+  if (kube::IsDeleting(*found)) {
+    if (!kube::HasFinalizer(*found, context.kinds.finalizer)) return kube::Requeue::Done();
+    return FinishStorage(context, std::move(*found));
+  }
+  TRY(EnsureFinalizer(context, context.kinds.backup_storage, *found));
+  Json next = *found;
+
+  auto again = kCheckAgain;
+  auto access = context.backends.AccessOf(next);
+  const bool needs_secret = !CredentialsSecretName(next).empty();
+  if (access.Is(Code::kNotFound)) {
+    Report(context, next, "BackendSecretFound", false, "BackendSecretNotAvailable",
+           access.error().message());
+    again = kWaitForSecret;
+  } else if (!access.ok()) {
+    if (access.Is(Code::kUnavailable) || access.Is(Code::kCancelled))
+      return std::move(access).error();
+    Report(context, next, "BackendInitialized", false, "BackendInitializationFailed",
+           access.error().message());
+    again = kRetryInterval;
+  } else {
+    if (needs_secret) {
+      Report(context, next, "BackendSecretFound", true, "BackendSecretAvailable",
+             "Secret " + key.ns + "/" + CredentialsSecretName(next) + " is there");
+    } else {
+      RemoveCondition(next, "BackendSecretFound");
+    }
+    auto initialization = TRY(Initialize(context, next, *access));
+    if (initialization.done) {
+      Report(context, next, "BackendInitialized", true, "BackendInitializationSucceeded",
+             access->location.url + " holds metadata.yaml");
+      if (!TRY(SyncRepositories(context, next, *access, initialization.metadata)))
+        again = kRetryInterval;
+    } else if (!initialization.failure.empty()) {
+      Report(context, next, "BackendInitialized", false, "BackendInitializationFailed",
+             initialization.failure);
+      again = kRetryInterval;
+    } else {
+      again = std::chrono::seconds(1);
+    }
+  }
+  const bool secret_fine = !needs_secret || kube::ConditionIs(next, "BackendSecretFound");
+  const bool ready = secret_fine && kube::ConditionIs(next, "BackendInitialized");
+  Set(next, "status.phase", Json(ready ? "Ready" : "NotReady"));
+  TRY(WriteStatus(context, context.kinds.backup_storage, *found, next));
+  return kube::Requeue::After(again);
+}
+
+Result<bool> NamespaceIsGoing(Context& context, const std::string& ns) {
+  const auto object = TRY(GetIfExists(context.client, kube::types::kNamespace, {"", ns}));
+  return !object || kube::IsDeleting(*object);
+}
+
+}  // namespace thinsnap::backup
