@@ -1,6 +1,7 @@
 // Where a store is and how to get in: the URLs that users, Secrets and manifests name.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,11 +35,14 @@ struct Location {
   int max_connections = 8;
 };
 
+class StoreMeter;
+
 // The store with its decorators (retry with backoff of what is safe to repeat, metering of requests
 // and bytes). kInvalidArgument names the part of the URL that is wrong and the forms that are
 // accepted.
 Result<std::unique_ptr<ObjectStore>> OpenStore(Runtime& runtime, Random& random,
-                                               const Location& location);
+                                               const Location& location,
+                                               std::shared_ptr<StoreMeter> meter = nullptr);
 
 // Credentials from the usual places, in their order: AWS_ACCESS_KEY_ID and friends of the given
 // environment, then the profile of ~/.aws/credentials and ~/.aws/config. Fills region and endpoint
