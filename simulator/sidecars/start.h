@@ -12,6 +12,10 @@
 #include "base/kube/client.h"
 #include "base/kube/informer.h"
 
+namespace thinsnap::proto {
+class CsiService;
+}
+
 namespace thinsnap::sidecars {
 
 struct SidecarOptions {
@@ -44,5 +48,11 @@ class Sidecars {
 std::unique_ptr<Sidecars> StartSidecars(Runtime& runtime, TaskGroup& group,
                                         kube::KubeClient& client, kube::InformerSet& informers,
                                         Random& random, const SidecarOptions& options);
+
+// The same with a driver in this process, or another way to it; csi_endpoint is not looked at.
+std::unique_ptr<Sidecars> StartSidecars(Runtime& runtime, TaskGroup& group,
+                                        kube::KubeClient& client, kube::InformerSet& informers,
+                                        Random& random, proto::CsiService& csi,
+                                        const SidecarOptions& options);
 
 }  // namespace thinsnap::sidecars
