@@ -93,7 +93,9 @@ Status NodeDriver::MakeRoom() {
 
 Result<csi::v1::GetPluginInfoResponse> NodeDriver::GetPluginInfo(
     const proto::Call&, const csi::v1::GetPluginInfoRequest&) {
-  return PluginInfo();
+  csi::v1::GetPluginInfoResponse info = PluginInfo();
+  (*info.mutable_manifest())[kPoolManifestKey] = pool_id_.str();
+  return info;
 }
 
 Result<csi::v1::GetPluginCapabilitiesResponse> NodeDriver::GetPluginCapabilities(

@@ -62,7 +62,7 @@ class NodeDriver final : public proto::CsiService {
  private:
   Status CheckWritable();
   Status CheckTopology(const csi::v1::TopologyRequirement& requirement) const;
-  // kNotFound for what is not of this pool; kUnavailable where a wrong answer would lose something.
+  // kNotFound for what does not exist; kUnavailable for what is in another pool.
   Result<pool::VolumeInfo> FindVolume(const std::string& handle);
   Result<std::optional<pool::VolumeInfo>> FindVolumeByName(const std::string& name);
   Result<std::optional<pool::SnapshotInfo>> FindSnapshotByName(const std::string& name);

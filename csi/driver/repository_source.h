@@ -39,11 +39,12 @@ Result<RepositoryConfig> ReadRepositoryConfig(const std::map<std::string, std::s
 class RepositorySource {
  public:
   virtual ~RepositorySource() = default;
+  virtual void Start(TaskGroup&) {}
   // kNotFound says where it was looked for.
   virtual Result<RepositoryConfig> Find(const std::string& id) = 0;
   // Find, but an unknown one is waited for: the operator may be about to write it.
   virtual Result<RepositoryConfig> WaitFor(const std::string& id, MonoTime deadline) = 0;
-  // Called with the id after a change, from a task that must not block. Set before anything runs.
+  // Called with the id after a change, from a task that must not block. Set before Start.
   virtual void OnChange(std::function<void(const std::string& id)> handler) = 0;
 };
 
@@ -51,7 +52,7 @@ class RepositorySource {
 class SecretRepositorySource final : public RepositorySource {
  public:
   SecretRepositorySource(Runtime& runtime, kube::KubeClient& client, std::string ns);
-  void Start(TaskGroup& group) { informer_.Start(group); }
+  void Start(TaskGroup& group) override { informer_.Start(group); }
 
   Result<RepositoryConfig> Find(const std::string& id) override;
   Result<RepositoryConfig> WaitFor(const std::string& id, MonoTime deadline) override;

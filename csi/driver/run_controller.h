@@ -16,12 +16,13 @@ struct ControllerDriverOptions {
   std::string socket_path;
   const proto::TlsFiles* tls = nullptr;  // required
   std::string ns = "thinsnap-system";    // of the ConfigMap of lost pools and of the Lease
+  // Only one of several decides about lost pools; the socket is served by each.
   bool leader_election = false;
   std::string identity;            // of this process in the Lease
   std::function<void()> on_ready;  // called once the socket is served
 };
 
-// Serves until the group is stopped, and returns OK then; kAborted when leadership was lost.
+// Serves until the group is stopped, and returns OK then.
 Status RunControllerDriver(Runtime& runtime, TaskGroup& group, Random& random,
                            kube::KubeClient& kube, const ControllerDriverOptions& options);
 

@@ -10,6 +10,7 @@
 #include "base/core/random.h"
 #include "base/core/runtime.h"
 #include "base/kube/client.h"
+#include "csi/driver/repositories.h"
 #include "csi/node/mounter.h"
 #include "csi/pool/thin_pool.h"
 #include "csi/proto/csi_client.h"
@@ -19,16 +20,20 @@ namespace thinsnap::driver {
 struct NodeDriverOptions {
   std::string node_name;
   std::string socket_path;  // the node's CSI socket, for the kubelet
-  std::string
-      listen_address;  // "127.0.0.1:0": for the controller role, over mutual TLS; "" for none
-  std::string advertised_host;  // in the ThinPool object; empty: the host of listen_address
-  const proto::TlsFiles* tls =
-      nullptr;  // required with listen_address; the certificate is valid for kTlsName
-  std::string ns = "thinsnap-system";  // where the Secrets of repositories lie
-  std::string repositories_folder;  // in place of Secrets: a file for each repository, YAML or JSON
-  std::string state_folder;         // for the leftovers of a freeze; empty: the socket's folder
+  // "127.0.0.1:0": for the controller role, over mutual TLS with `tls`, whose certificate is valid
+  // for kTlsName; "" for none.
+  std::string listen_address;
+  const proto::TlsFiles* tls = nullptr;
+  // In the ThinPool object; empty: the host of listen_address.
+  std::string advertised_host;
+  // Where the Secrets of repositories lie, and the ConfigMap of lost pools.
+  std::string ns = "thinsnap-system";
+  // In place of Secrets: a file for each repository, YAML or JSON, with the same keys.
+  std::string repositories_folder;
   std::string default_fs_type = "ext4";
   Duration heartbeat = std::chrono::seconds(10);
+  // How stores are opened; empty: as their URLs say. Tests put a store in memory here.
+  StoreOpener open_store;
   // Called once everything is served, with the TCP address or "".
   std::function<void(const std::string& address)> on_ready;
 };

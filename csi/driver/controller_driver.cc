@@ -1,0 +1,337 @@
+#include "csi/driver/controller_driver.h"
+
+#include <algorithm>
+#include <mutex>
+#include <utility>
+
+#include "base/core/bytes.h"
+#include "csi/driver/identity.h"
+
+namespace thinsnap::driver {
+namespace {
+
+// What a node gets to say whether it has a volume of some name.
+constexpr Duration kNameTime = std::chrono::seconds(2);
+
+std::vector<std::string> NodesOf(
+    const google::protobuf::RepeatedPtrField<csi::v1::Topology>& topologies) {
+  std::vector<std::string> nodes;
+  for (const csi::v1::Topology& topology : topologies) {
+    const std::string node = MapValue(topology.segments(), kTopologyKey);
+    if (!node.empty()) nodes.push_back(node);
+  }
+  return nodes;
+}
+
+bool Passes(const Error& error) {
+  // The next pool may take what this one refuses or does not answer to.
+  return error.code() == Code::kResourceExhausted || error.code() == Code::kUnavailable;
+}
+
+}  // namespace
+
+Result<csi::v1::GetPluginInfoResponse> ControllerDriver::GetPluginInfo(
+    const proto::Call&, const csi::v1::GetPluginInfoRequest&) {
+  return PluginInfo();
+}
+
+Result<csi::v1::GetPluginCapabilitiesResponse> ControllerDriver::GetPluginCapabilities(
+    const proto::Call&, const csi::v1::GetPluginCapabilitiesRequest&) {
+  return PluginCapabilities();
+}
+
+Result<csi::v1::ControllerGetCapabilitiesResponse> ControllerDriver::ControllerGetCapabilities(
+    const proto::Call&, const csi::v1::ControllerGetCapabilitiesRequest&) {
+  return ControllerCapabilities();
+}
+
+Result<csi::v1::ProbeResponse> ControllerDriver::Probe(const proto::Call&,
+                                                       const csi::v1::ProbeRequest&) {
+  csi::v1::ProbeResponse response;
+  response.mutable_ready()->set_value(directory_.synced());
+  return response;
+}
+
+Result<ControllerDriver::Source> ControllerDriver::FindSource(
+    const csi::v1::CreateVolumeRequest& request) {
+  Source source;
+  if (!request.has_volume_content_source()) return source;
+  const auto& content = request.volume_content_source();
+  std::string text;
+  if (content.has_snapshot()) {
+    text = content.snapshot().snapshot_id();
+    const SnapshotHandle handle = TRY(SnapshotHandle::Parse(text));
+    source = {handle.pool, !handle.repository.empty()};
+  } else {
+    text = content.volume().volume_id();
+    source = { TRY(VolumeHandle::Parse(text)).pool, false };
+  }
+  if (directory_.IsLost(source.pool)) {
+    if (!source.anywhere) {
+      return Error(Code::kNotFound,
+                   text + " was lost with pool " + source.pool.str() + " and is in no repository");
+    }
+    source.pool = {};
+  }
+  return source;
+}
+
+Result<std::vector<PoolRecord>> ControllerDriver::Candidates(
+    const csi::v1::CreateVolumeRequest& request, const Source& source) {
+  const auto& topology = request.accessibility_requirements();
+  PlacementWish wish;
+  wish.nodes = NodesOf(topology.requisite());
+  wish.preferred = NodesOf(topology.preferred());
+  if (wish.nodes.empty()) wish.nodes = wish.preferred;
+  if (wish.nodes.empty() && topology.requisite_size() + topology.preferred_size() != 0) {
+    return Error(
+        Code::kResourceExhausted,
+        "no topology of accessibility_requirements has the key " + std::string(kTopologyKey));
+  }
+  wish.size_bytes = TRY(ReadSizeRange(request.has_capacity_range(), request.capacity_range()))
+  .required_bytes;
+  wish.source = source.pool;
+  wish.ns = MapValue(request.parameters(), "csi.storage.k8s.io/pvc/namespace");
+  const std::vector<PoolRecord> pools = directory_.Pools();
+  if (source.pool.empty() || source.anywhere) return PlanPlacement(pools, wish);
+
+  // Only where the source is.
+  const auto holder = std::find_if(pools.begin(), pools.end(),
+                                   [&](const PoolRecord& p) { return p.id == source.pool; });
+  if (holder == pools.end()) {
+    TRY(directory_.Node(source.pool));  // says what is wrong
+    return Error(Code::kUnavailable, "pool " + source.pool.str() + " is not known yet");
+  }
+  if (!wish.nodes.empty() &&
+      std::find(wish.nodes.begin(), wish.nodes.end(), holder->node) == wish.nodes.end()) {
+    return Error(Code::kResourceExhausted,
+                 "the source is only in pool " + holder->id.str() + " of node " + holder->node +
+                     ", which is not in the requested topology, and it was never exported");
+  }
+  return std::vector<PoolRecord>{*holder};
+}
+
+Result<std::optional<PoolRecord>> ControllerDriver::FindByName(const std::string& name) {
+  std::mutex mutex;
+  std::optional<PoolRecord> holder;
+  const std::vector<PoolRecord> pools = directory_.Pools();
+  TaskGroup asking(runtime_, &group_);
+  for (const PoolRecord& pool : pools) {
+    const auto node = directory_.Node(pool.id);
+    if (!node.ok()) continue;
+    asking.Spawn("find " + name, [&, pool, node = *node] {
+      csi::v1::ControllerGetVolumeRequest request;
+      request.set_volume_id(kByName + name);
+      const auto found =
+          node->ControllerGetVolume({runtime_.clock().MonoNow() + kNameTime}, request);
+      if (!found.ok()) return;
+      const std::lock_guard lock(mutex);
+      if (!holder || pool.id < holder->id) holder = pool;
+    });
+  }
+  asking.Join();
+  TRY(Runtime::CheckCancelled());
+  return holder;
+}
+
+Result<csi::v1::CreateVolumeResponse> ControllerDriver::CreateVolume(
+    const proto::Call& call, const csi::v1::CreateVolumeRequest& request) {
+  TRY(RequireName(request.name()));
+  TRY(CheckCapabilities(request.volume_capabilities()));
+  TRY(CheckVolumeParameters(request));
+  std::vector<PoolRecord> candidates;
+  if (const auto holder = TRY(FindByName(request.name()))) {
+    candidates.push_back(*holder);
+  } else {
+    const Source source = TRY(FindSource(request));
+    candidates = TRY(Candidates(request, source));
+  }
+  std::string refusals;
+  Code code = Code::kResourceExhausted;
+  for (const PoolRecord& pool : candidates) {
+    auto node = directory_.Node(pool.id);
+    auto created = node.ok() ? (*node)->CreateVolume(call, request)
+                             : Result<csi::v1::CreateVolumeResponse>(node.error());
+    if (created.ok() || !Passes(created.error())) return created;
+    if (created.Is(Code::kUnavailable)) code = Code::kUnavailable;
+    refusals +=
+        (refusals.empty() ? "" : "; ") + ("node " + pool.node) + ": " + created.error().message();
+  }
+  return Error(code, refusals);
+}
+
+Result<csi::v1::DeleteVolumeResponse> ControllerDriver::DeleteVolume(
+    const proto::Call& call, const csi::v1::DeleteVolumeRequest& request) {
+  TRY(RequireField(request.volume_id(), "volume_id"));
+  const auto handle = VolumeHandle::Parse(request.volume_id());
+  if (!handle.ok() || directory_.IsLost(handle->pool)) return csi::v1::DeleteVolumeResponse();
+  return TRY(directory_.Node(handle->pool))
+  ->DeleteVolume(call, request);
+}
+
+Result<csi::v1::ValidateVolumeCapabilitiesResponse> ControllerDriver::ValidateVolumeCapabilities(
+    const proto::Call& call, const csi::v1::ValidateVolumeCapabilitiesRequest& request) {
+  TRY(RequireField(request.volume_id(), "volume_id"));
+  if (request.volume_capabilities().empty()) {
+    return Error(Code::kInvalidArgument, "volume_capabilities is missing");
+  }
+  const VolumeHandle handle = TRY(VolumeHandle::Parse(request.volume_id()));
+  if (directory_.IsLost(handle.pool)) {
+    return Error(Code::kNotFound, "volume " + request.volume_id() + " was lost with its pool");
+  }
+  return TRY(directory_.Node(handle.pool))
+  ->ValidateVolumeCapabilities(call, request);
+}
+
+Result<csi::v1::ControllerExpandVolumeResponse> ControllerDriver::ControllerExpandVolume(
+    const proto::Call& call, const csi::v1::ControllerExpandVolumeRequest& request) {
+  TRY(RequireField(request.volume_id(), "volume_id"));
+  const VolumeHandle handle = TRY(VolumeHandle::Parse(request.volume_id()));
+  if (directory_.IsLost(handle.pool)) {
+    return Error(Code::kNotFound, "volume " + request.volume_id() + " was lost with its pool");
+  }
+  return TRY(directory_.Node(handle.pool))
+  ->ControllerExpandVolume(call, request);
+}
+
+Result<csi::v1::CreateSnapshotResponse> ControllerDriver::CreateSnapshot(
+    const proto::Call& call, const csi::v1::CreateSnapshotRequest& request) {
+  TRY(RequireName(request.name()));
+  TRY(RequireField(request.source_volume_id(), "source_volume_id"));
+  const VolumeHandle handle = TRY(VolumeHandle::Parse(request.source_volume_id()));
+  if (directory_.IsLost(handle.pool)) {
+    return Error(Code::kNotFound,
+                 "volume " + request.source_volume_id() + " was lost with its pool");
+  }
+  return TRY(directory_.Node(handle.pool))
+  ->CreateSnapshot(call, request);
+}
+
+Result<csi::v1::DeleteSnapshotResponse> ControllerDriver::DeleteSnapshot(
+    const proto::Call& call, const csi::v1::DeleteSnapshotRequest& request) {
+  TRY(RequireField(request.snapshot_id(), "snapshot_id"));
+  const auto handle = SnapshotHandle::Parse(request.snapshot_id());
+  if (!handle.ok() || directory_.IsLost(handle->pool)) return csi::v1::DeleteSnapshotResponse();
+  return TRY(directory_.Node(handle->pool))
+  ->DeleteSnapshot(call, request);
+}
+
+Result<csi::v1::ListVolumesResponse> ControllerDriver::ListVolumes(
+    const proto::Call& call, const csi::v1::ListVolumesRequest& request) {
+  if (request.max_entries() < 0) return Error(Code::kInvalidArgument, "max_entries is negative");
+  const PageStart start = TRY(ReadToken(request.starting_token()));
+  csi::v1::ListVolumesResponse response;
+  for (const PoolRecord& pool : directory_.Pools()) {
+    if (pool.id.str() < start.pool) continue;
+    csi::v1::ListVolumesRequest part;
+    if (pool.id.str() == start.pool) part.set_starting_token(request.starting_token());
+    if (request.max_entries() != 0) {
+      const int left = request.max_entries() - response.entries_size();
+      // Whether there is more is found out by the next page.
+      if (left == 0) {
+        const auto last =
+            VolumeHandle::Parse(response.entries(response.entries_size() - 1).volume().volume_id());
+        response.set_next_token(MakeToken(last->pool.str(), last->volume.str()));
+        return response;
+      }
+      part.set_max_entries(left);
+    }
+    const NodePtr node = TRY(directory_.Node(pool.id));
+    auto page = TRY(node->ListVolumes(call, part));
+    response.mutable_entries()->MergeFrom(page.entries());
+    if (!page.next_token().empty()) {
+      response.set_next_token(page.next_token());
+      return response;
+    }
+  }
+  return response;
+}
+
+Result<csi::v1::ListSnapshotsResponse> ControllerDriver::FindInRepository(
+    const proto::Call& call, const csi::v1::ListSnapshotsRequest& request) {
+  Error last(Code::kUnavailable, "there is no node to look into the repository");
+  for (const PoolRecord& pool : directory_.Pools()) {
+    const auto node = directory_.Node(pool.id);
+    if (!node.ok()) continue;
+    auto found = (*node)->ListSnapshots(call, request);
+    if (found.ok() || !found.Is(Code::kUnavailable)) return found;
+    last = found.error();
+  }
+  return last;
+}
+
+Result<csi::v1::ListSnapshotsResponse> ControllerDriver::ListSnapshots(
+    const proto::Call& call, const csi::v1::ListSnapshotsRequest& request) {
+  if (request.max_entries() < 0) return Error(Code::kInvalidArgument, "max_entries is negative");
+  const PageStart start = TRY(ReadToken(request.starting_token()));
+  if (!request.snapshot_id().empty()) {
+    const auto handle = SnapshotHandle::Parse(request.snapshot_id());
+    if (!handle.ok()) return csi::v1::ListSnapshotsResponse();
+    const bool lost = directory_.IsLost(handle->pool);
+    if (lost && handle->repository.empty()) return csi::v1::ListSnapshotsResponse();
+    const auto node =
+        lost ? Result<NodePtr>(Error(Code::kUnavailable, "lost")) : directory_.Node(handle->pool);
+    if (node.ok()) {
+      auto listed = (*node)->ListSnapshots(call, request);
+      if (listed.ok() || handle->repository.empty() || !listed.Is(Code::kUnavailable)) {
+        return listed;
+      }
+    } else if (handle->repository.empty()) {
+      return node.error();
+    }
+    auto stored = FindInRepository(call, request);
+    // Where its node may still have it, only the finding is an answer.
+    if (node.ok() && stored.ok() && stored->entries().empty()) {
+      return Error(Code::kUnavailable, "the node of pool " + handle->pool.str() +
+                                           " does not answer, and the repository does not have " +
+                                           request.snapshot_id());
+    }
+    return stored;
+  }
+  csi::v1::ListSnapshotsResponse response;
+  for (const PoolRecord& pool : directory_.Pools()) {
+    if (pool.id.str() < start.pool) continue;
+    csi::v1::ListSnapshotsRequest part;
+    part.set_source_volume_id(request.source_volume_id());
+    if (pool.id.str() == start.pool) part.set_starting_token(request.starting_token());
+    if (request.max_entries() != 0) {
+      const int left = request.max_entries() - response.entries_size();
+      if (left == 0) {
+        const auto last = SnapshotHandle::Parse(
+            response.entries(response.entries_size() - 1).snapshot().snapshot_id());
+        response.set_next_token(MakeToken(last->pool.str(), last->snapshot.str()));
+        return response;
+      }
+      part.set_max_entries(left);
+    }
+    const NodePtr node = TRY(directory_.Node(pool.id));
+    auto page = TRY(node->ListSnapshots(call, part));
+    response.mutable_entries()->MergeFrom(page.entries());
+    if (!page.next_token().empty()) {
+      response.set_next_token(page.next_token());
+      return response;
+    }
+  }
+  return response;
+}
+
+Result<csi::v1::GetCapacityResponse> ControllerDriver::GetCapacity(
+    const proto::Call&, const csi::v1::GetCapacityRequest& request) {
+  csi::v1::GetCapacityResponse response;
+  if (!request.volume_capabilities().empty() &&
+      !CheckCapabilities(request.volume_capabilities()).ok()) {
+    return response;
+  }
+  std::uint64_t free_bytes = 0;
+  for (const PoolRecord& pool : directory_.Pools()) {
+    bool here = pool.healthy;
+    for (const auto& [key, value] : request.accessible_topology().segments()) {
+      here = here && key == kTopologyKey && value == pool.node;
+    }
+    if (here) free_bytes += pool.free_bytes;
+  }
+  response.set_available_capacity(static_cast<std::int64_t>(free_bytes));
+  return response;
+}
+
+}  // namespace thinsnap::driver

@@ -1,0 +1,60 @@
+// ControllerDriver: Identity and Controller for the central sidecars. It holds no state: a handle
+// names the pool, the directory knows the pool's node, and the node does the work.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/core/runtime.h"
+#include "csi/driver/handle.h"
+#include "csi/driver/placement.h"
+#include "csi/driver/pool_directory.h"
+#include "csi/driver/request.h"
+#include "csi/proto/csi_service.h"
+
+namespace thinsnap::driver {
+
+class ControllerDriver final : public proto::CsiService {
+ public:
+  ControllerDriver(Runtime& runtime, TaskGroup& group, PoolDirectory& directory)
+      : runtime_(runtime), group_(group), directory_(directory) {}
+
+#define THINSNAP_DECLARE_VERB(verb)                             \
+  Result<csi::v1::verb##Response> verb(const proto::Call& call, \
+                                       const csi::v1::verb##Request& request) override;
+  THINSNAP_DECLARE_VERB(GetPluginInfo)
+  THINSNAP_DECLARE_VERB(GetPluginCapabilities)
+  THINSNAP_DECLARE_VERB(Probe)
+  THINSNAP_DECLARE_VERB(CreateVolume)
+  THINSNAP_DECLARE_VERB(DeleteVolume)
+  THINSNAP_DECLARE_VERB(ValidateVolumeCapabilities)
+  THINSNAP_DECLARE_VERB(ListVolumes)
+  THINSNAP_DECLARE_VERB(GetCapacity)
+  THINSNAP_DECLARE_VERB(ControllerGetCapabilities)
+  THINSNAP_DECLARE_VERB(CreateSnapshot)
+  THINSNAP_DECLARE_VERB(DeleteSnapshot)
+  THINSNAP_DECLARE_VERB(ListSnapshots)
+  THINSNAP_DECLARE_VERB(ControllerExpandVolume)
+#undef THINSNAP_DECLARE_VERB
+
+ private:
+  // The source of a new volume: the pool that holds it, and whether a repository has it too.
+  struct Source {
+    pool::PoolId pool;
+    bool anywhere = false;
+  };
+  Result<Source> FindSource(const csi::v1::CreateVolumeRequest& request);
+  Result<std::vector<PoolRecord>> Candidates(const csi::v1::CreateVolumeRequest& request,
+                                             const Source& source);
+  // The pool that has a volume of that name, of those that answer.
+  Result<std::optional<PoolRecord>> FindByName(const std::string& name);
+  Result<csi::v1::ListSnapshotsResponse> FindInRepository(
+      const proto::Call& call, const csi::v1::ListSnapshotsRequest& request);
+
+  Runtime& runtime_;
+  TaskGroup& group_;
+  PoolDirectory& directory_;
+};
+
+}  // namespace thinsnap::driver
