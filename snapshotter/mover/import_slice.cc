@@ -41,19 +41,6 @@ void AddHole(SlicePlan& plan, std::uint64_t first, std::uint64_t end) {
   }
 }
 
-void CutShares(SlicePlan& plan) {
-  std::uint32_t share_end = 0;
-  for (std::size_t i = 0; i < plan.pieces.size(); ++i) {
-    const Piece& piece = plan.pieces[i];
-    const bool joins = i > 0 && piece.pack == plan.pieces[i - 1].pack &&
-                       piece.offset <= std::uint64_t{share_end} + kGapBytes;
-    if (!joins) plan.shares.push_back({i, i});
-    plan.shares.back().end = i + 1;
-    share_end =
-        joins ? std::max(share_end, piece.offset + piece.length) : piece.offset + piece.length;
-  }
-}
-
 // Fetches shares until none is left. One for each task.
 class Fetcher {
  public:
@@ -163,6 +150,20 @@ void ImportMeter::Add(std::uint64_t bytes) {
 
 void ImportMeter::Finish() {
   if (progress_) progress_({total_, total_, 0, 0});
+}
+
+void CutShares(SlicePlan& plan) {
+  plan.shares.clear();
+  std::uint32_t share_end = 0;
+  for (std::size_t i = 0; i < plan.pieces.size(); ++i) {
+    const Piece& piece = plan.pieces[i];
+    const bool joins = i > 0 && piece.pack == plan.pieces[i - 1].pack &&
+                       piece.offset <= std::uint64_t{share_end} + kGapBytes;
+    if (!joins) plan.shares.push_back({i, i});
+    plan.shares.back().end = i + 1;
+    share_end =
+        joins ? std::max(share_end, piece.offset + piece.length) : piece.offset + piece.length;
+  }
 }
 
 Result<SlicePlan> PlanSlice(repo::MapReader& map, std::uint64_t first_block,

@@ -68,6 +68,8 @@ class ImportMeter {
 
 Result<SlicePlan> PlanSlice(repo::MapReader& map, std::uint64_t first_block,
                             std::uint64_t end_block);
+// Makes the shares of the pieces there are.
+void CutShares(SlicePlan& plan);
 Status DiscardHoles(const SlicePlan& plan, std::uint64_t size_bytes, BlockDevice& target);
 Status FetchSlice(repo::Repository& repository, Runtime& runtime, const SlicePlan& plan,
                   std::uint64_t size_bytes, BlockDevice& target, ImportMeter& meter);

@@ -1,0 +1,99 @@
+#include "snapshotter/cli/host_path.h"
+
+#include <cerrno>
+#include <fcntl.h>
+#include <filesystem>
+#include <linux/fs.h>
+#include <sstream>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <system_error>
+
+#include "base/core/file.h"
+
+namespace thinsnap::cli {
+namespace {
+
+// A line of mountinfo: id parent major:minor root mountpoint ...
+std::string MountedAt(unsigned long device) {
+  const auto text = ReadFile("/proc/self/mountinfo");
+  if (!text.ok()) return "";
+  const std::string wanted = std::to_string(major(device)) + ":" + std::to_string(minor(device));
+  std::istringstream lines(*text);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string id;
+    std::string parent;
+    std::string numbers;
+    std::string root;
+    std::string point;
+    words >> id >> parent >> numbers >> root >> point;
+    if (numbers == wanted) return "mounted at " + point;
+  }
+  return "";
+}
+
+std::string LoopOn(const std::string& canonical) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/sys/block", error)) {
+    const std::string name = entry.path().filename();
+    if (!name.starts_with("loop")) continue;
+    auto backing = ReadFile(entry.path() / "loop/backing_file");
+    if (!backing.ok()) continue;
+    while (backing->ends_with('\n')) backing->pop_back();
+    if (*backing == canonical) return "the file behind /dev/" + name;
+  }
+  return "";
+}
+
+}  // namespace
+
+Result<HostPath> LookAt(const std::string& path) {
+  HostPath found;
+  std::error_code error;
+  struct stat info = {};
+  if (::stat(path.c_str(), &info) != 0) {
+    if (errno != ENOENT) return ErrnoError(errno, path);
+    const std::filesystem::path absolute = std::filesystem::absolute(path, error);
+    found.canonical = absolute.lexically_normal();
+    if (!std::filesystem::is_directory(absolute.parent_path(), error)) {
+      return Error(Code::kNotFound,
+                   path + ": there is no folder " + absolute.parent_path().string());
+    }
+    return found;
+  }
+  found.canonical = std::filesystem::canonical(path, error);
+  if (S_ISREG(info.st_mode)) {
+    found.kind = PathKind::kFile;
+    found.size_bytes = static_cast<std::uint64_t>(info.st_size);
+    found.user = LoopOn(found.canonical);
+    return found;
+  }
+  if (S_ISBLK(info.st_mode)) {
+    found.kind = PathKind::kBlockDevice;
+    const UniqueFd device(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (!device) return ErrnoError(errno, "open " + path);
+    if (::ioctl(device.get(), BLKGETSIZE64, &found.size_bytes) != 0) {
+      return ErrnoError(errno, "size of " + path);
+    }
+    found.user = MountedAt(info.st_rdev);
+    if (found.user.empty()) {
+      // The kernel lets nobody have it alone while a mount, a mapping or swap holds it.
+      const UniqueFd alone(::open(path.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC | O_NONBLOCK));
+      if (!alone && errno == EBUSY)
+        found.user = "in use by the kernel (mounted elsewhere, mapped or swap)";
+    }
+    return found;
+  }
+  if (S_ISDIR(info.st_mode)) {
+    return Error(Code::kInvalidArgument,
+                 path +
+                     " is a folder; block devices and image files are accepted (copying folders "
+                     "file by file is not there yet)");
+  }
+  return Error(Code::kInvalidArgument,
+               path + " is neither a block device nor a file; those are accepted");
+}
+
+}  // namespace thinsnap::cli

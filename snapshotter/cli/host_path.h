@@ -1,0 +1,24 @@
+// What a path on this host is and who uses it: asked before it is read as a volume or overwritten.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/core/result.h"
+
+namespace thinsnap::cli {
+
+enum class PathKind { kMissing, kFile, kBlockDevice };
+
+struct HostPath {
+  std::string canonical;
+  PathKind kind = PathKind::kMissing;
+  std::uint64_t size_bytes = 0;
+  std::string user;  // who uses it: "mounted at /mnt", "backs /dev/loop3"; empty: nobody seen
+};
+
+// kInvalidArgument for a folder or anything else that holds no blocks; kNotFound where the folder
+// of a missing path is missing too.
+Result<HostPath> LookAt(const std::string& path);
+
+}  // namespace thinsnap::cli
