@@ -227,6 +227,7 @@ void Supervise(Runtime& runtime, TaskGroup& group, const SupervisedOptions& opti
         exit_code = child->Wait(std::chrono::hours(24), stop.fd());
       }
       if (exit_code.Is(Code::kCancelled)) {
+        if (options.no_mercy && *options.no_mercy) return;  // the destructor kills
         child->Signal(SIGTERM);
         if (!child->Wait(options.stop_grace).ok()) {
           LogWarning(options.name, "did not end after SIGTERM and is killed");

@@ -4,7 +4,10 @@
 
 #include <sys/types.h>
 
+#include <atomic>
+#include <chrono>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -73,6 +76,8 @@ struct SupervisedOptions {
   ChildOptions child;
   std::string log_file;  // its stdout and stderr, appended; empty: the caller's
   Duration stop_grace = std::chrono::seconds(5);
+  // True at the stop: SIGKILL at once.
+  std::shared_ptr<std::atomic<bool>> no_mercy;
 };
 
 // Runs the program until the group is stopped: started again when it ends, after 0.1 s doubling to 10 s, from the

@@ -1,0 +1,145 @@
+// thinsnap-sim: a cluster on this machine, its nodes, and an object store.
+#include <limits.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/core/log.h"
+#include "base/core/secret.h"
+#include "simulator/world/control.h"
+#include "simulator/world/kubeconfig.h"
+#include "simulator/world/node_process.h"
+#include "simulator/world/up.h"
+
+namespace {
+
+using thinsnap::Code;
+using thinsnap::Error;
+using thinsnap::Result;
+using thinsnap::Status;
+
+// The program's own file, links resolved: the other programs lie beside it.
+std::string OwnProgram() {
+  char path[PATH_MAX];
+  const ssize_t n = readlink("/proc/self/exe", path, sizeof path);
+  return n > 0 ? std::string(path, static_cast<std::size_t>(n)) : "";
+}
+
+std::string Absolute(const std::string& path) {
+  return std::filesystem::absolute(path).lexically_normal().string();
+}
+
+Result<std::map<std::string, std::string>> ParseImages(const std::vector<std::string>& texts) {
+  std::map<std::string, std::string> images;
+  for (const std::string& text : texts) {
+    const std::size_t equals = text.find('=');
+    if (equals == 0 || equals == std::string::npos || equals + 1 == text.size()) {
+      return Error(Code::kInvalidArgument, "--image " + text + ": expected NAME=FOLDER");
+    }
+    images[text.substr(0, equals)] = Absolute(text.substr(equals + 1));
+  }
+  return images;
+}
+
+struct Flags {
+  thinsnap::world::UpOptions up;
+  thinsnap::world::NodeProcessOptions node;
+  std::vector<std::string> images;
+  std::string pool_size = "32Gi";
+  std::string destroy_name, destroy_data;
+};
+
+// "512Mi", "32Gi", "1Ti", or bytes.
+Result<std::uint64_t> ParseSize(const std::string& text) {
+  std::size_t end = 0;
+  std::uint64_t number = 0;
+  for (; end < text.size() && text[end] >= '0' && text[end] <= '9' && end < 12; ++end) {
+    number = number * 10 + static_cast<std::uint64_t>(text[end] - '0');
+  }
+  const std::string unit = text.substr(end);
+  const std::uint64_t factor = unit.empty() ? 1 : unit == "Mi" ? thinsnap::kMiB : unit == "Gi" ? thinsnap::kGiB
+                               : unit == "Ti" ? thinsnap::kTiB : 0;
+  if (end == 0 || factor == 0 || number * factor < 512 * thinsnap::kMiB || number * factor > 64 * thinsnap::kTiB) {
+    return Error(Code::kInvalidArgument, "--pool-size " + text + ": expected 512Mi to 64Ti");
+  }
+  return number * factor;
+}
+
+Status Up(Flags& flags) {
+  if (geteuid() != 0) {
+    return Error(Code::kPermissionDenied, "`up` mounts filesystems and runs containers: start it as root");
+  }
+  flags.up.data = Absolute(flags.up.data);
+  flags.up.kubeconfig = Absolute(flags.up.kubeconfig.empty() ? flags.up.data + "/kubeconfig" : flags.up.kubeconfig);
+  flags.up.image_folders = TRY(ParseImages(flags.images));
+  flags.up.pool_bytes = TRY(ParseSize(flags.pool_size));
+  flags.up.program = OwnProgram();
+  return thinsnap::world::RunUp(flags.up);
+}
+
+Status Destroy(Flags& flags) {
+  if (flags.destroy_data.empty()) {
+    const char* kubeconfig = getenv("KUBECONFIG");
+    if (kubeconfig == nullptr) {
+      return Error(Code::kInvalidArgument, "which cluster? Name its folder with --data, or set KUBECONFIG to its file");
+    }
+    flags.destroy_data = TRY(thinsnap::world::FindDataFolder(kubeconfig));
+  }
+  return thinsnap::world::SendControl(Absolute(flags.destroy_data), "destroy-node", flags.destroy_name);
+}
+
+Status Node(Flags& flags) {
+  flags.node.image_folders = TRY(ParseImages(flags.images));
+  flags.node.program = OwnProgram();
+  return thinsnap::world::RunNodeProcess(flags.node);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  thinsnap::HardenProcess();
+  // Many threads that mostly wait: one arena for each would cost more than they hold.
+  mallopt(M_ARENA_MAX, 2);
+  Flags flags;
+  CLI::App app("thinsnap-sim: a Kubernetes cluster on this machine, with the thinsnap driver and operator");
+  app.set_version_flag("--version", THINSNAP_VERSION);
+  app.require_subcommand(1);
+
+  auto* up = app.add_subcommand("up", "Run a cluster in the foreground until SIGTERM");
+  up->add_option("--nodes", flags.up.nodes, "How many nodes")->check(CLI::Range(1, 32))->capture_default_str();
+  up->add_option("--data", flags.up.data, "Folder of everything; started again on it, the cluster goes on")->required();
+  up->add_option("--kubeconfig", flags.up.kubeconfig, "Where to write the kubeconfig; DATA/kubeconfig without");
+  up->add_option("--port", flags.up.port, "Port of the API server; without: as before, else any free one")
+      ->check(CLI::Range(0, 65535));
+  up->add_option("--image", flags.images, "NAME=FOLDER: a root filesystem for an image (repeatable)");
+  up->add_option("--api-domain", flags.up.api_domain, "API domain of the operator's kinds")->capture_default_str();
+  up->add_option("--pool-size", flags.pool_size, "Size of each node's pool")->capture_default_str();
+
+  auto* destroy = app.add_subcommand("destroy-node", "Burn a node with its pool; it never comes back");
+  destroy->add_option("name", flags.destroy_name, "Name of the node")->required();
+  destroy->add_option("--data", flags.destroy_data, "The folder of the running cluster; without: the one of KUBECONFIG");
+
+  auto* node = app.add_subcommand("kubelet", "One node: process 1 of its namespaces, started by `up`");
+  node->group("");
+  node->add_option("--node", flags.node.node)->required();
+  node->add_option("--folder", flags.node.folder)->required();
+  node->add_option("--images", flags.node.images)->required();
+  node->add_option("--cgroup", flags.node.cgroup)->required();
+  node->add_option("--pool-bytes", flags.node.pool_bytes)->required();
+  node->add_option("--image", flags.images);
+  CLI11_PARSE(app, argc, argv);
+
+  Status outcome;
+  if (up->parsed()) outcome = Up(flags);
+  if (destroy->parsed()) outcome = Destroy(flags);
+  if (node->parsed()) outcome = Node(flags);
+  if (outcome.ok()) return 0;
+  std::fprintf(stderr, "thinsnap-sim: %s\n", outcome.error().message().c_str());
+  return 1;
+}

@@ -1,0 +1,19 @@
+// The objects that a cluster with thinsnap has before its first user comes: definitions, the driver, roles, the backup
+// catalog. What an administrator would apply from deploy/.
+#pragma once
+
+#include <string>
+
+#include "base/core/result.h"
+#include "base/core/runtime.h"
+#include "base/kube/client.h"
+
+namespace thinsnap::world {
+
+inline constexpr char kSystemNamespace[] = "thinsnap-system";
+inline constexpr char kDriverName[] = "csi.thinsnap.io";
+
+// Idempotent: existing objects are brought up to date.
+Status InstallClusterObjects(Runtime& runtime, kube::KubeClient& client, const std::string& api_domain);
+
+}  // namespace thinsnap::world

@@ -1,0 +1,125 @@
+#include "simulator/world/node_fleet.h"
+
+#include <chrono>
+#include <utility>
+
+#include "base/core/file.h"
+#include "csi/driver/run_node.h"
+#include "simulator/kubelet/child_process.h"
+#include "simulator/kubelet/remove_tree.h"
+#include "simulator/world/cgroups.h"
+#include "simulator/world/node_process.h"
+
+namespace thinsnap::world {
+
+Result<net::KeyPair> LoadOrMakeAuthority(const std::string& folder, Clock& clock) {
+  const Result<std::string> cert = ReadFile(folder + "/ca.pem", kMiB);
+  const Result<std::string> key = ReadFile(folder + "/ca-key.pem", kMiB);
+  if (cert.ok() && key.ok()) return net::KeyPair{*cert, Secret(*key)};
+  TRY(MakeFolders(folder, 0700));
+  net::KeyPair made = TRY(net::MakeAuthority("thinsnap-csi", clock));
+  TRY(WriteFileAtomic(folder + "/ca-key.pem", made.key_pem.Reveal(), 0600));
+  TRY(WriteFileAtomic(folder + "/ca.pem", made.cert_pem));
+  return made;
+}
+
+Status WriteDriverTls(const std::string& folder, const net::KeyPair& authority, const std::string& name,
+                      Clock& clock) {
+  net::CertificateRequest request;
+  request.common_name = name;
+  request.dns_names = {driver::kTlsName};
+  const net::KeyPair pair = TRY(net::IssueCertificate(authority, request, clock));
+  TRY(WriteFileAtomic(folder + "/" + kTlsCa, authority.cert_pem));
+  TRY(WriteFileAtomic(folder + "/" + kTlsCert, pair.cert_pem));
+  return WriteFileAtomic(folder + "/" + kTlsKey, pair.key_pem.Reveal(), 0600);
+}
+
+NodeFleet::NodeFleet(Runtime& runtime, TaskGroup& parent, apiserver::ApiServer& api, const net::KeyPair& authority,
+                     const UpOptions& options, WorldState state)
+    : runtime_(runtime),
+      parent_(parent),
+      api_(api),
+      authority_(authority),
+      options_(options),
+      state_(std::move(state)) {}
+
+Status NodeFleet::WriteFiles(const std::string& name) {
+  const std::string folder = FolderOf(options_.data, name);
+  TRY(MakeFolders(folder, 0700));
+  const std::string kubeconfig =
+      TRY(api_.KubeconfigFor({"system:node:" + name, {"system:nodes", "system:masters"}}));
+  TRY(WriteFileAtomic(folder + "/" + kNodeKubeconfig, kubeconfig, 0600));
+  return WriteDriverTls(folder, authority_, name, runtime_.clock());
+}
+
+Status NodeFleet::Start(const std::string& name) {
+  TRY(WriteFiles(name));
+  const std::string folder = FolderOf(options_.data, name);
+  kubelet::SupervisedOptions node;
+  node.name = name;
+  node.child.argv = {options_.program, "kubelet",
+                     "--node", name,
+                     "--folder", folder,
+                     "--images", options_.data + "/images",
+                     "--cgroup", "/thinsnap-" + state_.id + "/" + name,
+                     "--pool-bytes", std::to_string(options_.pool_bytes)};
+  for (const auto& [image, image_folder] : options_.image_folders) {
+    node.child.argv.push_back("--image");
+    node.child.argv.push_back(image + "=" + image_folder);
+  }
+  node.child.dies_with_parent = true;
+  node.child.own_node = true;
+  node.log_file = options_.data + "/logs/" + name + ".log";
+  Running running;
+  running.burns = node.no_mercy = std::make_shared<std::atomic<bool>>(false);
+  running.group = std::make_unique<TaskGroup>(runtime_, &parent_);
+  running.group->Spawn(name, [this, group = running.group.get(), node] { kubelet::Supervise(runtime_, *group, node); });
+  std::lock_guard lock(mutex_);
+  nodes_[name] = std::move(running);
+  return {};
+}
+
+Status NodeFleet::Destroy(const std::string& name) {
+  Running running;
+  {
+    std::lock_guard lock(mutex_);
+    const auto it = nodes_.find(name);
+    if (it == nodes_.end()) {
+      std::string known;
+      for (const auto& [other, unused] : nodes_) known += (known.empty() ? "" : ", ") + other;
+      return Error(Code::kNotFound, "there is no node " + name + "; the nodes are " + (known.empty() ? "all gone" : known));
+    }
+    // Remembered first: a world that dies now must not bring the node back.
+    WorldState state = state_;
+    state.destroyed.insert(name);
+    TRY(SaveWorldState(options_.data + "/world.json", state));
+    state_ = std::move(state);
+    running = std::move(it->second);
+    nodes_.erase(it);
+  }
+  *running.burns = true;
+  running.group->Stop();
+  running.group->Join();
+  kubelet::RemoveTree(FolderOf(options_.data, name));
+  RemoveCgroups("thinsnap-" + state_.id + "/" + name);
+  return {};
+}
+
+void NodeFleet::StopAll() {
+  std::map<std::string, Running> nodes;
+  {
+    std::lock_guard lock(mutex_);
+    nodes.swap(nodes_);
+  }
+  for (auto& [name, running] : nodes) running.group->Stop();
+  for (auto& [name, running] : nodes) running.group->Join();
+}
+
+std::vector<std::string> NodeFleet::names() const {
+  std::lock_guard lock(mutex_);
+  std::vector<std::string> names;
+  for (const auto& [name, unused] : nodes_) names.push_back(name);
+  return names;
+}
+
+}  // namespace thinsnap::world

@@ -1,0 +1,128 @@
+#include "simulator/world/node_mounts.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+#include <string>
+
+#include "base/core/file.h"
+#include "simulator/pool/loop_device.h"
+
+namespace thinsnap::world {
+namespace {
+
+// Leaves a chroot the way root can: the true root of the mount namespace is above every folder that is open.
+Status EnterTrueRoot(int root_fd) {
+  char hole[] = "/tmp/thinsnap-root-XXXXXX";
+  if (mkdtemp(hole) == nullptr) return ErrnoError(errno, "make a folder in /tmp");
+  const int entered = chroot(hole);
+  const int error = errno;
+  if (entered == 0 && fchdir(root_fd) == 0) {
+    for (int depth = 0; depth < 256; ++depth) {
+      if (chdir("..") != 0) break;
+    }
+    if (chroot(".") != 0) return ErrnoError(errno, "reach the root of the mount namespace");
+    // The folder is below the old root, which is the working folder's descriptor now.
+    unlinkat(root_fd, hole + 1, AT_REMOVEDIR);
+    return {};
+  }
+  rmdir(hole);
+  return ErrnoError(error, "leave the chroot");
+}
+
+// True where mount(2) accepts / as a mount point.
+bool MakePrivate() { return mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0; }
+
+Status BindChrootOntoItself() {
+  const UniqueFd old_root(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!old_root) return ErrnoError(errno, "open /");
+  TRY(EnterTrueRoot(old_root.get()));
+  // Before anything is mounted: otherwise it would be seen outside.
+  if (!MakePrivate()) return ErrnoError(errno, "make all mounts private");
+  if (fchdir(old_root.get()) != 0) return ErrnoError(errno, "go back to the chroot");
+  char path[PATH_MAX];
+  if (getcwd(path, sizeof path) == nullptr) return ErrnoError(errno, "name the chroot");
+  if (mount(path, path, nullptr, MS_BIND | MS_REC, nullptr) != 0) return ErrnoError(errno, "bind the chroot onto itself");
+  if (chdir(path) != 0 || chroot(".") != 0 || chdir("/") != 0) return ErrnoError(errno, "enter the chroot again");
+  return {};
+}
+
+bool IsFilesystem(const char* path, long magic) {
+  struct statfs info = {};
+  return statfs(path, &info) == 0 && info.f_type == magic;
+}
+
+}  // namespace
+
+Status MakeNodeRoot() {
+  if (!MakePrivate()) {
+    char folder[PATH_MAX];
+    if (getcwd(folder, sizeof folder) == nullptr) return ErrnoError(errno, "name the working folder");
+    TRY(BindChrootOntoItself());
+    if (chdir(folder) != 0) return ErrnoError(errno, std::string("enter ") + folder);
+  }
+  // The old /proc shows the processes of the host.
+  if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) {
+    return ErrnoError(errno, "mount /proc");
+  }
+  if (!IsFilesystem("/sys", SYSFS_MAGIC)) {
+    if (mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) {
+      return ErrnoError(errno, "mount /sys");
+    }
+  }
+  if (IsFilesystem("/sys/fs/cgroup", SYSFS_MAGIC)) {
+    if (mount("cgroup2", "/sys/fs/cgroup", "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) {
+      return ErrnoError(errno, "mount /sys/fs/cgroup");
+    }
+  }
+  if (access("/dev/loop-control", F_OK) != 0 || access("/dev/null", F_OK) != 0) {
+    if (mount("devtmpfs", "/dev", "devtmpfs", MS_NOSUID, "mode=0755") != 0) return ErrnoError(errno, "mount /dev");
+  }
+  if (access("/dev/pts/ptmx", F_OK) != 0) {
+    mkdir("/dev/pts", 0755);
+    mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666");
+    if (access("/dev/ptmx", F_OK) != 0 && symlink("pts/ptmx", "/dev/ptmx") != 0) return ErrnoError(errno, "link /dev/ptmx");
+  }
+  return {};
+}
+
+Status MountMemoryFolder(const std::string& path) {
+  TRY(MakeFolders(path, 0700));
+  if (mount("tmpfs", path.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "mode=0700,size=128m") != 0) {
+    return ErrnoError(errno, "mount " + path);
+  }
+  return {};
+}
+
+Status MountPoolImage(CommandRunner& runner, const std::string& image, std::uint64_t size_bytes,
+                      const std::string& path) {
+  if (access(image.c_str(), F_OK) != 0) {
+    const std::string draft = image + ".new";
+    {
+      UniqueFd fd(open(draft.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+      if (!fd) return ErrnoError(errno, "create " + draft);
+      if (ftruncate(fd.get(), static_cast<off_t>(size_bytes)) != 0) return ErrnoError(errno, "size " + draft);
+    }
+    Command format;
+    format.argv = {"mkfs.xfs", "-q", "-K", "-f", "-m", "reflink=1", draft};
+    TRY(RunChecked(runner, format));
+    if (rename(draft.c_str(), image.c_str()) != 0) return ErrnoError(errno, "put " + image + " in place");
+  }
+  TRY(MakeFolders(path, 0700));
+  const pool::LoopDevice device = TRY(pool::AttachLoopDevice(image));
+  // From here on the mount holds the device; it goes with the last of its users.
+  if (mount(device.path.c_str(), path.c_str(), "xfs", MS_NOATIME, "nouuid") != 0) {
+    return ErrnoError(errno, "mount " + image);
+  }
+  return {};
+}
+
+}  // namespace thinsnap::world

@@ -1,0 +1,25 @@
+// The mount namespace of a simulated node. Everything is mounted in here and nothing of it is seen outside; when the
+// node's last process dies, the kernel undoes all of it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/core/command.h"
+#include "base/core/result.h"
+
+namespace thinsnap::world {
+
+// To be called by process 1 of a new mount and PID namespace before it starts a thread: cuts propagation, makes / a
+// mount point where it is none (a chroot; runc needs that), and mounts /proc, /sys, cgroups and /dev where they are
+// missing.
+Status MakeNodeRoot();
+
+// A small tmpfs for secrets, tokens and the state of containers.
+Status MountMemoryFolder(const std::string& path);
+
+// Makes the image of `size_bytes` (sparse, XFS) at first, and mounts it.
+Status MountPoolImage(CommandRunner& runner, const std::string& image, std::uint64_t size_bytes,
+                      const std::string& path);
+
+}  // namespace thinsnap::world

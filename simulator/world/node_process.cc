@@ -1,0 +1,131 @@
+#include "simulator/world/node_process.h"
+
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <memory>
+#include <utility>
+
+#include "base/core/command.h"
+#include "base/core/file.h"
+#include "base/core/log.h"
+#include "base/core/runtime.h"
+#include "base/kube/http_client.h"
+#include "base/net/http.h"
+#include "simulator/kubelet/child_process.h"
+#include "simulator/kubelet/csi_node.h"
+#include "simulator/kubelet/kubelet.h"
+#include "simulator/kubelet/remove_tree.h"
+#include "simulator/kubelet/runc_runtime.h"
+#include "simulator/world/node_mounts.h"
+
+namespace thinsnap::world {
+namespace {
+
+using std::chrono::seconds;
+
+// What programs in pods use to find the API server.
+kubelet::Variables ClusterVariables(const std::string& server) {
+  const Result<net::Url> url = net::ParseUrl(server);
+  if (!url.ok()) return {};
+  const std::string port = std::to_string(url->port);
+  return {{"KUBERNETES_SERVICE_HOST", url->host},
+          {"KUBERNETES_SERVICE_PORT", port},
+          {"KUBERNETES_SERVICE_PORT_HTTPS", port},
+          {"KUBERNETES_PORT", "tcp://" + url->host + ":" + port}};
+}
+
+kubelet::SupervisedOptions DriverProcess(const NodeProcessOptions& options) {
+  kubelet::SupervisedOptions driver;
+  driver.name = "driver of " + options.node;
+  driver.child.argv = {options.program,
+                       "node",
+                       "--node",
+                       options.node,
+                       "--socket",
+                       options.folder + "/" + kCsiSocket,
+                       "--pool",
+                       options.folder + "/" + kPoolFolder,
+                       "--kubeconfig",
+                       options.folder + "/" + kNodeKubeconfig,
+                       "--state",
+                       options.folder + "/driver",
+                       "--tls-ca",
+                       options.folder + "/" + kTlsCa,
+                       "--tls-cert",
+                       options.folder + "/" + kTlsCert,
+                       "--tls-key",
+                       options.folder + "/" + kTlsKey};
+  // Sockets have short names this way, however deep the data folder lies.
+  driver.child.folder = options.folder;
+  driver.log_file = options.folder + "/driver.log";
+  return driver;
+}
+
+// SIGTERM and SIGINT, taken by whoever waits here. Threads started later inherit the mask.
+sigset_t BlockSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+  return signals;
+}
+
+}  // namespace
+
+Status RunNodeProcess(const NodeProcessOptions& options) {
+  const sigset_t signals = BlockSignals();
+  signal(SIGPIPE, SIG_IGN);
+  if (chdir(options.folder.c_str()) != 0) return ErrnoError(errno, "enter " + options.folder);
+  TRY(MakeNodeRoot());
+  PosixCommandRunner runner;
+  const std::string memory = options.folder + "/run";
+  TRY(MountMemoryFolder(memory));
+  TRY(MountPoolImage(runner, options.folder + "/" + kPoolImage, options.pool_bytes,
+                     options.folder + "/" + kPoolFolder));
+  TRY(MakeFolders(options.folder + "/driver", 0700));
+
+  SystemClock clock;
+  SystemRandom random;
+  ThreadRuntime runtime(clock);
+  kube::ClientConfig config = TRY(kube::LoadClientConfig(options.folder + "/" + kNodeKubeconfig));
+  const kubelet::Variables environment = ClusterVariables(config.server);
+  const std::unique_ptr<kube::KubeClient> client = kube::MakeHttpKubeClient(std::move(config), "thinsnap-kubelet");
+
+  kubelet::RuncRuntime containers(runtime, runner, memory + "/runc");
+  const std::unique_ptr<kubelet::CsiNode> csi =
+      kubelet::MakeCsiNode(runtime, std::string("unix:") + kCsiSocket);
+  kubelet::KubeletOptions kubelet_options;
+  kubelet_options.node = options.node;
+  kubelet_options.folder = options.folder;
+  kubelet_options.memory_folder = memory;
+  kubelet_options.cgroup_prefix = options.cgroup;
+  kubelet_options.images.cache_folder = options.images;
+  kubelet_options.images.program_folder = options.program.substr(0, options.program.rfind('/'));
+  kubelet_options.images.folders = options.image_folders;
+  kubelet_options.environment = environment;
+  kubelet::Kubelet agent(runtime, *client, runner, random, containers, *csi, std::move(kubelet_options));
+
+  TaskGroup group(runtime);
+  TRY(containers.StartWatching(group));
+  group.Spawn("driver", [&] { kubelet::Supervise(runtime, group, DriverProcess(options)); });
+  group.Spawn("orphans", [&] {
+    while (runtime.SleepFor(seconds(10)).ok()) containers.ReapOrphans();
+  });
+  group.Spawn("kubelet", [&] {
+    const Status started = agent.Start(group);
+    if (!started.ok() && !started.Is(Code::kCancelled)) LogError("kubelet", started.error().ToString());
+  });
+
+  int received = 0;
+  sigwait(&signals, &received);
+  group.Stop();
+  group.Join();
+  // Volumes are flushed and everything is unmounted when this process, the last that matters, is gone.
+  return {};
+}
+
+}  // namespace thinsnap::world
