@@ -1,0 +1,16 @@
+// The cells of built-in kinds: the columns of builtin_kinds.cc, in their order.
+#pragma once
+
+#include "base/core/clock.h"
+#include "base/data/json.h"
+#include "simulator/objects/kinds.h"
+
+namespace thinsnap::objects {
+
+JsonArray BuiltinCells(const Kind& kind, const Json& object, WallTime now);
+
+// What a pod is doing, as `kubectl get pods` says it: "Running", "CrashLoopBackOff", "Init:0/1",
+// "Terminating".
+std::string PodStatusText(const Json& pod);
+
+}  // namespace thinsnap::objects
