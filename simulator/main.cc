@@ -13,6 +13,7 @@
 #include "base/core/log.h"
 #include "base/core/secret.h"
 #include "simulator/world/control.h"
+#include "simulator/world/driver_process.h"
 #include "simulator/world/kubeconfig.h"
 #include "simulator/world/node_process.h"
 #include "simulator/world/up.h"
@@ -50,6 +51,7 @@ Result<std::map<std::string, std::string>> ParseImages(const std::vector<std::st
 struct Flags {
   thinsnap::world::UpOptions up;
   thinsnap::world::NodeProcessOptions node;
+  thinsnap::world::DriverProcessOptions driver;
   std::vector<std::string> images;
   std::string pool_size = "32Gi";
   std::string destroy_name, destroy_data;
@@ -125,6 +127,16 @@ int main(int argc, char** argv) {
   destroy->add_option("name", flags.destroy_name, "Name of the node")->required();
   destroy->add_option("--data", flags.destroy_data, "The folder of the running cluster; without: the one of KUBECONFIG");
 
+  auto* driver = app.add_subcommand("node", "The driver of one node on a pool of reflinked files, started by `up`");
+  driver->group("");
+  driver->add_option("--node", flags.driver.node)->required();
+  driver->add_option("--socket", flags.driver.socket)->required();
+  driver->add_option("--pool", flags.driver.pool)->required();
+  driver->add_option("--kubeconfig", flags.driver.kubeconfig)->required();
+  driver->add_option("--tls-ca", flags.driver.tls_ca)->required();
+  driver->add_option("--tls-cert", flags.driver.tls_cert)->required();
+  driver->add_option("--tls-key", flags.driver.tls_key)->required();
+
   auto* node = app.add_subcommand("kubelet", "One node: process 1 of its namespaces, started by `up`");
   node->group("");
   node->add_option("--node", flags.node.node)->required();
@@ -138,6 +150,7 @@ int main(int argc, char** argv) {
   Status outcome;
   if (up->parsed()) outcome = Up(flags);
   if (destroy->parsed()) outcome = Destroy(flags);
+  if (driver->parsed()) outcome = thinsnap::world::RunDriverProcess(flags.driver);
   if (node->parsed()) outcome = Node(flags);
   if (outcome.ok()) return 0;
   std::fprintf(stderr, "thinsnap-sim: %s\n", outcome.error().message().c_str());

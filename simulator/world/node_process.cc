@@ -45,20 +45,18 @@ kubelet::SupervisedOptions DriverProcess(const NodeProcessOptions& options) {
                        "--node",
                        options.node,
                        "--socket",
-                       options.folder + "/" + kCsiSocket,
+                       // Short, however deep the data folder lies: sockets need that.
+                       std::string("/proc/self/cwd/") + kCsiSocket,
                        "--pool",
                        options.folder + "/" + kPoolFolder,
                        "--kubeconfig",
                        options.folder + "/" + kNodeKubeconfig,
-                       "--state",
-                       options.folder + "/driver",
                        "--tls-ca",
                        options.folder + "/" + kTlsCa,
                        "--tls-cert",
                        options.folder + "/" + kTlsCert,
                        "--tls-key",
                        options.folder + "/" + kTlsKey};
-  // Sockets have short names this way, however deep the data folder lies.
   driver.child.folder = options.folder;
   driver.log_file = options.folder + "/driver.log";
   return driver;
@@ -86,7 +84,6 @@ Status RunNodeProcess(const NodeProcessOptions& options) {
   TRY(MountMemoryFolder(memory));
   TRY(MountPoolImage(runner, options.folder + "/" + kPoolImage, options.pool_bytes,
                      options.folder + "/" + kPoolFolder));
-  TRY(MakeFolders(options.folder + "/driver", 0700));
 
   SystemClock clock;
   SystemRandom random;
@@ -97,7 +94,7 @@ Status RunNodeProcess(const NodeProcessOptions& options) {
 
   kubelet::RuncRuntime containers(runtime, runner, memory + "/runc");
   const std::unique_ptr<kubelet::CsiNode> csi =
-      kubelet::MakeCsiNode(runtime, std::string("unix:") + kCsiSocket);
+      kubelet::MakeCsiNode(runtime, std::string("unix:///proc/self/cwd/") + kCsiSocket);
   kubelet::KubeletOptions kubelet_options;
   kubelet_options.node = options.node;
   kubelet_options.folder = options.folder;

@@ -38,7 +38,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr char kControllerSocket[] = "controller.sock";
+// Short for every process whose working folder is the data folder, however deep that lies: sockets need that.
+constexpr char kControllerEndpoint[] = "unix:///proc/self/cwd/controller.sock";
 
 // Held for life: two worlds on one folder would destroy each other.
 Result<UniqueFd> LockFolder(const std::string& data) {
@@ -136,7 +137,7 @@ Status World::StartControllers() {
   controllers_ =
       controllers::StartControllers(runtime_, group_, *client_, *informers_, random_, controller_options);
   sidecars::SidecarOptions sidecar_options;
-  sidecar_options.csi_endpoint = std::string("unix:") + kControllerSocket;
+  sidecar_options.csi_endpoint = kControllerEndpoint;
   sidecar_options.driver_name = kDriverName;
   sidecars_ = sidecars::StartSidecars(runtime_, group_, *client_, *informers_, random_, sidecar_options);
   informers_->StartAll(group_);
@@ -166,7 +167,7 @@ Status World::StartPrograms() {
   TRY(WriteDriverTls(options_.data + "/tls", authority_, "controller", clock_));
   const std::string tls = options_.data + "/tls/";
   Run("thinsnap-csi",
-      {"controller", "--socket", kControllerSocket, "--kubeconfig",
+      {"controller", "--endpoint", kControllerEndpoint, "--kubeconfig",
        TRY(WriteKubeconfig("csi-controller", "system:serviceaccount:thinsnap-system:thinsnap-csi-controller")),
        "--tls-ca", tls + kTlsCa, "--tls-cert", tls + kTlsCert, "--tls-key", tls + kTlsKey});
   Run("thinsnap-operator",
@@ -208,7 +209,6 @@ Status RunUp(const UpOptions& options) {
   const UniqueFd lock = TRY(LockFolder(options.data));
   TRY(MakeFolders(options.data + "/logs", 0700));
   TRY(MakeFolders(options.data + "/images"));
-  // Sockets have short names this way, however deep the data folder lies.
   if (chdir(options.data.c_str()) != 0) return ErrnoError(errno, "enter " + options.data);
   const UniqueFd terminal(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3));
   TRY(LogToFile(options.data + "/logs/up.log"));

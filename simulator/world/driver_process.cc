@@ -1,0 +1,62 @@
+#include "simulator/world/driver_process.h"
+
+#include <unistd.h>
+
+#include <csignal>
+#include <memory>
+#include <utility>
+
+#include "base/core/command.h"
+#include "base/core/file.h"
+#include "base/core/random.h"
+#include "base/core/runtime.h"
+#include "base/kube/http_client.h"
+#include "csi/driver/run_node.h"
+#include "csi/node/system_mounter.h"
+#include "csi/pool/guarded_pool.h"
+#include "simulator/pool/reflink_thin_pool.h"
+
+namespace thinsnap::world {
+
+Status RunDriverProcess(const DriverProcessOptions& options) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+
+  SystemClock clock;
+  SystemRandom random;
+  ThreadRuntime runtime(clock);
+  PosixCommandRunner runner;
+  node::SystemMounter mounter;
+  proto::TlsFiles tls;
+  tls.ca_pem = TRY(ReadFile(options.tls_ca));
+  tls.cert_pem = TRY(ReadFile(options.tls_cert));
+  tls.key_pem = Secret(TRY(ReadFile(options.tls_key)));
+  kube::ClientConfig config = TRY(kube::LoadClientConfig(options.kubeconfig));
+  const std::unique_ptr<kube::KubeClient> client = kube::MakeHttpKubeClient(std::move(config), "thinsnap-node");
+  std::unique_ptr<pool::ThinPool> reflink =
+      TRY(pool::OpenReflinkThinPool(clock, random, {.folder = options.pool, .on_step = nullptr}));
+  const std::unique_ptr<pool::ThinPool> pool = pool::MakeGuardedThinPool(std::move(reflink), {});
+
+  driver::NodeDriverOptions driver_options;
+  driver_options.node_name = options.node;
+  driver_options.socket_path = options.socket;
+  driver_options.listen_address = "127.0.0.1:0";
+  driver_options.tls = &tls;
+  TaskGroup group(runtime);
+  Status outcome;
+  group.Spawn("driver", [&] {
+    outcome = driver::RunNodeDriver(runtime, group, random, *pool, mounter, runner, client.get(), driver_options);
+    kill(getpid(), SIGTERM);  // ends the wait below
+  });
+  int received = 0;
+  sigwait(&signals, &received);
+  group.Stop();
+  group.Join();
+  return outcome;
+}
+
+}  // namespace thinsnap::world
