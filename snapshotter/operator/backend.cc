@@ -237,8 +237,7 @@ Result<std::shared_ptr<store::ObjectStore>> Backends::OpenStorage(const Access& 
     if (found != stores_.end() && found->second.first == access.version)
       return found->second.second;
   }
-  std::shared_ptr<store::ObjectStore> opened =
-      TRY(store::OpenStore(runtime_, random_, access.location));
+  std::shared_ptr<store::ObjectStore> opened = TRY(open_store_(access.location));
   std::lock_guard lock(mutex_);
   stores_[access.location.url] = {access.version, opened};
   return opened;

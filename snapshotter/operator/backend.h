@@ -3,11 +3,13 @@
 // else.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/core/random.h"
 #include "base/core/result.h"
@@ -52,11 +54,15 @@ struct OpenRepository {
   std::shared_ptr<repo::Repository> repository;
 };
 
+// How a store is opened: store::OpenStore in production.
+using StoreOpener =
+    std::function<Result<std::unique_ptr<store::ObjectStore>>(const store::Location& location)>;
+
 // Opens and remembers. Thread-safe; an entry is opened anew when a Secret or an address changed.
 class Backends {
  public:
-  Backends(Runtime& runtime, Random& random, kube::KubeClient& client)
-      : runtime_(runtime), random_(random), client_(client) {}
+  Backends(Runtime& runtime, Random& random, kube::KubeClient& client, StoreOpener open_store)
+      : runtime_(runtime), random_(random), client_(client), open_store_(std::move(open_store)) {}
 
   struct Access {
     store::Location location;
@@ -95,6 +101,7 @@ class Backends {
   Runtime& runtime_;
   Random& random_;
   kube::KubeClient& client_;
+  const StoreOpener open_store_;
   std::mutex mutex_;
   std::map<std::string, Entry> entries_;  // by URL
   std::map<std::string, std::pair<std::string, std::shared_ptr<store::ObjectStore>>> stores_;

@@ -20,6 +20,7 @@
 #include "snapshotter/operator/crds.h"
 #include "snapshotter/operator/operator.h"
 #include "snapshotter/operator/verbs.h"
+#include "snapshotter/store/location.h"
 
 namespace {
 
@@ -62,10 +63,10 @@ Status RunUntilSignal(thinsnap::Runtime& runtime,
 }
 
 Status Serve(thinsnap::Runtime& runtime, thinsnap::Random& random,
-             thinsnap::kube::KubeClient& client, thinsnap::TaskGroup& group, const Flags& flags,
-             const std::string& identity) {
+             thinsnap::kube::KubeClient& client, const thinsnap::backup::StoreOpener& open_store,
+             thinsnap::TaskGroup& group, const Flags& flags, const std::string& identity) {
   const auto run = [&](thinsnap::TaskGroup& work) {
-    return thinsnap::backup::RunOperator(runtime, random, client, work, flags.options);
+    return thinsnap::backup::RunOperator(runtime, random, client, open_store, work, flags.options);
   };
   if (!flags.leader_election) return run(group);
   thinsnap::kube::LeaseOptions lease;
@@ -158,17 +159,20 @@ int main(int argc, char** argv) {
   thinsnap::ThreadRuntime runtime(clock);
   thinsnap::SystemRandom random;
   const thinsnap::backup::Kinds kinds(flags.options.domain);
+  const thinsnap::backup::StoreOpener open_store = [&](const thinsnap::store::Location& location) {
+    return thinsnap::store::OpenStore(runtime, random, location);
+  };
   const std::string identity = "thinsnap-operator-" + random.NameSuffix(8);
 
   const auto outcome = RunUntilSignal(runtime, [&](thinsnap::TaskGroup& group) -> Status {
-    thinsnap::backup::VerbContext verb{runtime, random, *client, kinds, group};
+    thinsnap::backup::VerbContext verb{runtime, random, *client, kinds, open_store, group};
     const thinsnap::kube::ObjectKey key{flags.ns, flags.name};
     if (trigger->parsed()) return RunTrigger(verb, key, flags.session);
     if (init->parsed()) return RunInit(verb, key);
     if (backup->parsed()) return RunBackup(verb, key, flags.volume_snapshot_class);
     if (restore->parsed()) return RunRestore(verb, key);
     if (retention->parsed()) return RunRetention(verb, key, flags.policy_name, flags.policy);
-    return Serve(runtime, random, *client, group, flags, identity);
+    return Serve(runtime, random, *client, open_store, group, flags, identity);
   });
   if (outcome.ok()) return 0;
   thinsnap::LogError("operator", outcome.error().message());

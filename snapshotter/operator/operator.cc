@@ -44,12 +44,13 @@ std::vector<ObjectKey> All(const kube::Informer& informer, const std::string& ns
 
 }  // namespace
 
-Status RunOperator(Runtime& runtime, Random& random, kube::KubeClient& client, TaskGroup& group,
+Status RunOperator(Runtime& runtime, Random& random, kube::KubeClient& client,
+                   const StoreOpener& open_store, TaskGroup& group,
                    const OperatorOptions& options) {
   const Kinds kinds(options.domain);
   TRY(WaitForKinds(runtime, client, kinds));
   kube::EventRecorder events(client, runtime.clock(), random, "thinsnap-operator");
-  Backends backends(runtime, random, client);
+  Backends backends(runtime, random, client, open_store);
   Memory memory;
   Context context{runtime, random, client, events, backends, kinds, options, memory};
 

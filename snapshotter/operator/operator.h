@@ -5,13 +5,14 @@
 #include "base/core/result.h"
 #include "base/core/runtime.h"
 #include "base/kube/client.h"
+#include "snapshotter/operator/backend.h"
 #include "snapshotter/operator/kinds.h"
 
 namespace thinsnap::backup {
 
 // Runs until the calling task's group is stopped; returns kCancelled then. Waits for its CRDs to be
 // served.
-Status RunOperator(Runtime& runtime, Random& random, kube::KubeClient& client, TaskGroup& group,
-                   const OperatorOptions& options);
+Status RunOperator(Runtime& runtime, Random& random, kube::KubeClient& client,
+                   const StoreOpener& open_store, TaskGroup& group, const OperatorOptions& options);
 
 }  // namespace thinsnap::backup

@@ -46,7 +46,7 @@ Status RunTrigger(VerbContext& context, const kube::ObjectKey& key, const std::s
 
 Status RunInit(VerbContext& context, const kube::ObjectKey& key) {
   const auto storage = TRY(context.client.Get(context.kinds.backup_storage, key));
-  Backends backends(context.runtime, context.random, context.client);
+  Backends backends(context.runtime, context.random, context.client, context.open_store);
   const auto access = TRY(backends.AccessOf(storage));
   auto store = TRY(backends.OpenStorage(access));
   TRY(InitMetadata(*store, context.kinds.domain, FormatRfc3339(context.runtime.clock().Now())));

@@ -10,6 +10,7 @@
 #include "base/core/runtime.h"
 #include "base/data/json.h"
 #include "base/kube/client.h"
+#include "snapshotter/operator/backend.h"
 #include "snapshotter/operator/kinds.h"
 
 namespace thinsnap::backup {
@@ -19,6 +20,7 @@ struct VerbContext {
   Random& random;
   kube::KubeClient& client;
   const Kinds& kinds;
+  const StoreOpener& open_store;
   TaskGroup& group;  // of the informers that a verb waits on
 };
 
