@@ -1,0 +1,106 @@
+// S3ObjectStore passes the contract against our own server, and against any other one that the
+// environment names: THINSNAP_TEST_S3_URL (s3+http://host:port/bucket/prefix) with
+// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
+#include <atomic>
+#include <filesystem>
+#include <stdlib.h>
+
+#include "simulator/s3/s3_server.h"
+#include "snapshotter/store/location.h"
+#include "tests/contract/store/object_store_contract.h"
+
+namespace thinsnap::store {
+namespace {
+
+SystemClock& TestClock() {
+  static SystemClock clock;
+  return clock;
+}
+
+SystemRandom& TestRandom() {
+  static SystemRandom random;
+  return random;
+}
+
+ThreadRuntime& TestRuntime() {
+  static ThreadRuntime runtime(TestClock());
+  return runtime;
+}
+
+struct RunningServer {
+  std::string folder;
+  std::unique_ptr<s3::S3Server> server;
+  ~RunningServer() {
+    server.reset();
+    std::error_code error;
+    std::filesystem::remove_all(folder, error);
+  }
+};
+
+OpenedStore OpenOnOwnServer(const std::string& prefix) {
+  OpenedStore opened;
+  auto running = std::make_shared<RunningServer>();
+  running->folder = (std::filesystem::temp_directory_path() / "thinsnap-s3-XXXXXX").string();
+  if (::mkdtemp(running->folder.data()) == nullptr) {
+    opened.why_not = "no temporary folder";
+    return opened;
+  }
+  s3::S3Options options;
+  options.data_folder = running->folder;
+  options.buckets = {"contract"};
+  auto server = s3::StartS3Server(TestRuntime(), TestRandom(), std::move(options));
+  if (!server.ok()) {
+    ADD_FAILURE() << server.error().ToString();
+    return opened;
+  }
+  running->server = std::move(server).value();
+  Location location;
+  location.url =
+      "s3+http://127.0.0.1:" + std::to_string(running->server->port()) + "/contract" + prefix;
+  location.credentials.access_key_id = running->server->access_key_id();
+  location.credentials.secret_access_key = running->server->secret_access_key();
+  auto store = OpenStore(TestRuntime(), TestRandom(), location);
+  if (!store.ok()) {
+    ADD_FAILURE() << store.error().ToString();
+    return opened;
+  }
+  opened.store = std::move(store).value();
+  opened.keep = running;
+  return opened;
+}
+
+OpenedStore OpenElsewhere() {
+  OpenedStore opened;
+  const char* url =
+      ::getenv("THINSNAP_TEST_S3_URL");  // NOLINT(concurrency-mt-unsafe): tests have no other place
+  if (url == nullptr) {
+    opened.why_not = "THINSNAP_TEST_S3_URL is not set";
+    return opened;
+  }
+  Location location;
+  location.url = std::string(url) + "/" + TestRandom().NameSuffix(12);
+  const auto environment = [](const std::string& name) -> std::optional<std::string> {
+    const char* value = ::getenv(name.c_str());  // NOLINT(concurrency-mt-unsafe)
+    if (value == nullptr) return std::nullopt;
+    return value;
+  };
+  const auto filled = FillFromAwsEnvironment(environment, location);
+  auto store = OpenStore(TestRuntime(), TestRandom(), location);
+  if (!filled.ok() || !store.ok()) {
+    ADD_FAILURE() << (filled.ok() ? store.error() : filled.error()).ToString();
+    return opened;
+  }
+  opened.store = std::move(store).value();
+  return opened;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    S3, ObjectStoreContract,
+    ::testing::Values(StoreUnderTest{"OwnServer", [] { return OpenOnOwnServer(""); }},
+                      StoreUnderTest{"OwnServerWithPrefix",
+                                     [] { return OpenOnOwnServer("/a%20b/c"); }},
+                      StoreUnderTest{"AnyServer", OpenElsewhere}),
+    [](const auto& test) { return test.param.name; });
+
+}  // namespace
+}  // namespace thinsnap::store
