@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <pthread.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/core/file.h"
+#include "base/core/memory.h"
 #include "base/core/runtime.h"
 #include "base/core/secret.h"
 #include "snapshotter/cli/commands.h"
@@ -66,6 +68,9 @@ Result<std::unique_ptr<store::ObjectStore>> OpenStore(const Options& options,
                                                       thinsnap::Random& random) {
   store::Location location;
   location.url = options.repository;
+  if (location.url.find("://") == std::string::npos) {
+    location.url = std::filesystem::absolute(location.url);
+  }
   location.insecure_tls = options.insecure_tls;
   TRY(store::FillFromAwsEnvironment(Environment, location));
   if (!options.region.empty()) location.region = options.region;
@@ -148,6 +153,7 @@ void AddVerbs(CLI::App& app, Options& options) {
 
 int main(int argc, char** argv) {
   thinsnap::HardenProcess();
+  thinsnap::BoundAllocator();
   Options options;
   CLI::App app("thinsnap backs up block devices and images to object storage.", "thinsnap");
   app.footer(kFooter);
