@@ -22,6 +22,10 @@ class AllControllers final : public Controllers {
     parts_.push_back(MakeJobController(context, options.job_backoff));
     parts_.push_back(MakeTtlAfterFinished(context));
     parts_.push_back(MakeCronJobController(context));
+    parts_.push_back(MakeReplicaSetController(context));
+    parts_.push_back(MakeDeploymentController(context));
+    parts_.push_back(MakeStatefulSetController(context));
+    parts_.push_back(MakeDaemonSetController(context));
     parts_.push_back(MakeGarbageCollector(context, kinds));
     parts_.push_back(MakeNamespaceController(context, kinds));
     parts_.push_back(MakeNamespaceDefaults(context, options.root_ca_pem));

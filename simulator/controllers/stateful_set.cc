@@ -1,0 +1,101 @@
+// The StatefulSet controller: claims before their pod, pods in order. Claims outlive their pods and
+// the set.
+#include "simulator/controllers/parts.h"
+#include "simulator/controllers/pod_state.h"
+#include "simulator/controllers/revisions.h"
+#include "simulator/controllers/stateful_set_plan.h"
+#include "simulator/controllers/workload.h"
+
+namespace thinsnap::controllers {
+
+namespace {
+
+namespace types = kube::types;
+using kube::ObjectKey;
+using kube::Requeue;
+
+class StatefulSetController final : public QueuePart {
+ public:
+  explicit StatefulSetController(const Context& context)
+      : QueuePart(context, "statefulset-controller") {
+    queue_.WatchOwn(For(types::kStatefulSet));
+    queue_.WatchOwned(For(types::kPod), "StatefulSet");
+  }
+
+ private:
+  Result<Requeue> Reconcile(const ObjectKey& key) override {
+    auto live = client_.Get(types::kStatefulSet, key);
+    if (live.Is(Code::kNotFound)) return Requeue::Done();
+    Json set = TRY(std::move(live));
+    if (kube::IsDeleting(set)) return Requeue::Done();
+    const auto pods = TRY(ListOwned(client_, types::kPod, set));
+    auto current = StringAt(set, "status.currentRevision");
+    const auto revisions = TRY(SyncRevisions(client_, set, current, pods));
+    if (current.empty()) current = revisions.update;
+    const auto plan = PlanStatefulSet({set, pods, current, revisions.update, context_.Now()});
+    set = TRY(WriteStatus(client_, types::kStatefulSet, std::move(set), plan.status));
+    for (const Json& pod : plan.remove) TRY(DeletePod(set, pod));
+    for (const NewMember& member : plan.create) TRY(CreateMember(set, revisions, current, member));
+    return plan.again ? Requeue::After(*plan.again) : Requeue::Done();
+  }
+
+  Status DeletePod(const Json& set, const Json& pod) {
+    kube::DeleteOptions options;
+    options.uid = kube::UidOf(pod);
+    auto deleted = client_.Delete(types::kPod, kube::KeyOf(pod), options);
+    if (deleted.Is(Code::kNotFound)) return {};
+    if (!deleted.ok()) return std::move(deleted).error();
+    events_.Emit(
+        set, "Normal", "SuccessfulDelete",
+        "delete Pod " + kube::NameOf(pod) + " in StatefulSet " + kube::NameOf(set) + " successful");
+    return {};
+  }
+
+  Status CreateMember(const Json& set, const Revisions& revisions, const std::string& current,
+                      const NewMember& member) {
+    const auto& revision = member.updated ? revisions.update : current;
+    Json pod_template = RevisionTemplate(revisions, revision);
+    if (pod_template.is_null()) pod_template = *Find(set, "spec.template");
+    const Json pod = MemberPod(set, pod_template, member.ordinal, revision);
+    for (const Json& claim : MemberClaims(set, member.ordinal)) TRY(EnsureClaim(set, pod, claim));
+    auto created = client_.Create(types::kPod, pod);
+    const auto what = "create Pod " + kube::NameOf(pod) + " in StatefulSet " + kube::NameOf(set);
+    if (created.ok()) {
+      events_.Emit(set, "Normal", "SuccessfulCreate", what + " successful");
+      return {};
+    }
+    if (!created.Is(Code::kAlreadyExists)) {
+      events_.Emit(set, "Warning", "FailedCreate",
+                   what + " failed error: " + created.error().message());
+    }
+    return std::move(created).error();
+  }
+
+  Status EnsureClaim(const Json& set, const Json& pod, const Json& claim) {
+    const auto present = client_.Get(types::kPersistentVolumeClaim, kube::KeyOf(claim));
+    const auto what = "create Claim " + kube::NameOf(claim) + " Pod " + kube::NameOf(pod) +
+                      " in StatefulSet " + kube::NameOf(set);
+    if (present.ok()) {
+      if (!kube::IsDeleting(*present)) return {};
+      // The pod would wait for a claim that goes.
+      return Error(Code::kAborted, "claim " + kube::NameOf(claim) + " is being deleted");
+    }
+    if (!present.Is(Code::kNotFound)) return present.error();
+    auto created = client_.Create(types::kPersistentVolumeClaim, claim);
+    if (created.ok()) {
+      events_.Emit(set, "Normal", "SuccessfulCreate", what + " success");
+      return {};
+    }
+    events_.Emit(set, "Warning", "FailedCreate",
+                 what + " failed error: " + created.error().message());
+    return std::move(created).error();
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Part> MakeStatefulSetController(const Context& context) {
+  return std::make_unique<StatefulSetController>(context);
+}
+
+}  // namespace thinsnap::controllers
