@@ -1,0 +1,169 @@
+// What the kubelet writes to disk: logs, and the files of configMap and secret volumes.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "base/core/file.h"
+#include "base/core/runtime.h"
+#include "base/data/json.h"
+#include "simulator/kubelet/frames.h"
+#include "simulator/kubelet/log_file.h"
+#include "simulator/kubelet/payload.h"
+#include "simulator/kubelet/remove_tree.h"
+
+namespace thinsnap::kubelet {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+class FilesTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/kubelet-files-XXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    folder_ = name;
+  }
+  void TearDown() override { RemoveTree(folder_); }
+
+  std::string Read(const std::string& path, const LogReadOptions& options = {}) {
+    std::string text;
+    const Status done = ReadLog(path, options, nullptr, [&](std::string_view piece) -> Status {
+      text += piece;
+      return {};
+    });
+    EXPECT_TRUE(done.ok());
+    return text;
+  }
+
+  std::string folder_;
+  SystemClock clock_;
+  ThreadRuntime runtime_{clock_};
+};
+
+TEST_F(FilesTest, LogsAreReadAsTheyWereWritten) {
+  const std::string path = folder_ + "/0.log";
+  const auto log = *LogFile::Open(runtime_, path);
+  log->Write("stdout", "one\ntw");
+  log->Write("stderr", "oops\n");
+  log->Write("stdout", "o\nlast without end");
+  log->Close();
+  EXPECT_EQ(Read(path), "one\noops\ntwo\nlast without end");
+  LogReadOptions tail;
+  tail.tail_lines = 2;
+  EXPECT_EQ(Read(path, tail), "two\nlast without end");
+  LogReadOptions limit;
+  limit.limit_bytes = 5;
+  EXPECT_EQ(Read(path, limit), "one\no");
+  LogReadOptions stamped;
+  stamped.timestamps = true;
+  EXPECT_THAT(Read(path, stamped), HasSubstr("Z one\n"));
+  LogReadOptions since;
+  since.since = clock_.Now() + std::chrono::hours(1);
+  EXPECT_EQ(Read(path, since), "");
+}
+
+TEST_F(FilesTest, LongLinesStayOneLine) {
+  const std::string path = folder_ + "/0.log";
+  const auto log = *LogFile::Open(runtime_, path);
+  const std::string line(100'000, 'x');
+  log->Write("stdout", line + "\nnext\n");
+  log->Close();
+  EXPECT_EQ(Read(path), line + "\nnext\n");
+}
+
+TEST_F(FilesTest, FollowingEndsWithTheContainer) {
+  const std::string path = folder_ + "/0.log";
+  const auto log = *LogFile::Open(runtime_, path);
+  log->Write("stdout", "before\n");
+  TaskGroup group(runtime_);
+  std::string text;
+  group.Spawn("reader", [&] {
+    LogReadOptions follow;
+    follow.follow = true;
+    const Status done = ReadLog(path, follow, log.get(), [&](std::string_view piece) -> Status {
+      // The reader has the first line: now the rest may come.
+      if (text.empty()) {
+        log->Write("stdout", "after\n");
+        log->Close();
+      }
+      text += piece;
+      return {};
+    });
+    EXPECT_TRUE(done.ok());
+  });
+  group.Join();
+  EXPECT_EQ(text, "before\nafter\n");
+}
+
+TEST_F(FilesTest, RotatedLogsAreReadInOrder) {
+  const std::string path = folder_ + "/0.log";
+  const auto log = *LogFile::Open(runtime_, path);
+  const std::string line(10'000, 'y');
+  for (int i = 0; i < 1200; ++i) log->Write("stdout", line + "\n");
+  log->Write("stdout", "the end\n");
+  log->Close();
+  EXPECT_TRUE(fs::exists(path + ".1"));
+  LogReadOptions tail;
+  tail.tail_lines = 1;
+  EXPECT_EQ(Read(path, tail), "the end\n");
+  EXPECT_EQ(Read(path).size(), 1200 * 10'001 + 8);
+}
+
+TEST_F(FilesTest, APayloadIsReplacedAsAWhole) {
+  Payload payload{{"a", {"1", 0644}}, {"sub/b", {"2", 0600}}};
+  ASSERT_TRUE(WritePayload(folder_, payload, clock_.Now()).ok());
+  EXPECT_EQ(*ReadFile(folder_ + "/a"), "1");
+  EXPECT_EQ(*ReadFile(folder_ + "/sub/b"), "2");
+  const fs::path version = fs::read_symlink(folder_ + "/..data");
+  ASSERT_TRUE(WritePayload(folder_, payload, clock_.Now()).ok());
+  EXPECT_EQ(fs::read_symlink(folder_ + "/..data"), version) << "nothing changed, nothing is written";
+  payload = {{"a", {"3", 0644}}};
+  ASSERT_TRUE(WritePayload(folder_, payload, clock_.Now()).ok());
+  EXPECT_EQ(*ReadFile(folder_ + "/a"), "3");
+  EXPECT_FALSE(fs::exists(fs::symlink_status(folder_ + "/sub")));
+  EXPECT_FALSE(fs::exists(folder_ + "/" + version.string()));
+}
+
+TEST(PayloadTest, ProjectsSeveralSources) {
+  const Json pod = *ParseJson(R"({"metadata": {"name": "p", "namespace": "n"}})");
+  const Json volume = *ParseJson(R"({"name": "v", "projected": {"sources": [
+    {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
+    {"configMap": {"name": "ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+    {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}}]}})");
+  PayloadSources sources;
+  sources.config_map = [](const std::string&) -> Result<Json> { return *ParseJson(R"({"data": {"ca.crt": "PEM"}})"); };
+  sources.token = [](const std::string&, std::int64_t seconds) -> Result<std::string> {
+    return "token-for-" + std::to_string(seconds);
+  };
+  const Result<Payload> payload = BuildPayload(pod, volume, sources);
+  ASSERT_TRUE(payload.ok()) << payload.error().ToString();
+  EXPECT_EQ(payload->at("token").content, "token-for-3607");
+  EXPECT_EQ(payload->at("ca.crt").content, "PEM");
+  EXPECT_EQ(payload->at("namespace").content, "n");
+}
+
+TEST(PayloadTest, PathsThatClimbAreRefused) {
+  const Json volume =
+      *ParseJson(R"({"configMap": {"name": "c", "items": [{"key": "k", "path": "../../etc/passwd"}]}})");
+  PayloadSources sources;
+  sources.config_map = [](const std::string&) -> Result<Json> { return *ParseJson(R"({"data": {"k": "v"}})"); };
+  EXPECT_TRUE(BuildPayload(Json(JsonObject{}), volume, sources).Is(Code::kInvalidArgument));
+}
+
+TEST_F(FilesTest, FramesCrossASocketWithALongName) {
+  const std::string deep = folder_ + "/" + std::string(150, 'd');
+  ASSERT_TRUE(MakeFolders(deep).ok());
+  const Result<UniqueFd> listener = ListenUnix(deep + "/s.sock");
+  ASSERT_TRUE(listener.ok()) << listener.error().ToString();
+  const Result<UniqueFd> client = ConnectUnix(deep + "/s.sock");
+  ASSERT_TRUE(client.ok()) << client.error().ToString();
+  ASSERT_TRUE(WriteFrame(client->get(), FrameType::kStdin, "hello").ok());
+}
+
+}  // namespace
+}  // namespace thinsnap::kubelet
