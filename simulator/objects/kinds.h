@@ -77,6 +77,9 @@ struct Group {
   std::vector<std::string> versions;  // preferred first
 };
 
+// What the server has without any definition, in the order of discovery.
+std::vector<KindRef> BuiltinKinds();
+
 // All kinds served now. Thread-safe; changes are rare.
 class KindTable {
  public:

@@ -1,0 +1,11 @@
+// Defaults of built-in kinds, from a table.
+#pragma once
+
+#include "base/data/json.h"
+#include "simulator/objects/kinds.h"
+
+namespace thinsnap::objects {
+
+void DefaultBuiltin(const Kind& kind, const KindVersion& version, Json& object);
+
+}  // namespace thinsnap::objects
