@@ -83,7 +83,7 @@ Status DraftFile::Write(ByteSpan bytes) {
   return {};
 }
 
-Status DraftFile::CopyFrom(int fd, std::uint64_t offset, std::uint64_t length) {
+Status DraftFile::CopyFrom(int fd, std::uint64_t offset, std::uint64_t length, Checksum* checksum) {
   Bytes buffer(std::min<std::uint64_t>(length, kMiB));
   while (length > 0) {
     const ssize_t got = ::pread(fd, buffer.data(), std::min<std::uint64_t>(buffer.size(), length),
@@ -91,7 +91,9 @@ Status DraftFile::CopyFrom(int fd, std::uint64_t offset, std::uint64_t length) {
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return ErrnoError(errno, "read for " + path_);
     if (got == 0) return Error(Code::kDataLoss, "a stored file is too short");
-    TRY(Write(ByteSpan(buffer).first(static_cast<std::size_t>(got))));
+    const ByteSpan piece = ByteSpan(buffer).first(static_cast<std::size_t>(got));
+    if (checksum != nullptr) checksum->Add(piece);
+    TRY(Write(piece));
     offset += static_cast<std::uint64_t>(got);
     length -= static_cast<std::uint64_t>(got);
   }

@@ -10,6 +10,7 @@
 #include "base/core/file.h"
 #include "base/core/result.h"
 #include "base/net/http.h"
+#include "simulator/s3/checksum.h"
 
 namespace thinsnap::s3 {
 
@@ -29,8 +30,8 @@ class DraftFile {
 
   Status Write(ByteSpan bytes);
   std::uint64_t size() const { return size_; }
-  // Adds `length` bytes of another file.
-  Status CopyFrom(int fd, std::uint64_t offset, std::uint64_t length);
+  // Adds `length` bytes of another file, and shows them to the checksum.
+  Status CopyFrom(int fd, std::uint64_t offset, std::uint64_t length, Checksum* checksum = nullptr);
   // Appends the trailer; durable when it returns. The file's size goes into the meta.
   Status Seal(ObjectMeta& meta);
   // Takes the final name, replacing what has it. The caller makes the folder durable.

@@ -40,17 +40,18 @@ S3Service::Answer S3Service::UploadPart(const S3Call& call) {
   ObjectMeta meta;
   meta.key = call.key;
   if (call.request.headers.Has("x-amz-copy-source")) {
-    if (call.request.headers.Has("x-amz-copy-source-range")) {
-      return Fault("NotImplemented", "copying a range into a part is not implemented");
-    }
     const StoredObject source = TRY(OpenCopySource(call));
-    if (source.meta.etag.find('-') != std::string::npos) {
-      return Fault("NotImplemented",
-                   "copying an object of several parts into a part is not implemented");
+    ByteSlice slice{0, source.meta.size};
+    if (const std::string range = call.Header("x-amz-copy-source-range"); !range.empty()) {
+      const auto asked = TRY(ReadRange(range, source.meta.size));
+      if (!asked)
+        return Fault("InvalidArgument", "x-amz-copy-source-range must be bytes=first-last");
+      slice = *asked;
     }
     const auto draft = TRY(storage_.NewDraft());
-    TRY(draft->CopyFrom(source.fd->get(), 0, source.meta.size));
-    meta.etag = source.meta.etag;
+    const auto md5 = MakeChecksum("md5");
+    TRY(draft->CopyFrom(source.fd->get(), slice.offset, slice.length, md5.get()));
+    meta.etag = HexEncode(md5->Finish());
     TRY(storage_.PutPart(call.bucket, call.key, id, number, *draft, meta));
     return XmlResponse("CopyPartResult", XmlTag("LastModified", FormatS3Time(meta.modified)) +
                                              XmlTag("ETag", "\"" + meta.etag + "\""));

@@ -63,37 +63,32 @@ S3Result<WriteCondition> ReadWriteCondition(const S3Call& call) {
   return condition;
 }
 
-struct Range {
-  std::uint64_t offset = 0;
-  std::uint64_t length = 0;
-};
+}  // namespace
 
-// One range; what is no range at all is ignored, as HTTP wants it.
-S3Result<std::optional<Range>> ReadRange(const std::string& header, std::uint64_t size) {
+S3Result<std::optional<ByteSlice>> ReadRange(const std::string& header, std::uint64_t size) {
   constexpr std::string_view kUnit = "bytes=";
-  if (!header.starts_with(kUnit) || header.find(',') != header.npos) return std::optional<Range>();
+  if (!header.starts_with(kUnit) || header.find(',') != header.npos)
+    return std::optional<ByteSlice>();
   const std::string spec = header.substr(kUnit.size());
   const std::size_t dash = spec.find('-');
-  if (dash == spec.npos) return std::optional<Range>();
+  if (dash == spec.npos) return std::optional<ByteSlice>();
   auto first = ParseNumber(spec.substr(0, dash), "", UINT64_MAX);
   auto last = ParseNumber(spec.substr(dash + 1), "", UINT64_MAX);
   S3Fault unsatisfiable = Fault("InvalidRange");
   unsatisfiable.headers.Set("Content-Range", "bytes */" + std::to_string(size));
   if (dash == 0) {
-    if (!last.ok()) return std::optional<Range>();
+    if (!last.ok()) return std::optional<ByteSlice>();
     if (*last == 0 || size == 0) return unsatisfiable;
     const std::uint64_t length = std::min(*last, size);
-    return std::optional(Range{size - length, length});
+    return std::optional(ByteSlice{size - length, length});
   }
-  if (!first.ok()) return std::optional<Range>();
+  if (!first.ok()) return std::optional<ByteSlice>();
   const bool open_end = dash + 1 == spec.size();
-  if (!open_end && (!last.ok() || *last < *first)) return std::optional<Range>();
+  if (!open_end && (!last.ok() || *last < *first)) return std::optional<ByteSlice>();
   if (*first >= size) return unsatisfiable;
   const std::uint64_t end = open_end ? size - 1 : std::min(*last, size - 1);
-  return std::optional(Range{*first, end - *first + 1});
+  return std::optional(ByteSlice{*first, end - *first + 1});
 }
-
-}  // namespace
 
 S3Service::Answer S3Service::PutObject(const S3Call& call) {
   TRY(storage_.CheckBucket(call.bucket));
@@ -119,9 +114,11 @@ S3Service::Answer S3Service::GetObject(const S3Call& call) {
   TRY(CheckReadConditions(call, object.meta, ""));
   net::ServerResponse response;
   for (const auto& [name, value] : object.meta.headers.items()) {
+    // A checksum is of the whole object.
     const bool is_checksum = name.starts_with("x-amz-checksum-");
-    if (!is_checksum || call.Header("x-amz-checksum-mode") == "ENABLED")
-      response.headers.Set(name, value);
+    const bool wanted =
+        call.Header("x-amz-checksum-mode") == "ENABLED" && call.Header("Range").empty();
+    if (!is_checksum || wanted) response.headers.Set(name, value);
   }
   for (const char* name : {"cache-control", "content-disposition", "content-encoding",
                            "content-language", "content-type", "expires"}) {
@@ -133,7 +130,7 @@ S3Service::Answer S3Service::GetObject(const S3Call& call) {
   response.headers.Set("ETag", "\"" + object.meta.etag + "\"");
   response.headers.Set("Last-Modified", FormatHttpDate(object.meta.modified));
   response.headers.Set("Accept-Ranges", "bytes");
-  Range range{0, object.meta.size};
+  ByteSlice range{0, object.meta.size};
   if (const auto asked = TRY(ReadRange(call.Header("Range"), object.meta.size))) {
     range = *asked;
     response.status = 206;

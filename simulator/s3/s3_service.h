@@ -96,6 +96,13 @@ net::Headers KeptHeaders(const net::ServerRequest& request);
 S3Result<std::uint64_t> ParseNumber(const std::string& text, const std::string& what,
                                     std::uint64_t max);
 
+struct ByteSlice {
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;
+};
+// Of a Range header, cut to the size. What is no range at all is ignored, as HTTP wants it.
+S3Result<std::optional<ByteSlice>> ReadRange(const std::string& header, std::uint64_t size);
+
 inline constexpr const char* kS3Namespace = "http://s3.amazonaws.com/doc/2006-03-01/";
 
 }  // namespace thinsnap::s3

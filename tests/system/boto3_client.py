@@ -1,0 +1,149 @@
+"""Uses the S3 server as programs written with boto3 do. Arguments: endpoint, bucket. Credentials: the environment."""
+import datetime
+import hashlib
+import io
+import os
+import sys
+import urllib.request
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+
+def expect_error(code, call, **arguments):
+    try:
+        call(**arguments)
+    except ClientError as error:
+        found = error.response["Error"]["Code"]
+        assert found == code, (found, code)
+        return
+    raise AssertionError(f"{code} was expected")
+
+
+def basics(s3, bucket):
+    s3.create_bucket(Bucket=bucket)
+    expect_error("BucketAlreadyOwnedByYou", s3.create_bucket, Bucket=bucket)
+    assert bucket in [one["Name"] for one in s3.list_buckets()["Buckets"]]
+    s3.head_bucket(Bucket=bucket)
+    assert s3.get_bucket_location(Bucket=bucket).get("LocationConstraint") is None
+    for key in ["plain", "a b/c+d", "ünï/ß", "x/%41", "tab\tkey", "'\"<&>"]:
+        body = key.encode() * 100
+        put = s3.put_object(Bucket=bucket, Key=key, Body=body, Metadata={"note": "yes"}, ContentType="text/x-test")
+        assert put["ETag"].strip('"') == hashlib.md5(body).hexdigest()
+        got = s3.get_object(Bucket=bucket, Key=key)
+        assert got["Body"].read() == body
+        assert got["Metadata"] == {"note": "yes"} and got["ContentType"] == "text/x-test"
+        assert abs(got["LastModified"] - datetime.datetime.now(datetime.timezone.utc)).total_seconds() < 600
+    part = s3.get_object(Bucket=bucket, Key="plain", Range="bytes=5-9")
+    assert part["Body"].read() == b"plain" and part["ContentRange"] == "bytes 5-9/500", part
+    assert s3.get_object(Bucket=bucket, Key="plain", Range="bytes=-3")["Body"].read() == b"ain"
+    expect_error("InvalidRange", s3.get_object, Bucket=bucket, Key="plain", Range="bytes=500-")
+    expect_error("NoSuchKey", s3.get_object, Bucket=bucket, Key="none")
+    expect_error("404", s3.head_object, Bucket=bucket, Key="none")
+    expect_error("NoSuchBucket", s3.list_objects_v2, Bucket="no-such-bucket")
+    expect_error("304", s3.get_object, Bucket=bucket, Key="plain",
+                 IfNoneMatch=s3.head_object(Bucket=bucket, Key="plain")["ETag"])
+    expect_error("PreconditionFailed", s3.get_object, Bucket=bucket, Key="plain", IfMatch='"x"')
+    for algorithm in ["CRC32", "SHA1", "SHA256"]:
+        s3.put_object(Bucket=bucket, Key="summed", Body=b"sum me", ChecksumAlgorithm=algorithm)
+        head = s3.head_object(Bucket=bucket, Key="summed", ChecksumMode="ENABLED")
+        assert head.get("Checksum" + algorithm), head
+    expect_error("BadDigest", s3.put_object, Bucket=bucket, Key="bad", Body=b"x", ContentMD5="1B2M2Y8AsgTpgAmY7PhCfg==")
+    expect_error("NoSuchKey", s3.get_object, Bucket=bucket, Key="bad")
+
+
+def conditions(s3, bucket):
+    first = s3.put_object(Bucket=bucket, Key="once", Body=b"1", IfNoneMatch="*")
+    expect_error("PreconditionFailed", s3.put_object, Bucket=bucket, Key="once", Body=b"2", IfNoneMatch="*")
+    s3.put_object(Bucket=bucket, Key="once", Body=b"3", IfMatch=first["ETag"])
+    expect_error("PreconditionFailed", s3.put_object, Bucket=bucket, Key="once", Body=b"4", IfMatch=first["ETag"])
+    assert s3.get_object(Bucket=bucket, Key="once")["Body"].read() == b"3"
+
+
+def lists(s3, bucket):
+    names = [f"list/{folder}/{number:04}" for folder in ["a", "b c", "é"] for number in range(400)]
+    for name in names:
+        s3.put_object(Bucket=bucket, Key=name, Body=b"")
+    for operation in ["list_objects_v2", "list_objects"]:
+        pages = s3.get_paginator(operation).paginate(Bucket=bucket, Prefix="list/", PaginationConfig={"PageSize": 7})
+        found = [one["Key"] for page in pages for one in page.get("Contents", [])]
+        assert found == sorted(names, key=lambda name: name.encode()), operation
+        pages = s3.get_paginator(operation).paginate(Bucket=bucket, Prefix="list/", Delimiter="/",
+                                                     PaginationConfig={"PageSize": 1})
+        found = [one["Prefix"] for page in pages for one in page.get("CommonPrefixes", [])]
+        assert found == ["list/a/", "list/b c/", "list/é/"], (operation, found)
+    after = s3.list_objects_v2(Bucket=bucket, Prefix="list/a/", StartAfter="list/a/0397")
+    assert [one["Key"] for one in after["Contents"]] == ["list/a/0398", "list/a/0399"]
+    deleted = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": name} for name in names[:1000]]})
+    assert len(deleted["Deleted"]) == 1000
+    assert s3.list_objects_v2(Bucket=bucket, Prefix="list/")["KeyCount"] == 200
+
+
+def copies(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="source", Body=b"copy me", Metadata={"a": "b"})
+    s3.copy_object(Bucket=bucket, Key="copy/of it", CopySource={"Bucket": bucket, "Key": "source"})
+    got = s3.get_object(Bucket=bucket, Key="copy/of it")
+    assert got["Body"].read() == b"copy me" and got["Metadata"] == {"a": "b"}
+    s3.copy_object(Bucket=bucket, Key="copy/of it", CopySource={"Bucket": bucket, "Key": "source"},
+                   MetadataDirective="REPLACE", Metadata={"c": "d"})
+    assert s3.head_object(Bucket=bucket, Key="copy/of it")["Metadata"] == {"c": "d"}
+
+
+def multipart(s3, bucket):
+    body = os.urandom(23 * 1024 * 1024 + 5)
+    s3.upload_fileobj(io.BytesIO(body), bucket, "big", ExtraArgs={"Metadata": {"big": "1"}},
+                      Config=boto3.s3.transfer.TransferConfig(multipart_threshold=8 << 20, multipart_chunksize=8 << 20))
+    head = s3.head_object(Bucket=bucket, Key="big")
+    assert head["ETag"].endswith('-3"') and head["Metadata"] == {"big": "1"}
+    out = io.BytesIO()
+    s3.download_fileobj(bucket, "big", out)
+    assert out.getvalue() == body
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="parts")["UploadId"]
+    small = [s3.upload_part(Bucket=bucket, Key="parts", UploadId=upload, PartNumber=n, Body=b"x")["ETag"] for n in (1, 2)]
+    assert len(s3.list_parts(Bucket=bucket, Key="parts", UploadId=upload)["Parts"]) == 2
+    assert [one["UploadId"] for one in s3.list_multipart_uploads(Bucket=bucket)["Uploads"]] == [upload]
+    parts = [{"PartNumber": n + 1, "ETag": etag} for n, etag in enumerate(small)]
+    expect_error("EntityTooSmall", s3.complete_multipart_upload, Bucket=bucket, Key="parts", UploadId=upload,
+                 MultipartUpload={"Parts": parts})
+    expect_error("InvalidPart", s3.complete_multipart_upload, Bucket=bucket, Key="parts", UploadId=upload,
+                 MultipartUpload={"Parts": [{"PartNumber": 9, "ETag": "x"}]})
+    s3.abort_multipart_upload(Bucket=bucket, Key="parts", UploadId=upload)
+    expect_error("NoSuchUpload", s3.list_parts, Bucket=bucket, Key="parts", UploadId=upload)
+
+
+def presigned(s3, bucket):
+    put = s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "by url"}, ExpiresIn=60)
+    urllib.request.urlopen(urllib.request.Request(put, data=b"by url", method="PUT", headers={"Content-Type": ""})).read()
+    url = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "by url"}, ExpiresIn=60)
+    assert urllib.request.urlopen(url).read() == b"by url"
+    try:
+        urllib.request.urlopen(url.replace("by%20url", "plain"))
+    except urllib.error.HTTPError as error:
+        assert error.code == 403, error.code
+    else:
+        raise AssertionError("a signature for another key was accepted")
+
+
+def strangers(endpoint, bucket):
+    wrong = boto3.client("s3", endpoint_url=endpoint, aws_access_key_id=os.environ["AWS_ACCESS_KEY_ID"],
+                         aws_secret_access_key="wrong")
+    expect_error("SignatureDoesNotMatch", wrong.list_objects_v2, Bucket=bucket)
+    unknown = boto3.client("s3", endpoint_url=endpoint, aws_access_key_id="nobody", aws_secret_access_key="wrong")
+    expect_error("InvalidAccessKeyId", unknown.list_objects_v2, Bucket=bucket)
+
+
+def main():
+    endpoint, bucket = sys.argv[1:]
+    s3 = boto3.client("s3", endpoint_url=endpoint, config=Config(signature_version="s3v4"))
+    basics(s3, bucket)
+    conditions(s3, bucket)
+    lists(s3, bucket)
+    copies(s3, bucket)
+    multipart(s3, bucket)
+    presigned(s3, bucket)
+    strangers(endpoint, bucket)
+    print("all of it worked")
+
+
+main()
