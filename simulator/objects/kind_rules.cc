@@ -1,0 +1,208 @@
+#include "simulator/objects/kind_rules.h"
+
+#include <string>
+
+#include "base/core/bytes.h"
+#include "simulator/objects/quantity.h"
+#include "simulator/objects/rules.h"
+#include "simulator/objects/selectors.h"
+
+namespace thinsnap::objects {
+namespace {
+
+void SetKey(Json& object, std::string_view path, std::string_view key, Json value) {
+  Json* at = FindMutable(object, path);
+  if (at == nullptr || !at->is_object()) {
+    Set(object, path, Json(JsonObject()));
+    at = FindMutable(object, path);
+  }
+  at->get_object()[key] = std::move(value);
+}
+
+void MergeStringData(Json& secret) {
+  const JsonObject* plain = FindObject(secret, "stringData");
+  if (plain == nullptr) return;
+  for (const auto& [key, value] : *plain) {
+    if (value.is_string()) {
+      SetKey(secret, "data", key,
+             Json(Base64Encode(AsBytes({value.get_string().data(), value.get_string().size()}))));
+    }
+  }
+  secret.as_object().erase("stringData");
+}
+
+// A Job selects its own pods by its uid, unless its author says to manage the selector.
+void PrepareJob(Json& job) {
+  const std::string name = StringAt(job, "metadata.name"), uid = StringAt(job, "metadata.uid");
+  if (BoolAt(job, "spec.manualSelector")) return;
+  for (const char* path : {"metadata.labels", "spec.template.metadata.labels"}) {
+    // The labels of the Job itself are those of its template: the template's defaults were taken
+    // over before.
+    SetKey(job, path, "batch.kubernetes.io/controller-uid", Json(uid));
+    SetKey(job, path, "batch.kubernetes.io/job-name", Json(name));
+    SetKey(job, path, "controller-uid", Json(uid));
+    SetKey(job, path, "job-name", Json(name));
+  }
+  SetKey(job, "spec.selector.matchLabels", "batch.kubernetes.io/controller-uid", Json(uid));
+}
+
+// dataSource and dataSourceRef say the same where either alone is given; kinds that cannot be a
+// source are dropped.
+void PrepareClaim(Json& claim) {
+  const Json* source = Find(claim, "spec.dataSource");
+  if (source != nullptr && source->is_object()) {
+    const std::string group = StringAt(*source, "apiGroup"), kind = StringAt(*source, "kind");
+    const bool known = (group == "snapshot.storage.k8s.io" && kind == "VolumeSnapshot") ||
+                       (group.empty() && kind == "PersistentVolumeClaim");
+    if (!known) {
+      Remove(claim, "spec.dataSource");
+      source = nullptr;
+    }
+  }
+  const Json* reference = Find(claim, "spec.dataSourceRef");
+  if (source != nullptr && reference == nullptr) {
+    const Json copy = *source;
+    Set(claim, "spec.dataSourceRef", copy);
+  } else if (source == nullptr && reference != nullptr &&
+             StringAt(*reference, "namespace").empty()) {
+    const std::string group = StringAt(*reference, "apiGroup"), kind = StringAt(*reference, "kind");
+    if ((group == "snapshot.storage.k8s.io" && kind == "VolumeSnapshot") ||
+        (group.empty() && kind == "PersistentVolumeClaim")) {
+      const Json copy = *reference;
+      Set(claim, "spec.dataSource", copy);
+    }
+  }
+}
+
+// Guaranteed: every container has equal requests and limits of cpu and memory; BestEffort: none has
+// any.
+std::string QualityOfService(const Json& pod) {
+  bool any = false, guaranteed = true;
+  for (const char* list : {"spec.containers", "spec.initContainers"}) {
+    for (const Json& container : ArrayAt(pod, list)) {
+      for (const char* resource : {"cpu", "memory"}) {
+        const std::string request = StringIn(container, "resources.requests", resource);
+        const std::string limit = StringIn(container, "resources.limits", resource);
+        any |= !request.empty() || !limit.empty();
+        guaranteed &= !limit.empty() && (request.empty() || request == limit);
+      }
+    }
+  }
+  return !any ? "BestEffort" : guaranteed ? "Guaranteed" : "Burstable";
+}
+
+}  // namespace
+
+void PrepareKindCreate(const Kind& kind, Json& object) {
+  const std::string& resource = kind.resource;
+  if (kind.group == "batch") {
+    if (resource == "jobs") PrepareJob(object);
+    return;
+  }
+  if (!kind.group.empty()) return;
+  if (resource == "secrets") MergeStringData(object);
+  if (resource == "persistentvolumeclaims") {
+    PrepareClaim(object);
+    Set(object, "status.phase", "Pending");
+  }
+  if (resource == "persistentvolumes") Set(object, "status.phase", "Pending");
+  if (resource == "pods") {
+    Set(object, "status.phase", "Pending");
+    Set(object, "status.qosClass", QualityOfService(object));
+  }
+  if (resource == "namespaces") {
+    Set(object, "spec.finalizers", Json(JsonArray({Json("kubernetes")})));
+    Set(object, "status.phase", "Active");
+    SetKey(object, "metadata.labels", "kubernetes.io/metadata.name",
+           Json(StringAt(object, "metadata.name")));
+  }
+}
+
+void PrepareKindUpdate(const Kind& kind, const Json& old, Json& object) {
+  if (!kind.group.empty()) return;
+  if (kind.resource == "secrets") MergeStringData(object);
+  if (kind.resource == "namespaces") {
+    if (const Json* finalizers = Find(old, "spec.finalizers")) {
+      Set(object, "spec.finalizers", *finalizers);
+    } else {
+      Remove(object, "spec.finalizers");
+    }
+  }
+}
+
+ApiResult<Json> GetScale(const Kind& kind, const KindVersion& version, const Json& object) {
+  if (version.scale_spec_path.empty()) return ApiError::NoSuchResource();
+  const Json* replicas = Find(object, version.scale_spec_path);
+  if (replicas == nullptr && kind.custom) {
+    return ApiError::Internal("the spec replicas field \"." + version.scale_spec_path +
+                              "\" does not exist");
+  }
+  JsonObject metadata;
+  for (const char* member : {"name", "namespace", "uid", "resourceVersion", "creationTimestamp"}) {
+    if (const Json* value = Find(object, std::string("metadata.") + member))
+      metadata[member] = *value;
+  }
+  Json scale = JsonObject(
+      {{"kind", "Scale"}, {"apiVersion", "autoscaling/v1"}, {"metadata", std::move(metadata)}});
+  JsonObject spec;
+  if (const std::int64_t wanted = IntAt(object, version.scale_spec_path); wanted != 0)
+    spec["replicas"] = wanted;
+  JsonObject status = {{"replicas", IntAt(object, version.scale_status_path)}};
+  if (const Json* selector = Find(object, version.scale_selector_path);
+      selector != nullptr && !version.scale_selector_path.empty()) {
+    std::string text;
+    if (selector->is_string()) {
+      text = selector->get_string();
+    } else if (const auto parsed = LabelSelector::FromObject(*selector); parsed.ok()) {
+      text = parsed->ToString();
+    }
+    if (!text.empty()) status["selector"] = text;
+  }
+  Set(scale, "spec", Json(std::move(spec)));
+  Set(scale, "status", Json(std::move(status)));
+  return scale;
+}
+
+ApiStatus SetScale(const KindVersion& version, const Json& scale, Json& object) {
+  const std::int64_t replicas = IntAt(scale, "spec.replicas");
+  if (replicas < 0) {
+    return ApiError::Invalid("autoscaling", "Scale", StringAt(object, "metadata.name"),
+                             {FieldError::Invalid("spec.replicas", Json(replicas),
+                                                  "must be greater than or equal to 0")});
+  }
+  Set(object, version.scale_spec_path, Json(replicas));
+  return {};
+}
+
+ApiStatus BindPod(Json& pod, const Json& binding, WallTime now) {
+  const std::string name = StringAt(pod, "metadata.name"), node = StringAt(binding, "target.name");
+  if (node.empty()) return ApiError(500, "", "target.name: Required value");
+  if (const std::string uid = StringAt(binding, "metadata.uid");
+      !uid.empty() && uid != StringAt(pod, "metadata.uid")) {
+    return ApiError::Conflict("", "pods/binding", name, "the pod was deleted and made again");
+  }
+  if (Find(pod, "metadata.deletionTimestamp") != nullptr) {
+    return ApiError::Conflict("", "pods/binding", name,
+                              "pod " + name + " is being deleted, cannot be assigned to a host");
+  }
+  if (const std::string bound = StringAt(pod, "spec.nodeName"); !bound.empty()) {
+    return ApiError::Conflict("", "pods/binding", name,
+                              "pod " + name + " is already assigned to node \"" + bound + "\"");
+  }
+  Set(pod, "spec.nodeName", Json(node));
+  if (const JsonObject* annotations = FindObject(binding, "metadata.annotations")) {
+    for (const auto& [key, value] : *annotations) SetKey(pod, "metadata.annotations", key, value);
+  }
+  JsonArray conditions;
+  for (const Json& condition : ArrayAt(pod, "status.conditions")) {
+    if (StringAt(condition, "type") != "PodScheduled") conditions.push_back(condition);
+  }
+  conditions.push_back(JsonObject({{"type", "PodScheduled"},
+                                   {"status", "True"},
+                                   {"lastProbeTime", nullptr},
+                                   {"lastTransitionTime", FormatRfc3339(now)}}));
+  Set(pod, "status.conditions", Json(std::move(conditions)));
+  return {};
+}
+
+}  // namespace thinsnap::objects
