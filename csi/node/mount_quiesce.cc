@@ -5,7 +5,7 @@
 namespace thinsnap::node {
 
 Status MountQuiesce::Freeze(const pool::VolumeId& volume) {
-  const auto device = TRY(device_of_(volume));
+  const auto device = device_of_(volume);
   if (!device) return {};
   const std::uint64_t number = TRY(mounter_.DeviceNumber(*device));
   for (const MountEntry& entry : TRY(mounter_.List())) {

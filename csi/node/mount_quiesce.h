@@ -16,8 +16,9 @@ namespace thinsnap::node {
 
 class MountQuiesce final : public pool::Quiesce {
  public:
-  // Where the volume's device is, or nullopt when it is not in use here.
-  using DeviceOf = std::function<Result<std::optional<std::string>>(const pool::VolumeId&)>;
+  // Where the volume's device is, or nullopt when it is not in use here. Called while a pool cuts,
+  // so it must not ask that pool.
+  using DeviceOf = std::function<std::optional<std::string>(const pool::VolumeId&)>;
 
   MountQuiesce(Mounter& mounter, DeviceOf device_of)
       : mounter_(mounter), device_of_(std::move(device_of)) {}

@@ -73,21 +73,39 @@ Status VolumeMounts::Recover() {
     if (staging.empty()) continue;
     const bool block = TagOf(info.tags, kUsageTag).starts_with("block");
     const auto entry = TRY(mounter_.Find(staging));
+    const bool here = entry || (block && TRY(mounter_.Kind(staging)) != PathKind::kMissing);
+    if (!here) {
+      TRY(Forget(info.id));
+      continue;
+    }
+    SetDevice(info.id, TRY(pool_.Activate(info.id)));
     if (entry) {
       if (auto thawed = mounter_.Thaw(staging); !thawed.ok()) {
         LogWarning("node", thawed.error().ToString());
       }
-    } else if (!block || TRY(mounter_.Kind(staging)) == PathKind::kMissing) {
-      TRY(pool_.TagVolume(info.id, {{kStagedTag, ""}, {kUsageTag, ""}}));
     }
   }
   return {};
 }
 
-Result<std::optional<std::string>> VolumeMounts::DeviceOf(const pool::VolumeId& volume) {
-  const pool::VolumeInfo info = TRY(pool_.GetVolume(volume));
-  if (TagOf(info.tags, kStagedTag).empty()) return std::optional<std::string>();
-  return std::optional(TRY(pool_.Activate(volume)));
+std::optional<std::string> VolumeMounts::DeviceOf(const pool::VolumeId& volume) {
+  const std::lock_guard lock(mutex_);
+  const auto found = devices_.find(volume);
+  return found == devices_.end() ? std::nullopt : std::optional(found->second);
+}
+
+void VolumeMounts::SetDevice(const pool::VolumeId& volume, const std::string& device) {
+  const std::lock_guard lock(mutex_);
+  if (device.empty()) {
+    devices_.erase(volume);
+  } else {
+    devices_[volume] = device;
+  }
+}
+
+Status VolumeMounts::Forget(const pool::VolumeId& volume) {
+  SetDevice(volume, "");
+  return pool_.TagVolume(volume, {{kStagedTag, ""}, {kUsageTag, ""}});
 }
 
 Result<std::vector<MountEntry>> VolumeMounts::MountsOf(const std::string& device) {
@@ -199,11 +217,11 @@ Status VolumeMounts::Stage(const pool::VolumeId& volume, const std::string& stag
   }
   // First the tag: whoever cuts a snapshot from here on looks for mounts.
   TRY(pool_.TagVolume(volume, {{kStagedTag, staging}, {kUsageTag, as}}));
+  SetDevice(volume, device);
   if (usage.block) return {};
   if (auto mounted = MountStaged(info, device, staging, usage); !mounted.ok()) {
-    if (auto untagged = pool_.TagVolume(volume, {{kStagedTag, ""}, {kUsageTag, ""}});
-        !untagged.ok()) {
-      LogWarning("node", untagged.error().ToString());
+    if (auto forgotten = Forget(volume); !forgotten.ok()) {
+      LogWarning("node", forgotten.error().ToString());
     }
     return mounted;
   }
@@ -222,7 +240,7 @@ Status VolumeMounts::Unstage(const pool::VolumeId& volume, const std::string& st
   if (!staged.empty() && staged != staging) return {};
   TRY(pool_.Deactivate(volume));
   if (staged.empty()) return {};
-  return pool_.TagVolume(volume, {{kStagedTag, ""}, {kUsageTag, ""}});
+  return Forget(volume);
 }
 
 Status VolumeMounts::Publish(const pool::VolumeId& volume, const std::string& staging,
@@ -298,7 +316,7 @@ Result<VolumeFigures> VolumeMounts::Figures(const pool::VolumeId& volume, const 
   const auto not_there = [&] {
     return Error(Code::kNotFound, "volume " + volume.str() + " is not at " + path);
   };
-  const auto device = TRY(DeviceOf(volume));
+  const auto device = DeviceOf(volume);
   const auto at = TRY(mounter_.Find(path));
   if (!device || !at) return not_there();
   for (const MountEntry& entry : TRY(MountsOf(*device))) {
@@ -319,7 +337,7 @@ Result<VolumeFigures> VolumeMounts::Figures(const pool::VolumeId& volume, const 
 Status VolumeMounts::Expand(const pool::VolumeId& volume, const std::string& path) {
   const Busy busy(*this, volume);
   TRY(busy.Check());
-  const auto device = TRY(DeviceOf(volume));
+  const auto device = DeviceOf(volume);
   if (device) {
     const pool::VolumeInfo info = TRY(pool_.GetVolume(volume));
     if (TagOf(info.tags, kUsageTag).starts_with("block")) return {};

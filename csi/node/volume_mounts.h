@@ -60,8 +60,8 @@ class VolumeMounts {
   Result<VolumeFigures> Figures(const pool::VolumeId& volume, const std::string& path);
   Status Expand(const pool::VolumeId& volume, const std::string& path);
 
-  // The device of a volume that is staged here.
-  Result<std::optional<std::string>> DeviceOf(const pool::VolumeId& volume);
+  // The device of a volume that is staged here. Asks nobody: pools call it while they cut.
+  std::optional<std::string> DeviceOf(const pool::VolumeId& volume);
 
  private:
   class Busy;
@@ -69,6 +69,9 @@ class VolumeMounts {
                                         const std::string& wanted, bool& made);
   Status MountStaged(const pool::VolumeInfo& info, const std::string& device,
                      const std::string& staging, const Usage& usage);
+  void SetDevice(const pool::VolumeId& volume, const std::string& device);
+  // No longer staged.
+  Status Forget(const pool::VolumeId& volume);
   Result<bool> IsBlank(const pool::VolumeId& volume);
   // Where the device is mounted or bound, staging included.
   Result<std::vector<MountEntry>> MountsOf(const std::string& device);
@@ -79,6 +82,7 @@ class VolumeMounts {
   const std::string default_fs_type_;
   std::mutex mutex_;
   std::set<pool::VolumeId> busy_;
+  std::map<pool::VolumeId, std::string> devices_;    // of what is staged
   std::map<std::string, std::string> published_as_;  // target -> how, of this life
 };
 

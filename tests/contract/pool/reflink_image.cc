@@ -16,14 +16,14 @@
 namespace thinsnap::pool {
 namespace {
 
-Result<std::string> Mount() {
+Result<std::string> Mount(std::uint64_t size_bytes) {
   if (geteuid() != 0) return Error(Code::kPermissionDenied, "needs root for a loop device");
   char folder[] = "/tmp/thinsnap-pool-XXXXXX";
   if (mkdtemp(folder) == nullptr) return ErrnoError(errno, "mkdtemp");
   const std::string image = std::string(folder) + "/image";
   {
     const UniqueFd fd(open(image.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (!fd || ftruncate(fd.get(), static_cast<off_t>(2 * kGiB)) != 0)
+    if (!fd || ftruncate(fd.get(), static_cast<off_t>(size_bytes)) != 0)
       return ErrnoError(errno, "make " + image);
   }
   PosixCommandRunner runner;
@@ -51,8 +51,8 @@ Result<std::string> Mount() {
 
 }  // namespace
 
-Result<std::string> MountReflinkImage() {
-  static const Result<std::string> mounted = Mount();
+Result<std::string> MountReflinkImage(std::uint64_t size_bytes) {
+  static const Result<std::string> mounted = Mount(size_bytes);
   return mounted;
 }
 
