@@ -7,6 +7,7 @@
 #include "snapshotter/operator/jobs.h"
 #include "snapshotter/operator/policy.h"
 #include "snapshotter/operator/reconcilers.h"
+#include "snapshotter/operator/retention.h"
 #include "snapshotter/operator/target.h"
 
 namespace thinsnap::backup {
@@ -95,6 +96,13 @@ Result<bool> CheckBackends(Context& context, Json& configuration, std::vector<st
       wrong.push_back(UsageRefusal(*policy, "RetentionPolicy", ns));
       policy_status["reason"] = wrong.back();
       ready = false;
+    } else if (const auto* spec = Find(*policy, "spec")) {
+      if (const auto rules = ParseRetentionRules(*spec); !rules.ok()) {
+        wrong.push_back("RetentionPolicy " + policy_key.ToString() + ": " +
+                        rules.error().message() + ".");
+        policy_status["reason"] = wrong.back();
+        ready = false;
+      }
     }
     backends.push_back(JsonObject{{"name", StringAt(backend, "name")},
                                   {"ready", ready},

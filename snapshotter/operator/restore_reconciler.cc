@@ -330,6 +330,19 @@ Result<std::string> ChooseNode(Context& context, const std::string& pool) {
   return std::string();
 }
 
+// The pool where the snapshot was cut that a claim is made from; empty where that cannot be told.
+Result<std::string> PoolOf(Context& context, const Json& claim) {
+  const kube::ObjectKey key{kube::NamespaceOf(claim), StringAt(claim, "spec.dataSource.name")};
+  const auto source = TRY(GetIfExists(context.client, kube::types::kVolumeSnapshot, key));
+  if (!source) return std::string();
+  const kube::ObjectKey bound{"", StringAt(*source, "status.boundVolumeSnapshotContentName")};
+  if (bound.name.empty()) return std::string();
+  const auto content = TRY(GetIfExists(context.client, kube::types::kVolumeSnapshotContent, bound));
+  if (!content) return std::string();
+  const auto handle = ParseSnapshotHandle(StringAt(*content, "status.snapshotHandle"));
+  return handle ? handle->pool : std::string();
+}
+
 Status SelectNodes(Context& context, const Json& restore) {
   if (BoolAt(restore, "spec.waitForConsumer")) return {};
   const auto claims = TRY(ClaimsOf(context, restore));
@@ -342,8 +355,8 @@ Status SelectNodes(Context& context, const Json& restore) {
         TRY(GetIfExists(context.client, kube::types::kStorageClass, {"", class_name}));
     if (!storage_class || StringAt(*storage_class, "volumeBindingMode") != "WaitForFirstConsumer")
       continue;
-    const auto node =
-        TRY(ChooseNode(context, kube::AnnotationOf(claim, context.kinds.Key("source-pool"))));
+    const auto pool = TRY(PoolOf(context, claim));
+    const auto node = TRY(ChooseNode(context, pool));
     if (node.empty()) continue;
     const Json patch =
         JsonObject{{"metadata", JsonObject{{"annotations", JsonObject{{kSelectedNode, node}}}}}};
@@ -372,6 +385,27 @@ void FailComponents(Json& restore, const std::string& why) {
   }
 }
 
+// A Repository that came back from a bucket may not know its passphrase, or know it under a name
+// that this cluster lacks: then it takes the Secret that the RestoreSession names.
+Status LendPassphrase(Context& context, const Json& restore, const Json& repository) {
+  const auto* given = Find(restore, "spec.dataSource.encryptionSecret");
+  if (given == nullptr || !repository.is_object()) return {};
+  if (StringAt(repository, "status.phase") == "Ready") return {};
+  if (kube::AnnotationOf(repository, context.kinds.Key("imported-from")).empty()) return {};
+  const auto ns = kube::NamespaceOf(repository);
+  const auto offered = ReferenceKey(*given, kube::NamespaceOf(restore));
+  if (offered.ns != ns || !TRY(GetIfExists(context.client, kube::types::kSecret, offered)))
+    return {};
+  if (const auto* known = Find(repository, "spec.encryptionSecret")) {
+    const auto key = ReferenceKey(*known, ns);
+    if (key == offered || TRY(GetIfExists(context.client, kube::types::kSecret, key))) return {};
+  }
+  Json next = repository;
+  Set(next, "spec.encryptionSecret", ReferenceTo(offered));
+  TRY(context.client.Update(context.kinds.repository, next));
+  return {};
+}
+
 Result<kube::Requeue> Begin(Context& context, const Json& before) {
   Json next = before;
   const auto save = [&] {
@@ -390,6 +424,7 @@ Result<kube::Requeue> Begin(Context& context, const Json& before) {
     Set(next, "status.restoreDeadline", Json(FormatRfc3339(CreationTime(next) + *timeout)));
   }
   if (!checked.pending.empty()) {
+    TRY(LendPassphrase(context, next, checked.repository));
     Set(next, "status.phase", "Pending");
     Report(context, next, "ValidationPassed", false, "WaitingForDependencies", checked.pending);
     if (const auto deadline = TimeAt(next, "status.restoreDeadline");

@@ -242,6 +242,22 @@ Result<bool> SyncRepositories(Context& context, Json& storage, const Backends::A
   return complete;
 }
 
+// Another BackupStorage that has this place and was there before; empty when there is none.
+Result<std::string> EarlierOccupant(Context& context, const Json& storage, const std::string& url) {
+  const auto age = [](const Json& object) {
+    return std::pair(StringAt(object, "metadata.creationTimestamp"), kube::KeyOf(object));
+  };
+  const auto all = TRY(context.client.List(context.kinds.backup_storage, ""));
+  for (const auto& other : all.items) {
+    if (kube::UidOf(other) == kube::UidOf(storage) || kube::IsDeleting(other)) continue;
+    const auto location = StorageLocation(other, nullptr);
+    if (location.ok() && location->url == url && age(other) < age(storage)) {
+      return kube::KeyOf(other).ToString();
+    }
+  }
+  return std::string();
+}
+
 // Delete leaves the bucket alone. WipeOut removes the Repositories with their data first, then
 // metadata.yaml.
 Result<kube::Requeue> FinishStorage(Context& context, Json storage) {
@@ -310,7 +326,15 @@ Result<kube::Requeue> ReconcileBackupStorage(Context& context, const kube::Objec
     } else {
       RemoveCondition(next, "BackendSecretFound");
     }
-    auto initialization = TRY(Initialize(context, next, *access));
+    Initialization initialization;
+    const auto occupant = TRY(EarlierOccupant(context, next, access->location.url));
+    if (occupant.empty()) {
+      initialization = TRY(Initialize(context, next, *access));
+    } else {
+      initialization.failure = "bucket and prefix, " + access->location.url +
+                               ", belong to BackupStorage " + occupant +
+                               "; accepted is a prefix that no other BackupStorage has";
+    }
     if (initialization.done) {
       Report(context, next, "BackendInitialized", true, "BackendInitializationSucceeded",
              access->location.url + " holds metadata.yaml");
