@@ -243,7 +243,8 @@ void DefaultRoleRef(Json& binding) {
 
 }  // namespace
 
-void DefaultBuiltin(const Kind& kind, Json& object) {
+void DefaultBuiltin(const Kind& kind, const KindVersion& version, Json& object) {
+  static_cast<void>(version);
   using Function = void (*)(Json&);
   static const std::map<std::string_view, Function> kDefaults = {
       {"pods", DefaultPod},
