@@ -29,10 +29,12 @@ std::string HashOf(std::string_view text) {
   return HexEncode(bytes);
 }
 
-// "k8s.io.api.core.v1.Pod" is published as "io.k8s.api.core.v1.Pod".
+// "core.v1.Pod" is published as "io.k8s.api.core.v1.Pod".
 std::string PublishedName(const std::string& message) {
-  if (message.starts_with("k8s.io.")) return "io.k8s." + message.substr(7);
-  return message;
+  const std::string_view package = std::string_view(message).substr(0, message.find('.'));
+  if (package == "meta") return "io.k8s.apimachinery.pkg.apis." + message;
+  if (package == "apiextensions") return "io.k8s.apiextensions-apiserver.pkg.apis." + message;
+  return "io.k8s.api." + message;
 }
 
 std::string GroupVersionPath(const std::string& group, const std::string& version) {

@@ -18,6 +18,8 @@ namespace {
 
 constexpr auto kClientValidity = std::chrono::hours(24 * 365 * 5);
 constexpr auto kHousekeeping = std::chrono::seconds(30);
+// All of a kind may be sent at the beginning of a watch.
+constexpr std::uint64_t kMaxPending = 64 * kMiB;
 constexpr auto kEventLife = std::chrono::hours(1);
 
 class Server final : public ApiServer {
@@ -125,6 +127,7 @@ class Server final : public ApiServer {
     options.client_ca_pem = credentials_.authority.cert_pem;
     options.io_threads = options_.io_threads;
     options.workers = options_.workers;
+    options.max_pending_bytes = kMaxPending;
     return net::StartHttpServer(
         runtime_, std::move(options),
         [this](const net::ServerRequest& request) { return front_.Handle(request); });
