@@ -1,0 +1,45 @@
+// FieldSet: which fields of an object somebody owns, the tree behind FieldsV1 ("f:name",
+// "k:{keys}", "v:value", ".").
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "base/data/json.h"
+#include "simulator/objects/schema.h"
+
+namespace thinsnap::objects {
+
+struct FieldSet {
+  bool self = false;  // the path itself is a member
+  std::map<std::string, FieldSet, std::less<>> children;
+
+  bool empty() const { return !self && children.empty(); }
+  bool operator==(const FieldSet&) const = default;
+
+  static FieldSet FromJson(const Json& fields);
+  Json ToJson() const;
+
+  void Add(const FieldSet& other);
+  void Subtract(const FieldSet& other);
+  FieldSet IntersectedWith(const FieldSet& other) const;
+  bool Overlaps(const FieldSet& other) const;
+};
+
+// The leaves of a value by its type: atomic values as a whole, elements of keyed lists by their
+// keys.
+FieldSet FieldsOf(const Schema* schema, const Json& value);
+// What `object` has that `old` has not, or has otherwise; and what of old is gone.
+void CompareFields(const Schema* schema, const Json& old, const Json& object, FieldSet& changed,
+                   FieldSet& removed);
+// Takes out what is named, elements of lists included.
+void RemoveFields(const Schema* schema, Json& value, const FieldSet& fields);
+// `applied` over `live`, by type.
+Json MergeFields(const Schema* schema, const Json& live, const Json& applied);
+
+// The type of a member; null when none is known.
+const Schema* MemberSchema(const Schema* schema, std::string_view name);
+// "k:{"name":"a"}" of an element of a keyed list.
+std::string ElementKey(const Schema& list, const Json& element);
+
+}  // namespace thinsnap::objects
