@@ -330,7 +330,13 @@ void TestCluster::Settle(int rounds) {
       for (const auto& object : List(type))
         versions += kube::UidOf(object) + "@" + kube::ResourceVersionOf(object) + " ";
     }
-    for (const auto& job : List(kube::types::kJob)) versions += kube::UidOf(job) + " ";
+    for (const auto* type :
+         {&kube::types::kJob, &kube::types::kVolumeSnapshot, &kube::types::kVolumeSnapshotContent,
+          &kube::types::kPersistentVolumeClaim}) {
+      for (const auto& object : List(*type)) {
+        versions += kube::UidOf(object) + "@" + kube::ResourceVersionOf(object) + " ";
+      }
+    }
     if (versions == before) return;
     before = versions;
   }

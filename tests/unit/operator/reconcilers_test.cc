@@ -320,7 +320,8 @@ spec:
       addon: {name: pvc-addon, tasks: [{name: volume-snapshot}]}
 )");
   cluster_->Settle();
-  const auto& backend = ArrayAt(Configuration(), "spec.backends").at(0);
+  const auto configuration = Configuration();
+  const auto& backend = ArrayAt(configuration, "spec.backends").at(0);
   EXPECT_EQ(StringAt(backend, "storageRef.name"), "s3-storage");
   EXPECT_EQ(StringAt(backend, "retentionPolicy.name"), "demo-retention");
   EXPECT_EQ(StringAt(Configuration(), "status.phase"), "Ready");
@@ -433,6 +434,8 @@ TEST_F(ReconcilersTest, RetentionForgetsPointsAndHistoryGoes) {
 TEST_F(ReconcilersTest, ASessionIsSkippedWhileItsConfigurationIsNotReady) {
   ApplyPvcGuide();
   cluster_->Delete(kube::types::kPersistentVolumeClaim, "demo", "source-pvc");
+  cluster_->Edit(kube::types::kPersistentVolumeClaim, "demo", "source-pvc",
+                 [](Json& object) { Remove(object, "metadata.finalizers"); });
   cluster_->Settle();
   const auto session = RunSession();
   EXPECT_EQ(StringAt(session, "status.phase"), "Skipped");
