@@ -20,6 +20,7 @@
 #include "snapshotter/mover/transfer.h"
 #include "snapshotter/repo/repository.h"
 #include "snapshotter/store/memory_store.h"
+#include "tests/unit/mover/fault_store.h"
 
 namespace thinsnap::mover {
 
@@ -96,8 +97,10 @@ class MoverTest : public ::testing::Test {
     repo::InitOptions options;
     options.kdf = {64, 1, 1};
     if (suite == repo::Suite::kSealed) options.passphrase = Secret("correct horse");
+    repository_.reset();
     store_ = std::make_unique<store::MemoryObjectStore>(clock_);
-    auto made = repo::InitRepository(*store_, runtime_, random_, options);
+    faults_ = std::make_unique<FaultStore>(*store_);
+    auto made = repo::InitRepository(*faults_, runtime_, random_, options);
     ASSERT_OK(made);
     repository_ = std::move(made).value();
   }
@@ -133,10 +136,26 @@ class MoverTest : public ::testing::Test {
     return target.bytes();
   }
 
+  void ExpectRestores(const repo::PointInfo& point, const Bytes& expected) {
+    const auto restored = Restore(point);
+    ASSERT_OK(restored);
+    EXPECT_TRUE(*restored == expected) << point.name.str();
+  }
+
+  std::vector<std::string> Keys(const std::string& prefix) {
+    std::vector<std::string> keys;
+    EXPECT_TRUE(store::ListAll(*store_, prefix, [&](const auto& info) {
+                  keys.push_back(info.key);
+                  return Status();
+                }).ok());
+    return keys;
+  }
+
   SystemClock clock_;
   ThreadRuntime runtime_{clock_};
   SeededRandom random_{42};
   std::unique_ptr<store::MemoryObjectStore> store_;
+  std::unique_ptr<FaultStore> faults_;  // what the repository sees
   std::unique_ptr<repo::Repository> repository_;
   std::string last_snapshot_;
 };
