@@ -122,7 +122,6 @@ Json BuildProcess(const ContainerInputs& inputs, const std::vector<std::string>&
       {"cwd", folder},
       {"capabilities", std::move(sets)},
       {"noNewPrivileges", !BoolAt(container, "securityContext.allowPrivilegeEscalation", true)},
-      {"rlimits", JsonArray{JsonObject{{"type", "RLIMIT_NOFILE"}, {"hard", 65536}, {"soft", 1024}}}},
   };
 }
 
