@@ -104,7 +104,7 @@ TEST_F(S3ClientsTest, Restic) {
   const std::string repository = "s3:" + Endpoint() + "/restic-bucket/repository";
   ASSERT_TRUE(MakeFolders(folder_ + "/from").ok());
   std::string body;
-  for (int i = 0; i < 3'000'000; ++i) body += std::to_string(i * 7919);
+  for (std::uint64_t i = 0; i < 3'000'000; ++i) body += std::to_string(i * 7919);
   ASSERT_TRUE(WriteFileAtomic(folder_ + "/from/file", body).ok());
   ExpectWorks({"restic", "-q", "-r", repository, "init"});
   ExpectWorks({"restic", "-q", "-r", repository, "backup", folder_ + "/from"});
