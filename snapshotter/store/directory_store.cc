@@ -152,7 +152,10 @@ Status DirectoryObjectStore::Place(const std::string& temporary, const std::stri
                                    bool if_absent) {
   // A folder may be pruned between its making and its use: then again.
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    TRY(MakeFolders(FolderOf(path)));
+    if (auto made = MakeFolders(FolderOf(path)); !made.ok()) {
+      if (made.Is(Code::kNotFound)) continue;
+      return made;
+    }
     const int failed = if_absent ? ::link(temporary.c_str(), path.c_str())
                                  : ::rename(temporary.c_str(), path.c_str());
     if (failed == 0) return {};

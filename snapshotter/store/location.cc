@@ -19,12 +19,14 @@ constexpr std::string_view kForms =
     "s3+https://host/bucket/prefix, file:///folder "
     "and a path that starts with /";
 
+// What follows ? might be a secret, and credentials in front of @ are one.
+std::string Shown(const std::string& url) {
+  return url.find('@') != url.npos ? "..." : url.substr(0, url.find('?'));
+}
+
 Error BadLocation(const Location& location, std::string_view why) {
-  // What follows ? might be a secret, and credentials in front of @ are one.
-  std::string shown = location.url.substr(0, location.url.find('?'));
-  if (shown.find('@') != shown.npos) shown = "...";
-  return Error(Code::kInvalidArgument,
-               "store URL \"" + shown + "\": " + std::string(why) + "; " + std::string(kForms));
+  return Error(Code::kInvalidArgument, "store URL \"" + Shown(location.url) +
+                                           "\": " + std::string(why) + "; " + std::string(kForms));
 }
 
 Status CheckBucket(const Location& location, const std::string& bucket) {
@@ -77,8 +79,7 @@ Result<S3Bucket> ParseS3(const Location& location) {
       if (!endpoint.ok() || (endpoint->scheme != "http" && endpoint->scheme != "https") ||
           endpoint->path != "/" || !endpoint->query.empty()) {
         return Error(Code::kInvalidArgument,
-                     "endpoint \"" +
-                         location.endpoint.substr(0, location.endpoint.find_first_of("?@")) +
+                     "endpoint \"" + Shown(location.endpoint) +
                          "\" of the store: https://host[:port] or http://host[:port] is expected");
       }
       bucket.endpoint = endpoint->scheme + "://" + HostAndPort(*endpoint);

@@ -1,0 +1,148 @@
+// What is particular to stores in folders; the rest is in the contract.
+#include "snapshotter/store/directory_store.h"
+
+#include <atomic>
+#include <filesystem>
+#include <gmock/gmock.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/core/runtime.h"
+
+namespace thinsnap::store {
+namespace {
+
+namespace fs = std::filesystem;
+
+class DirectoryStoreTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = (fs::temp_directory_path() / "thinsnap-directory-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
+    store_ = Open();
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  std::unique_ptr<ObjectStore> Open() {
+    auto store = DirectoryObjectStore::Open(clock_, random_, folder_);
+    EXPECT_TRUE(store.ok());
+    return std::move(store).value();
+  }
+  std::vector<std::string> OwnFiles(const std::string& start) {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(folder_ + "/.thinsnap-store")) {
+      if (entry.path().filename().string().starts_with(start)) names.push_back(entry.path());
+    }
+    return names;
+  }
+
+  SystemClock clock_;
+  SystemRandom random_;
+  std::string folder_;
+  std::unique_ptr<ObjectStore> store_;
+};
+
+TEST_F(DirectoryStoreTest, KeepsReadableFiles) {
+  ASSERT_TRUE(store_->Put("a/b.yaml", AsBytes("kind: x\n")).ok());
+  EXPECT_EQ(*ReadFile(folder_ + "/a/b.yaml"), "kind: x\n");
+  EXPECT_TRUE(OwnFiles("put-").empty());
+}
+
+TEST_F(DirectoryStoreTest, PrunesEmptyFolders) {
+  ASSERT_TRUE(store_->Put("a/b/c/d", AsBytes("1")).ok());
+  ASSERT_TRUE(store_->Put("a/e", AsBytes("1")).ok());
+  ASSERT_TRUE(store_->Delete("a/b/c/d").ok());
+  EXPECT_FALSE(fs::exists(folder_ + "/a/b"));
+  EXPECT_TRUE(fs::exists(folder_ + "/a/e"));
+  ASSERT_TRUE(store_->Delete("a/e").ok());
+  EXPECT_FALSE(fs::exists(folder_ + "/a"));
+  EXPECT_TRUE(fs::exists(folder_));
+}
+
+TEST_F(DirectoryStoreTest, RefusesKeysThatCannotBePaths) {
+  ASSERT_TRUE(store_->Put("a/b", AsBytes("1")).ok());
+  EXPECT_TRUE(store_->Put("a", AsBytes("1")).Is(Code::kInvalidArgument));
+  EXPECT_TRUE(store_->Put("a", AsBytes("1"), {.if_absent = true}).Is(Code::kInvalidArgument));
+  EXPECT_FALSE(store_->Put("a/b/c", AsBytes("1")).ok());
+  EXPECT_TRUE(store_->Put(std::string(256, 'x'), AsBytes("1")).Is(Code::kInvalidArgument));
+  EXPECT_TRUE(store_->Put(".thinsnap-store/x", AsBytes("1")).Is(Code::kInvalidArgument));
+  EXPECT_TRUE(store_->Get("a").Is(Code::kNotFound));
+  EXPECT_TRUE(store_->Get("a/b/c").Is(Code::kNotFound));
+  EXPECT_TRUE(store_->Delete("a/b/c").ok());
+  EXPECT_TRUE(store_->Delete("a").ok());
+  EXPECT_TRUE(store_->Head("a/b").ok());
+}
+
+TEST_F(DirectoryStoreTest, FollowsNoLinks) {
+  ASSERT_TRUE(WriteFileAtomic(folder_ + "/.thinsnap-store/secret", "secret").ok());
+  fs::create_symlink(folder_ + "/.thinsnap-store/secret", folder_ + "/link");
+  EXPECT_FALSE(store_->Get("link").ok());
+  EXPECT_TRUE(store_->List("")->objects.empty());
+  EXPECT_TRUE(store_->List("../")->objects.empty());
+  EXPECT_TRUE(store_->List(".thinsnap-store/")->objects.empty());
+}
+
+TEST_F(DirectoryStoreTest, RemovesWhatAKilledWriterLeft) {
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    // Writes until it is killed.
+    for (const std::string body(1 << 20, 'x');;) (void)store_->Put("key", AsBytes(body));
+  }
+  while (!fs::exists(folder_ + "/key")) ::sched_yield();
+  ::kill(child, SIGKILL);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  store_ = Open();
+  EXPECT_TRUE(OwnFiles("put-").empty());
+  EXPECT_EQ(store_->Head("key")->size, 1U << 20);
+}
+
+TEST_F(DirectoryStoreTest, CountsExactlyAmongProcesses) {
+  ASSERT_TRUE(store_->Put("counter", AsBytes("0")).ok());
+  std::vector<pid_t> children;
+  for (int i = 0; i < 3; ++i) {
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      for (int done = 0; done < 20;) {
+        const auto now = store_->Get("counter");
+        if (!now.ok()) ::_exit(1);
+        const std::string next = std::to_string(std::stoi(std::string(AsText(now->bytes))) + 1);
+        const auto put = store_->Put("counter", AsBytes(next), {.if_match = now->info.etag});
+        if (put.ok()) ++done;
+        if (!put.ok() && !put.Is(Code::kFailedPrecondition)) ::_exit(2);
+      }
+      ::_exit(0);
+    }
+    children.push_back(child);
+  }
+  for (const pid_t child : children) {
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0);
+  }
+  EXPECT_EQ(AsText(store_->Get("counter")->bytes), "60");
+}
+
+TEST_F(DirectoryStoreTest, PutsAndDeletesInOneFolderAtOnce) {
+  ThreadRuntime runtime(clock_);
+  TaskGroup group(runtime);
+  std::atomic<int> failures = 0;
+  for (int i = 0; i < 4; ++i) {
+    group.Spawn("churn", [&, i] {
+      const std::string key = "deep/er/" + std::to_string(i);
+      for (int round = 0; round < 50; ++round) {
+        if (!store_->Put(key, AsBytes("x")).ok()) ++failures;
+        if (!store_->Delete(key).ok()) ++failures;
+      }
+    });
+  }
+  group.Join();
+  EXPECT_EQ(failures, 0);
+}
+
+}  // namespace
+}  // namespace thinsnap::store
