@@ -16,8 +16,6 @@
 namespace thinsnap {
 namespace {
 
-using ::testing::HasSubstr;
-
 constexpr const char* kDeployment = R"(
 apiVersion: apps/v1
 kind: Deployment
@@ -274,7 +272,7 @@ TEST_P(KubectlTest, WaitsAndWatches) {
 INSTANTIATE_TEST_SUITE_P(Clients, KubectlTest,
                          ::testing::Values("kubectl", THINSNAP_BINARY_DIR
                                            "/../deps/kubectl-old/usr/bin/kubectl"),
-                         [](const auto& info) { return info.index == 0 ? "OnPath" : "Debian"; });
+                         [](const auto& way) { return way.index == 0 ? "OnPath" : "Debian"; });
 
 }  // namespace
 }  // namespace thinsnap

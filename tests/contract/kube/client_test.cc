@@ -354,8 +354,8 @@ TEST_P(KubeClientTest, BindsPods) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Ways, KubeClientTest, ::testing::Values(Way::kInProcess, Way::kHttp),
-                         [](const auto& info) {
-                           return info.param == Way::kHttp ? "Http" : "InProcess";
+                         [](const auto& way) {
+                           return way.param == Way::kHttp ? "Http" : "InProcess";
                          });
 
 }  // namespace
