@@ -107,7 +107,14 @@ class HttpKubeClient final : public KubeClient {
       all.resource_version = ResourceVersionOf(page);
       Json* items = FindMutable(page, "items");
       if (items == nullptr || !items->is_array()) continue;
-      for (Json& item : items->get_array()) all.items.push_back(std::move(item));
+      for (Json& item : items->get_array()) {
+        // Built-in lists leave out of their items what the list says.
+        if (item.is_object() && StringAt(item, "kind").empty()) {
+          Set(item, "apiVersion", Json(type.api_version()));
+          Set(item, "kind", Json(type.kind));
+        }
+        all.items.push_back(std::move(item));
+      }
     } while (!next.empty());
     return all;
   }
