@@ -27,7 +27,7 @@ FieldErrors CheckQuery(const WatchQuery& query) {
     errors.push_back(FieldError::Forbidden(
         field, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
   }
-  if (query.send_initial_events && !query.bookmarks) {
+  if (query.send_initial_events && query.match == "NotOlderThan" && !query.bookmarks) {
     errors.push_back(FieldError::Forbidden(
         "sendInitialEvents",
         "sendInitialEvents is forbidden for watch unless allowWatchBookmarks is true"));

@@ -242,14 +242,14 @@ class Validator {
     const std::string text(value.get_string());
     const auto length =
         std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; });
-    if (limits.max_length && length > *limits.max_length)
+    // Only the first of these is told, as the real server does.
+    if (limits.max_length && length > *limits.max_length) {
       Block(FieldError::TooLong(path, *limits.max_length));
-    if (limits.min_length && length < *limits.min_length) {
+    } else if (limits.min_length && length < *limits.min_length) {
       errors.push_back(FieldError::Invalid(path, value,
                                            path + " in body should be at least " +
                                                std::to_string(*limits.min_length) + " chars long"));
-    }
-    if (limits.regex != nullptr && !re2::RE2::PartialMatch(text, *limits.regex)) {
+    } else if (limits.regex != nullptr && !re2::RE2::PartialMatch(text, *limits.regex)) {
       errors.push_back(FieldError::Invalid(
           path, value, path + " in body should match '" + limits.pattern + "'"));
     }

@@ -99,6 +99,17 @@ void PrepareKindCreate(const Kind& kind, Json& object) {
     if (resource == "jobs") PrepareJob(object);
     return;
   }
+  if (resource == "customresourcedefinitions") {
+    JsonArray stored;
+    for (const Json& version : ArrayAt(object, "spec.versions")) {
+      if (BoolAt(version, "storage")) stored.emplace_back(StringAt(version, "name"));
+    }
+    Set(object, "status",
+        {{"acceptedNames", {{"kind", ""}, {"plural", ""}}},
+         {"conditions", nullptr},
+         {"storedVersions", std::move(stored)}});
+    return;
+  }
   if (!kind.group.empty()) return;
   if (resource == "secrets") MergeStringData(object);
   if (resource == "persistentvolumeclaims") {

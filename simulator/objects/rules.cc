@@ -80,6 +80,28 @@ void MarkDeleted(const Kind& kind, Json& object, WallTime when, std::int64_t gra
     Set(object, "metadata.generation", Json(IntAt(object, "metadata.generation") + 1));
 }
 
+bool IsDefinition(const Kind& kind) {
+  return kind.group == "apiextensions.k8s.io" && kind.resource == "customresourcedefinitions";
+}
+
+// A definition waits until its instances are gone.
+void EndDefinition(Json& object, WallTime now) {
+  Set(object, "metadata.deletionTimestamp", FormatRfc3339(now));
+  EditFinalizer(object, "customresourcecleanup.apiextensions.k8s.io", true);
+  JsonArray conditions;
+  for (const Json& condition : ArrayAt(object, "status.conditions")) {
+    if (StringAt(condition, "type") != "Terminating") conditions.push_back(condition);
+  }
+  conditions.push_back({{"type", "Terminating"},
+                        {"status", "True"},
+                        {"lastTransitionTime", FormatRfc3339(now)},
+                        {"reason", "InstanceDeletionPending"},
+                        {"message",
+                         "CustomResourceDefinition marked for deletion; CustomResource deletion "
+                         "will begin soon"}});
+  Set(object, "status.conditions", std::move(conditions));
+}
+
 // How long a pod may take to end; 0 when nobody would end it.
 std::int64_t GraceOf(const Json& pod, const DeleteRequest& request) {
   const std::string phase = StringAt(pod, "status.phase");
@@ -220,9 +242,20 @@ ApiResult<DeleteOutcome> PrepareDelete(const Kind& kind, Json& object, const Del
     MarkDeleted(kind, object, now + std::chrono::seconds(grace), grace);
     return DeleteOutcome::kUpdate;
   }
+  if (IsDefinition(kind) && !marked) {
+    EndDefinition(object, now);
+    return DeleteOutcome::kUpdate;
+  }
   const bool held =
       HasFinalizers(object) || (IsNamespace(kind) && !ArrayAt(object, "spec.finalizers").empty());
-  if (!held) return DeleteOutcome::kRemove;
+  if (!held) {
+    // The last state of a pod shows that it was deleted.
+    if (kind.graceful_delete &&
+        (!marked || IntAt(object, "metadata.deletionGracePeriodSeconds") > 0)) {
+      MarkDeleted(kind, object, now, 0);
+    }
+    return DeleteOutcome::kRemove;
+  }
   if (marked && IntAt(object, "metadata.deletionGracePeriodSeconds") == 0) {
     return finalizers_changed ? DeleteOutcome::kUpdate : DeleteOutcome::kNone;
   }
