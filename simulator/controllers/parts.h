@@ -32,6 +32,5 @@ std::unique_ptr<Part> MakePodGc(const Context& context);
 std::unique_ptr<Part> MakeNodeLifecycle(const Context& context, Duration grace);
 // ServiceAccount default and ConfigMap kube-root-ca.crt of each namespace.
 std::unique_ptr<Part> MakeNamespaceDefaults(const Context& context, std::string root_ca_pem);
-std::unique_ptr<Part> MakeResourceQuota(const Context& context, KindWatcher& kinds);
 
 }  // namespace thinsnap::controllers
