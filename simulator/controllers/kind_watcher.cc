@@ -113,8 +113,9 @@ Result<Requeue> KindWatcher::SyncDefinition(const kube::ObjectKey& key) {
 
 std::vector<ResourceType> KindWatcher::Types() const {
   auto all = built_in_;
-  std::lock_guard lock(mutex_);
-  for (const auto& [name, custom] : custom_) all.push_back(custom->type);
+  for (const auto& definition : definitions_.List()) {
+    if (kube::ConditionIs(*definition, "Established")) all.push_back(TypeOf(*definition));
+  }
   return all;
 }
 
@@ -132,9 +133,13 @@ std::optional<ResourceType> KindWatcher::Find(const std::string& api_version,
 }
 
 bool KindWatcher::Synced() const {
+  const auto definitions = definitions_.List();
   std::lock_guard lock(mutex_);
-  return std::all_of(custom_.begin(), custom_.end(),
-                     [](const auto& entry) { return entry.second->informer.synced(); });
+  return std::all_of(definitions.begin(), definitions.end(), [&](const ObjectPtr& definition) {
+    if (!kube::ConditionIs(*definition, "Established")) return true;
+    const auto custom = custom_.find(kube::NameOf(*definition));
+    return custom != custom_.end() && custom->second->informer.synced();
+  });
 }
 
 }  // namespace thinsnap::controllers

@@ -27,11 +27,11 @@ class KindWatcher final : public Part {
   void AddHandler(Handler handler);  // before Start and before the informers start
   void Start(TaskGroup& group) override;
 
-  // Those watched now. Thread-safe.
+  // All that are served, whether or not their watch has begun. Thread-safe.
   std::vector<kube::ResourceType> Types() const;
   std::optional<kube::ResourceType> Find(const std::string& api_version,
                                          const std::string& kind) const;
-  // False while the cache of a kind is still being filled.
+  // False while a kind's cache is still being filled.
   bool Synced() const;
 
  private:
