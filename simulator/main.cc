@@ -1,17 +1,20 @@
 // thinsnap-sim: a cluster on this machine, its nodes, and an object store.
-#include <limits.h>
-#include <malloc.h>
-#include <stdlib.h>
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
+#include <limits.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string>
+#include <unistd.h>
 #include <vector>
 
 #include "base/core/log.h"
+#include "base/core/random.h"
+#include "base/core/runtime.h"
 #include "base/core/secret.h"
+#include "simulator/s3/serve.h"
 #include "simulator/world/control.h"
 #include "simulator/world/driver_process.h"
 #include "simulator/world/kubeconfig.h"
@@ -55,6 +58,7 @@ struct Flags {
   std::vector<std::string> images;
   std::string pool_size = "32Gi";
   std::string destroy_name, destroy_data;
+  thinsnap::s3::S3Options s3;
 };
 
 // "512Mi", "32Gi", "1Ti", or bytes.
@@ -65,9 +69,13 @@ Result<std::uint64_t> ParseSize(const std::string& text) {
     number = number * 10 + static_cast<std::uint64_t>(text[end] - '0');
   }
   const std::string unit = text.substr(end);
-  const std::uint64_t factor = unit.empty() ? 1 : unit == "Mi" ? thinsnap::kMiB : unit == "Gi" ? thinsnap::kGiB
-                               : unit == "Ti" ? thinsnap::kTiB : 0;
-  if (end == 0 || factor == 0 || number * factor < 512 * thinsnap::kMiB || number * factor > 64 * thinsnap::kTiB) {
+  const std::uint64_t factor = unit.empty()   ? 1
+                               : unit == "Mi" ? thinsnap::kMiB
+                               : unit == "Gi" ? thinsnap::kGiB
+                               : unit == "Ti" ? thinsnap::kTiB
+                                              : 0;
+  if (end == 0 || factor == 0 || number * factor < 512 * thinsnap::kMiB ||
+      number * factor > 64 * thinsnap::kTiB) {
     return Error(Code::kInvalidArgument, "--pool-size " + text + ": expected 512Mi to 64Ti");
   }
   return number * factor;
@@ -75,10 +83,12 @@ Result<std::uint64_t> ParseSize(const std::string& text) {
 
 Status Up(Flags& flags) {
   if (geteuid() != 0) {
-    return Error(Code::kPermissionDenied, "`up` mounts filesystems and runs containers: start it as root");
+    return Error(Code::kPermissionDenied,
+                 "`up` mounts filesystems and runs containers: start it as root");
   }
   flags.up.data = Absolute(flags.up.data);
-  flags.up.kubeconfig = Absolute(flags.up.kubeconfig.empty() ? flags.up.data + "/kubeconfig" : flags.up.kubeconfig);
+  flags.up.kubeconfig =
+      Absolute(flags.up.kubeconfig.empty() ? flags.up.data + "/kubeconfig" : flags.up.kubeconfig);
   flags.up.image_folders = TRY(ParseImages(flags.images));
   flags.up.pool_bytes = TRY(ParseSize(flags.pool_size));
   flags.up.program = OwnProgram();
@@ -89,17 +99,49 @@ Status Destroy(Flags& flags) {
   if (flags.destroy_data.empty()) {
     const char* kubeconfig = getenv("KUBECONFIG");
     if (kubeconfig == nullptr) {
-      return Error(Code::kInvalidArgument, "which cluster? Name its folder with --data, or set KUBECONFIG to its file");
+      return Error(Code::kInvalidArgument,
+                   "which cluster? Name its folder with --data, or set KUBECONFIG to its file");
     }
     flags.destroy_data = TRY(thinsnap::world::FindDataFolder(kubeconfig));
   }
-  return thinsnap::world::SendControl(Absolute(flags.destroy_data), "destroy-node", flags.destroy_name);
+  return thinsnap::world::SendControl(Absolute(flags.destroy_data), "destroy-node",
+                                      flags.destroy_name);
 }
 
 Status Node(Flags& flags) {
   flags.node.image_folders = TRY(ParseImages(flags.images));
   flags.node.program = OwnProgram();
   return thinsnap::world::RunNodeProcess(flags.node);
+}
+
+// The object store, until SIGTERM or SIGINT.
+Status ServeS3(Flags& flags) {
+  sigset_t ends;
+  sigemptyset(&ends);
+  sigaddset(&ends, SIGTERM);
+  sigaddset(&ends, SIGINT);
+  // Blocked before any thread is there: only the wait below sees them.
+  pthread_sigmask(SIG_BLOCK, &ends, nullptr);
+  // Credentials never stand on a command line, where every user of the machine could read them.
+  if (const char* id = getenv("AWS_ACCESS_KEY_ID")) flags.s3.access_key_id = id;
+  if (const char* key = getenv("AWS_SECRET_ACCESS_KEY"))
+    flags.s3.secret_access_key = thinsnap::Secret(key);
+  flags.s3.data_folder = Absolute(flags.s3.data_folder);
+  thinsnap::SystemClock clock;
+  thinsnap::SystemRandom random;
+  thinsnap::ThreadRuntime runtime(clock);
+  thinsnap::TaskGroup group(runtime);
+  Status outcome;
+  group.Spawn("s3", [&] {
+    const Result<int> served = thinsnap::s3::ServeS3(runtime, random, group, std::move(flags.s3));
+    if (!served.ok()) outcome = served.error();
+    kill(getpid(), SIGTERM);
+  });
+  int signal = 0;
+  sigwait(&ends, &signal);
+  group.Stop();
+  group.Join();
+  return outcome;
 }
 
 }  // namespace
@@ -109,25 +151,50 @@ int main(int argc, char** argv) {
   // Many threads that mostly wait: one arena for each would cost more than they hold.
   mallopt(M_ARENA_MAX, 2);
   Flags flags;
-  CLI::App app("thinsnap-sim: a Kubernetes cluster on this machine, with the thinsnap driver and operator");
+  CLI::App app(
+      "thinsnap-sim: a Kubernetes cluster on this machine, with the thinsnap driver and operator");
   app.set_version_flag("--version", THINSNAP_VERSION);
   app.require_subcommand(1);
 
   auto* up = app.add_subcommand("up", "Run a cluster in the foreground until SIGTERM");
-  up->add_option("--nodes", flags.up.nodes, "How many nodes")->check(CLI::Range(1, 32))->capture_default_str();
-  up->add_option("--data", flags.up.data, "Folder of everything; started again on it, the cluster goes on")->required();
-  up->add_option("--kubeconfig", flags.up.kubeconfig, "Where to write the kubeconfig; DATA/kubeconfig without");
-  up->add_option("--port", flags.up.port, "Port of the API server; without: as before, else any free one")
+  up->add_option("--nodes", flags.up.nodes, "How many nodes")
+      ->check(CLI::Range(1, 32))
+      ->capture_default_str();
+  up->add_option("--data", flags.up.data,
+                 "Folder of everything; started again on it, the cluster goes on")
+      ->required();
+  up->add_option("--kubeconfig", flags.up.kubeconfig,
+                 "Where to write the kubeconfig; DATA/kubeconfig without");
+  up->add_option("--port", flags.up.port,
+                 "Port of the API server; without: as before, else any free one")
       ->check(CLI::Range(0, 65535));
-  up->add_option("--image", flags.images, "NAME=FOLDER: a root filesystem for an image (repeatable)");
-  up->add_option("--api-domain", flags.up.api_domain, "API domain of the operator's kinds")->capture_default_str();
+  up->add_option("--image", flags.images,
+                 "NAME=FOLDER: a root filesystem for an image (repeatable)");
+  up->add_option("--api-domain", flags.up.api_domain, "API domain of the operator's kinds")
+      ->capture_default_str();
   up->add_option("--pool-size", flags.pool_size, "Size of each node's pool")->capture_default_str();
 
-  auto* destroy = app.add_subcommand("destroy-node", "Burn a node with its pool; it never comes back");
+  auto* destroy =
+      app.add_subcommand("destroy-node", "Burn a node with its pool; it never comes back");
   destroy->add_option("name", flags.destroy_name, "Name of the node")->required();
-  destroy->add_option("--data", flags.destroy_data, "The folder of the running cluster; without: the one of KUBECONFIG");
+  destroy->add_option("--data", flags.destroy_data,
+                      "The folder of the running cluster; without: the one of KUBECONFIG");
 
-  auto* driver = app.add_subcommand("node", "The driver of one node on a pool of reflinked files, started by `up`");
+  auto* s3 = app.add_subcommand(
+      "s3",
+      "Serve an S3 object store in the foreground until SIGTERM; credentials come from "
+      "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or are made up and printed");
+  s3->add_option("--data", flags.s3.data_folder, "Folder of the buckets")->required();
+  s3->add_option("--address", flags.s3.address, "Address to listen on")->capture_default_str();
+  s3->add_option("--port", flags.s3.port, "Port; 0: any free one")
+      ->check(CLI::Range(0, 65535))
+      ->capture_default_str();
+  s3->add_option("--bucket", flags.s3.buckets, "A bucket to make if it is missing (repeatable)");
+  s3->add_option("--region", flags.s3.region, "Region that signatures must name")
+      ->capture_default_str();
+
+  auto* driver = app.add_subcommand(
+      "node", "The driver of one node on a pool of reflinked files, started by `up`");
   driver->group("");
   driver->add_option("--node", flags.driver.node)->required();
   driver->add_option("--socket", flags.driver.socket)->required();
@@ -137,7 +204,8 @@ int main(int argc, char** argv) {
   driver->add_option("--tls-cert", flags.driver.tls_cert)->required();
   driver->add_option("--tls-key", flags.driver.tls_key)->required();
 
-  auto* node = app.add_subcommand("kubelet", "One node: process 1 of its namespaces, started by `up`");
+  auto* node =
+      app.add_subcommand("kubelet", "One node: process 1 of its namespaces, started by `up`");
   node->group("");
   node->add_option("--node", flags.node.node)->required();
   node->add_option("--folder", flags.node.folder)->required();
@@ -150,6 +218,7 @@ int main(int argc, char** argv) {
   Status outcome;
   if (up->parsed()) outcome = Up(flags);
   if (destroy->parsed()) outcome = Destroy(flags);
+  if (s3->parsed()) outcome = ServeS3(flags);
   if (driver->parsed()) outcome = thinsnap::world::RunDriverProcess(flags.driver);
   if (node->parsed()) outcome = Node(flags);
   if (outcome.ok()) return 0;
