@@ -90,6 +90,17 @@ Result<std::string> UrlUnescape(std::string_view text) {
   return out;
 }
 
+namespace {
+
+// Queries are form-encoded (WHATWG URL): there, and only there, '+' is a space.
+Result<std::string> QueryUnescape(std::string_view text) {
+  std::string spaced(text);
+  std::replace(spaced.begin(), spaced.end(), '+', ' ');
+  return UrlUnescape(spaced);
+}
+
+}  // namespace
+
 Result<Query> ParseQuery(std::string_view text) {
   Query query;
   while (!text.empty()) {
@@ -98,9 +109,9 @@ Result<Query> ParseQuery(std::string_view text) {
     text = end == text.npos ? std::string_view() : text.substr(end + 1);
     if (pair.empty()) continue;
     const std::size_t equals = pair.find('=');
-    std::string name = TRY(UrlUnescape(pair.substr(0, equals)));
+    std::string name = TRY(QueryUnescape(pair.substr(0, equals)));
     std::string value;
-    if (equals != pair.npos) value = TRY(UrlUnescape(pair.substr(equals + 1)));
+    if (equals != pair.npos) value = TRY(QueryUnescape(pair.substr(equals + 1)));
     query.emplace_back(std::move(name), std::move(value));
   }
   return query;

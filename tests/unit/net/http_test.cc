@@ -31,6 +31,7 @@ TEST(QueryTest, KeepsOrderAndEmptyValues) {
   const Query expected = {{"b", "2"}, {"a", ""}, {"c", "&="}, {"a", "x=y"}};
   EXPECT_EQ(*query, expected);
   EXPECT_EQ(FormatQuery(expected), "b=2&a=&c=%26%3D&a=x%3Dy");
+  EXPECT_EQ(ParseQuery("command=echo+a%2Bb")->front().second, "echo a+b");
   EXPECT_FALSE(ParseQuery("a=%").ok());
 }
 
