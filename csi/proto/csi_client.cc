@@ -33,19 +33,6 @@ std::shared_ptr<grpc::Channel> OpenChannel(const std::string& target,
   return grpc::CreateCustomChannel(target, grpc::SslCredentials(ssl), arguments);
 }
 
-// Everything that a call needs, alive until gRPC is done with it, which may be after the caller was
-// cancelled.
-template <typename Request, typename Response>
-struct Flight {
-  grpc::ClientContext context;
-  Request request;
-  Response response;
-  std::unique_ptr<EventCount> landed;
-  std::mutex mutex;
-  bool done = false;
-  grpc::Status status;
-};
-
 class CsiClient final : public CsiService {
  public:
   CsiClient(Runtime& runtime, const std::string& target, const ClientOptions& options)
@@ -60,8 +47,8 @@ class CsiClient final : public CsiService {
   Result<csi::v1::verb##Response> verb(const Call& call, const csi::v1::verb##Request& request) \
       override {                                                                                \
     return Run<csi::v1::verb##Response>(                                                        \
-        call, request, [this](auto* context, auto* sent, auto* answer, auto landed) {           \
-          Stub##service().async()->verb(context, sent, answer, std::move(landed));              \
+        call, [&](grpc::ClientContext& context, grpc::CompletionQueue& queue) {                 \
+          return Stub##service().Async##verb(&context, request, &queue);                        \
         });                                                                                     \
   }
   THINSNAP_CSI_VERBS(THINSNAP_CALL_VERB)
@@ -72,37 +59,39 @@ class CsiClient final : public CsiService {
   csi::v1::Controller::Stub& StubController() { return *controller_; }
   csi::v1::Node::Stub& StubNode() { return *node_; }
 
-  template <typename Response, typename Request, typename Start>
-  Result<Response> Run(const Call& call, const Request& request, Start start) {
+  // A call has a completion queue of its own. (gRPC 1.51's callbacks share one in the background,
+  // whose end is not safe.) The queue knows nothing of our groups, so it is asked in short steps
+  // whether to go on waiting.
+  template <typename Response, typename Start>
+  Result<Response> Run(const Call& call, Start start) {
     TRY(Runtime::CheckCancelled());
-    auto flight = std::make_shared<Flight<Request, Response>>();
-    flight->request = request;
-    flight->landed = runtime_.NewEventCount();
+    grpc::ClientContext context;
     const MonoTime latest = runtime_.clock().MonoNow() + default_timeout_;
-    flight->context.set_deadline(
+    context.set_deadline(
         ToGrpcDeadline(runtime_.clock(), call.deadline == kForever ? latest : call.deadline));
-    start(&flight->context, &flight->request, &flight->response, [flight](grpc::Status status) {
-      {
-        const std::lock_guard lock(flight->mutex);
-        flight->status = std::move(status);
-        flight->done = true;
-      }
-      flight->landed->Notify();
-    });
+    grpc::CompletionQueue queue;
+    Response response;
+    grpc::Status status;
+    auto reader = start(context, queue);
+    reader->Finish(&response, &status, &queue);
+    bool cancelled = false;
     for (;;) {
-      const auto seen = flight->landed->Seen();
-      {
-        const std::lock_guard lock(flight->mutex);
-        if (flight->done) break;
-      }
-      if (auto waited = flight->landed->Wait(seen); !waited.ok()) {
-        flight->context.TryCancel();
-        return std::move(waited).error();
+      void* tag = nullptr;
+      bool landed = false;
+      const gpr_timespec step =
+          gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(kStep_ms, GPR_TIMESPAN));
+      if (queue.AsyncNext(&tag, &landed, step) == grpc::CompletionQueue::GOT_EVENT) break;
+      if (!cancelled && Runtime::Cancelled()) {
+        cancelled = true;
+        context.TryCancel();
       }
     }
-    if (!flight->status.ok()) return FromGrpc(flight->status);
-    return std::move(flight->response);
+    if (cancelled) return Error(Code::kCancelled, "the call was cancelled");
+    if (!status.ok()) return FromGrpc(status);
+    return response;
   }
+
+  static constexpr int kStep_ms = 50;
 
   Runtime& runtime_;
   const Duration default_timeout_;

@@ -1,7 +1,8 @@
 #include "csi/proto/csi_server.h"
 
-#include <atomic>
+#include <future>
 #include <grpcpp/grpcpp.h>
+#include <memory>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
@@ -14,24 +15,25 @@
 namespace thinsnap::proto {
 namespace {
 
-// Answers exactly once, also when the task that should have answered was never started.
+// What a task answers to the thread of gRPC that waits for it. Answered exactly once, also when the
+// task was never started.
 class Answer {
  public:
-  explicit Answer(grpc::ServerUnaryReactor* reactor) : reactor_(reactor) {}
+  Answer() = default;
   Answer(const Answer&) = delete;
   Answer& operator=(const Answer&) = delete;
   ~Answer() {
-    if (!sent_.exchange(true)) {
-      reactor_->Finish({grpc::StatusCode::UNAVAILABLE, "the driver is stopping"});
-    }
+    if (!sent_) promise_.set_value({grpc::StatusCode::UNAVAILABLE, "the driver is stopping"});
   }
   void Send(grpc::Status status) {
-    if (!sent_.exchange(true)) reactor_->Finish(std::move(status));
+    sent_ = true;
+    promise_.set_value(std::move(status));
   }
+  std::future<grpc::Status> future() { return promise_.get_future(); }
 
  private:
-  grpc::ServerUnaryReactor* const reactor_;
-  std::atomic<bool> sent_ = false;
+  std::promise<grpc::Status> promise_;
+  bool sent_ = false;
 };
 
 class Dispatcher {
@@ -40,13 +42,14 @@ class Dispatcher {
       : runtime_(runtime), group_(group), service_(service) {}
 
   template <typename Request, typename Response>
-  grpc::ServerUnaryReactor* Run(grpc::CallbackServerContext* context, const Request* request,
-                                Response* response, const char* name,
-                                Result<Response> (CsiService::*verb)(const Call&, const Request&)) {
-    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  grpc::Status Run(grpc::ServerContext* context, const Request* request, Response* response,
+                   const char* name,
+                   Result<Response> (CsiService::*verb)(const Call&, const Request&)) {
     const Call call{FromGrpcDeadline(runtime_.clock(), context->raw_deadline())};
-    auto answer = std::make_shared<Answer>(reactor);
-    group_.Spawn(std::string("csi ") + name, [this, call, request, response, name, verb, answer] {
+    auto answer = std::make_shared<Answer>();
+    std::future<grpc::Status> answered = answer->future();
+    group_.Spawn(std::string("csi ") + name, [this, call, request, response, name, verb,
+                                              answer = std::move(answer)] {
       auto result = (service_.*verb)(call, *request);
       if (result.ok()) {
         *response = std::move(result).value();
@@ -59,7 +62,7 @@ class Dispatcher {
                        ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "the driver is stopping")
                        : ToGrpc(result.error()));
     });
-    return reactor;
+    return answered.get();
   }
 
  private:
@@ -68,11 +71,10 @@ class Dispatcher {
   CsiService& service_;
 };
 
-#define THINSNAP_SERVE_VERB(verb)                                                 \
-  grpc::ServerUnaryReactor* verb(grpc::CallbackServerContext* context,            \
-                                 const csi::v1::verb##Request* request,           \
-                                 csi::v1::verb##Response* response) override {    \
-    return dispatcher_.Run(context, request, response, #verb, &CsiService::verb); \
+#define THINSNAP_SERVE_VERB(verb)                                                        \
+  grpc::Status verb(grpc::ServerContext* context, const csi::v1::verb##Request* request, \
+                    csi::v1::verb##Response* response) override {                        \
+    return dispatcher_.Run(context, request, response, #verb, &CsiService::verb);        \
   }
 // Picks the verbs of one service out of the list.
 #define THINSNAP_SERVE_IDENTITY_Identity(verb) THINSNAP_SERVE_VERB(verb)
@@ -88,7 +90,7 @@ class Dispatcher {
 #define THINSNAP_SERVE_NODE_Node(verb) THINSNAP_SERVE_VERB(verb)
 #define THINSNAP_SERVE_NODE(service, verb) THINSNAP_SERVE_NODE_##service(verb)
 
-class IdentityAdapter final : public csi::v1::Identity::CallbackService {
+class IdentityAdapter final : public csi::v1::Identity::Service {
  public:
   explicit IdentityAdapter(Dispatcher& dispatcher) : dispatcher_(dispatcher) {}
   THINSNAP_CSI_VERBS(THINSNAP_SERVE_IDENTITY)
@@ -97,7 +99,7 @@ class IdentityAdapter final : public csi::v1::Identity::CallbackService {
   Dispatcher& dispatcher_;
 };
 
-class ControllerAdapter final : public csi::v1::Controller::CallbackService {
+class ControllerAdapter final : public csi::v1::Controller::Service {
  public:
   explicit ControllerAdapter(Dispatcher& dispatcher) : dispatcher_(dispatcher) {}
   THINSNAP_CSI_VERBS(THINSNAP_SERVE_CONTROLLER)
@@ -106,7 +108,7 @@ class ControllerAdapter final : public csi::v1::Controller::CallbackService {
   Dispatcher& dispatcher_;
 };
 
-class NodeAdapter final : public csi::v1::Node::CallbackService {
+class NodeAdapter final : public csi::v1::Node::Service {
  public:
   explicit NodeAdapter(Dispatcher& dispatcher) : dispatcher_(dispatcher) {}
   THINSNAP_CSI_VERBS(THINSNAP_SERVE_NODE)
