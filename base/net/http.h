@@ -31,7 +31,8 @@ std::string UrlEscape(std::string_view text, bool keep_slash = false);
 // kInvalidArgument for a broken escape. '+' stays '+'.
 Result<std::string> UrlUnescape(std::string_view text);
 
-// Decoded name and value pairs, in order; "a" without '=' has an empty value.
+// Decoded name and value pairs, in order; "a" without '=' has an empty value. As in forms, '+' is a
+// space: kubectl writes commands so.
 using Query = std::vector<std::pair<std::string, std::string>>;
 Result<Query> ParseQuery(std::string_view text);
 std::string FormatQuery(const Query& query);

@@ -33,6 +33,7 @@ TEST(QueryTest, KeepsOrderAndEmptyValues) {
   EXPECT_EQ(FormatQuery(expected), "b=2&a=&c=%26%3D&a=x%3Dy");
   EXPECT_EQ(ParseQuery("command=echo+a%2Bb")->front().second, "echo a+b");
   EXPECT_FALSE(ParseQuery("a=%").ok());
+  EXPECT_EQ(*ParseQuery("command=echo+a%2Bb"), (Query{{"command", "echo a+b"}}));
 }
 
 TEST(UrlTest, ParsesParts) {
