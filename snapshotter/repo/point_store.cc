@@ -3,14 +3,14 @@
 #include <utility>
 
 #include "snapshotter/repo/map_reader.h"
+#include "snapshotter/repo/small_object.h"
 
 namespace thinsnap::repo {
 
 Result<PointObject> ReadPointObject(store::ObjectStore& store, const Keyring& keyring,
                                     const PointName& name) {
   const std::string key = PointKey(name);
-  const store::Object object =
-      TRY(store.Get(key, store::ByteRange{0, kPointMaxBytes}).In("point " + name.str()));
+  const store::Object object = TRY(GetSmallObject(store, key, kPointMaxBytes));
   const Bytes payload = TRY(keyring.OpenObject(key, object.bytes));
   PointObject found = TRY(ParsePoint(name, payload));
   if (Point* point = std::get_if<Point>(&found)) point->info.committed = object.info.modified;

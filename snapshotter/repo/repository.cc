@@ -7,6 +7,7 @@
 #include "snapshotter/repo/keyring.h"
 #include "snapshotter/repo/point_store.h"
 #include "snapshotter/repo/repository_file.h"
+#include "snapshotter/repo/small_object.h"
 
 namespace thinsnap::repo {
 namespace {
@@ -86,12 +87,12 @@ class StoredRepository final : public Repository {
 };
 
 Result<RepositoryFile> ReadRepositoryFile(store::ObjectStore& store) {
-  auto object = store.Get(kRepositoryFile, store::ByteRange{0, kSmallObject});
+  auto object = GetSmallObject(store, kRepositoryFile, kSmallObject);
   if (object.Is(Code::kNotFound)) {
     return Error(Code::kNotFound,
                  store.Describe() + " holds no repository (there is no repo.json)");
   }
-  if (!object.ok()) return std::move(object).error().In("read repo.json");
+  if (!object.ok()) return std::move(object).error();
   return ParseRepositoryFile(AsText(object->bytes)).In(store.Describe());
 }
 
@@ -186,11 +187,11 @@ Result<std::unique_ptr<Repository>> OpenRepository(store::ObjectStore& store, Ru
     return Error(Code::kFailedPrecondition,
                  store.Describe() + " is a sealed repository: it needs a passphrase");
   }
-  auto slot = store.Get(SlotKey(file.slot), store::ByteRange{0, kSmallObject});
+  auto slot = GetSmallObject(store, SlotKey(file.slot), kSmallObject);
   if (slot.Is(Code::kNotFound)) {
     return Error(Code::kDataLoss, store.Describe() + " lacks its key slot keys/" + file.slot);
   }
-  if (!slot.ok()) return std::move(slot).error().In("read the key slot");
+  if (!slot.ok()) return std::move(slot).error();
   Keyring keyring = TRY(UnwrapKeys(header.id, file.slot, AsText(slot->bytes), *options.passphrase));
   TRY(CheckRepositoryMac(keyring, file));
   return std::unique_ptr<Repository>(

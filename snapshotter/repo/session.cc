@@ -6,6 +6,7 @@
 #include "base/core/id.h"
 #include "base/core/log.h"
 #include "base/data/json.h"
+#include "snapshotter/repo/small_object.h"
 #include "snapshotter/repo/wire.h"
 
 namespace thinsnap::repo {
@@ -90,8 +91,8 @@ Result<std::vector<FoundSession>> FindSessions(store::ObjectStore& store, const 
   std::reverse(keys.begin(), keys.end());
   std::vector<FoundSession> found;
   for (const std::string& key : keys) {
-    auto object = store.Get(key, store::ByteRange{0, kSessionMaxBytes});
-    if (object.Is(Code::kNotFound)) continue;
+    auto object = GetSmallObject(store, key, kSessionMaxBytes);
+    if (object.Is(Code::kNotFound) || object.Is(Code::kDataLoss)) continue;
     if (!object.ok()) return std::move(object).error();
     auto payload = keyring.OpenObject(key, object->bytes);
     if (!payload.ok()) continue;

@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "snapshotter/repo/small_object.h"
 #include "snapshotter/repo/wire.h"
 
 namespace thinsnap::repo {
@@ -41,9 +42,9 @@ Result<std::set<PackId>> ReadTombstones(store::ObjectStore& store, const Keyring
   }));
   std::set<PackId> all;
   for (const std::string& key : keys) {
-    auto object = store.Get(key, store::ByteRange{0, kTombstoneMaxBytes});
+    auto object = GetSmallObject(store, key, kTombstoneMaxBytes);
     if (object.Is(Code::kNotFound)) continue;  // its collection ended meanwhile
-    if (!object.ok()) return std::move(object).error().In("read " + key);
+    if (!object.ok()) return std::move(object).error();
     const Bytes payload = TRY(keyring.OpenObject(key, object->bytes));
     all.merge(TRY(ParseTombstone(payload).In(key)));
   }
