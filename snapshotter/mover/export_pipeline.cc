@@ -281,12 +281,29 @@ Status ExportPipeline::FinishMap() {
     return Error(Code::kInternal, "the pack table uses more of pack " + incomplete.front().Hex() +
                                       " than it holds; the point is not committed");
   }
-  out_.inline_table = table.Encode();
-  if (out_.inline_table.size() >= repo::kInlineTableBytes) {
-    out_.table_pieces = TRY(map_->WriteTable(out_.inline_table));
-    out_.inline_table.clear();
-  }
+  TRY(StoreTable());
   return map_->Flush();
+}
+
+// In the point while small; else in map packs, as what differs from the base's where that is much
+// less.
+Status ExportPipeline::StoreTable() {
+  Bytes whole = map_->table().Encode();
+  if (whole.size() < in_.inline_table_bytes) {
+    out_.inline_table = std::move(whole);
+    return {};
+  }
+  const std::size_t runs = in_.base_table_runs.size();
+  if (runs > 0 && runs < repo::kMaxTableRuns) {
+    const Bytes difference = map_->table().EncodeDifference(in_.base_table);
+    if (difference.size() < whole.size() / 2) {
+      out_.table_runs = in_.base_table_runs;
+      if (difference.size() > 1) out_.table_runs.push_back(TRY(map_->WriteTable(difference)));
+      return {};
+    }
+  }
+  out_.table_runs = { TRY(map_->WriteTable(whole)) };
+  return {};
 }
 
 void ExportPipeline::Report(std::uint64_t done_bytes, bool last) {

@@ -21,6 +21,7 @@
 #include "snapshotter/mover/segment.h"
 #include "snapshotter/mover/transfer.h"
 #include "snapshotter/repo/map_writer.h"
+#include "snapshotter/repo/point.h"
 #include "snapshotter/repo/session.h"
 
 namespace thinsnap::mover {
@@ -36,16 +37,18 @@ struct PipelineInput {
   std::function<Status(const ExtentVisitor&)> ranges;
   bool patch = false;
   repo::MapReader* base_map = nullptr;
-  repo::PackTable base_table;
-  std::vector<repo::SessionPack> left;  // packs of interrupted exports
-  std::uint64_t watched_leaf = 0;       // its wanted blocks are reported
+  repo::PackTable base_table = {};
+  std::vector<repo::TableRun> base_table_runs = {};  // empty: not to be built upon
+  std::vector<repo::SessionPack> left = {};          // packs of interrupted exports
+  std::uint64_t watched_leaf = 0;                    // its wanted blocks are reported
+  std::size_t inline_table_bytes = repo::kInlineTableBytes;
   const ProgressCallback& progress;
 };
 
 struct PipelineOutput {
   repo::MapRoot root;
   Bytes inline_table;
-  std::vector<repo::RecordPlace> table_pieces;
+  std::vector<repo::TableRun> table_runs;
   std::uint64_t read_bytes = 0;
   std::uint64_t changed_blocks = 0;
   std::uint64_t stored_bytes = 0;
@@ -72,6 +75,7 @@ class ExportPipeline {
   Status FinishLeaf();
   Status FinishPack();
   Status FinishMap();
+  Status StoreTable();
   void Report(std::uint64_t done_bytes, bool last);
   void Fail(const Error& error);
   Error Failure(Error otherwise);

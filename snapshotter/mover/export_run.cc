@@ -94,6 +94,14 @@ Result<std::optional<ExportRun::Base>> ExportRun::LoadBase(const repo::PointName
     LogError("mover", "base " + name.str() + " cannot be used: " + alarm_);
     return base;
   }
+  for (const repo::TableRun& run : base->point.table_runs) {
+    if (std::any_of(run.begin(), run.end(), [&](const repo::RecordPlace& piece) {
+          return tombstoned_.contains(piece.pack);
+        })) {
+      base->point.table_runs.clear();  // read already; the next table is stored whole
+      break;
+    }
+  }
   for (const auto& [id, entry] : base->table.entries()) {
     if (entry.kind != repo::PackKind::kMap || !tombstoned_.contains(id)) continue;
     reason_ = "the map of point " + name.str() + " is about to be collected";
@@ -185,12 +193,27 @@ Result<PipelineOutput> ExportRun::Pass() {
   for (const repo::SessionPack& pack : left) {
     if (!tombstoned_.contains(pack.id)) usable.push_back(pack);
   }
-  ExportPipeline pipeline(PipelineInput{
-      repository_, runtime_, random_, source, *keeper_, tombstoned_,
-      patch ? request_.changed
-            : [&source](const ExtentVisitor& visit) { return source.Allocated(visit); },
-      patch, base_ ? base_->map.get() : nullptr, base_ ? base_->table : repo::PackTable(),
-      std::move(usable), watched, request_.progress});
+  PipelineInput input{
+      .repository = repository_,
+      .runtime = runtime_,
+      .random = random_,
+      .source = source,
+      .keeper = *keeper_,
+      .absent = tombstoned_,
+      .ranges = [&source](const ExtentVisitor& visit) { return source.Allocated(visit); },
+      .patch = patch,
+      .left = std::move(usable),
+      .watched_leaf = watched,
+      .inline_table_bytes = request_.inline_table_bytes,
+      .progress = request_.progress,
+  };
+  if (patch) input.ranges = request_.changed;
+  if (base_) {
+    input.base_map = base_->map.get();
+    input.base_table = base_->table;
+    input.base_table_runs = base_->point.table_runs;
+  }
+  ExportPipeline pipeline(std::move(input));
   PipelineOutput output = TRY(pipeline.Run());
   if (!patch || leaves == 0) return output;
 
@@ -242,7 +265,7 @@ repo::Point ExportRun::Describe(PipelineOutput output) const {
   info.attributes = request_.attributes;
   point.root = output.root;
   point.inline_table = std::move(output.inline_table);
-  point.table_pieces = std::move(output.table_pieces);
+  point.table_runs = std::move(output.table_runs);
   point.session = keeper_->id();
   point.alarm = alarm_;
   const std::size_t skipped = listed_.size() - std::min(listed_.size(), kSeenMax);

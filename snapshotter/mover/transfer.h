@@ -38,6 +38,7 @@ struct ExportRequest {
   std::function<Status(const ExtentVisitor&)> changed;
   Json attributes;
   ProgressCallback progress;
+  std::size_t inline_table_bytes = repo::kInlineTableBytes;  // less in tests only
 };
 
 // Commits a point. A point of the same snapshot that is already committed is success and answered.

@@ -49,31 +49,46 @@ std::vector<PackId> PackTable::Incomplete() const {
   return incomplete;
 }
 
-Bytes PackTable::Encode() const {
-  std::vector<const std::pair<const PackId, Entry>*> sorted;
-  sorted.reserve(entries_.size());
-  for (const auto& item : entries_) {
-    if (item.second.used > 0) sorted.push_back(&item);
+Bytes PackTable::Encode() const { return EncodeDifference(PackTable()); }
+
+Bytes PackTable::EncodeDifference(const PackTable& base) const {
+  std::vector<std::pair<PackId, Entry>> sorted;
+  for (const auto& [id, entry] : entries_) {
+    const Entry* before = base.Find(id);
+    const bool was_used = before != nullptr && before->used > 0;
+    if (entry.used > 0 ? before == nullptr || *before != entry : was_used) {
+      sorted.emplace_back(id, entry);
+    }
+  }
+  for (const auto& [id, entry] : base.entries_) {
+    if (entry.used == 0 || Find(id) != nullptr) continue;
+    sorted.emplace_back(id, entry);
+    sorted.back().second.used = 0;
   }
   std::sort(sorted.begin(), sorted.end(),
-            [](const auto* a, const auto* b) { return a->first < b->first; });
+            [](const auto& a, const auto& b) { return a.first < b.first; });
   Bytes bytes;
   AppendVarint(bytes, sorted.size());
-  for (const auto* item : sorted) {
-    Append(bytes, item->first.bytes);
-    bytes.push_back(static_cast<std::uint8_t>(item->second.kind));
-    AppendVarint(bytes, item->second.epoch);
-    AppendVarint(bytes, item->second.total);
-    AppendVarint(bytes, item->second.used);
+  for (const auto& [id, entry] : sorted) {
+    Append(bytes, id.bytes);
+    bytes.push_back(static_cast<std::uint8_t>(entry.kind));
+    AppendVarint(bytes, entry.epoch);
+    AppendVarint(bytes, entry.total);
+    AppendVarint(bytes, entry.used);
   }
   return bytes;
 }
 
 Result<PackTable> PackTable::Parse(ByteSpan bytes) {
-  WireReader reader(bytes);
   PackTable table;
+  TRY(table.Apply(bytes));
+  return table;
+}
+
+Status PackTable::Apply(ByteSpan difference) {
+  WireReader reader(difference);
   const std::uint64_t count = reader.Count(20, UINT32_MAX);
-  table.entries_.reserve(count);
+  entries_.reserve(entries_.size() + count);
   PackId previous;
   for (std::uint64_t i = 0; i < count && reader.ok(); ++i) {
     PackId id;
@@ -84,12 +99,17 @@ Result<PackTable> PackTable::Parse(ByteSpan bytes) {
     entry.epoch = static_cast<std::uint32_t>(reader.Varint(UINT32_MAX));
     entry.total = static_cast<std::uint32_t>(reader.Varint(kPackMaxUnits + kRecordBlocks));
     entry.used = static_cast<std::uint32_t>(reader.Varint(entry.total));
-    if (kind < 1 || kind > 2 || entry.used == 0 || (i > 0 && id <= previous)) reader.Fail();
+    if (kind < 1 || kind > 2 || (i > 0 && id <= previous)) reader.Fail();
     previous = id;
-    table.entries_.emplace(id, entry);
+    if (!reader.ok()) break;
+    if (entry.used > 0) {
+      entries_[id] = entry;
+    } else if (entries_.erase(id) == 0) {
+      reader.Fail();  // what was not there cannot go
+    }
   }
   if (!reader.done()) return Error(Code::kDataLoss, "the pack table is not well formed");
-  return table;
+  return {};
 }
 
 }  // namespace thinsnap::repo

@@ -39,6 +39,10 @@ class PackTable {
   // Ascending by id; packs of which nothing is used are left out.
   Bytes Encode() const;
   static Result<PackTable> Parse(ByteSpan bytes);
+  // What makes this table of `base`: entries that are new or other, and those of which nothing is
+  // used any more.
+  Bytes EncodeDifference(const PackTable& base) const;
+  Status Apply(ByteSpan difference);
   bool operator==(const PackTable& other) const { return Encode() == other.Encode(); }
 
  private:

@@ -167,8 +167,11 @@ Result<Bytes> EncodePoint(const Point& point) {
     payload.push_back(point.root.node->index);
     AppendVarint(payload, point.root.node->stored_blocks);
   }
-  AppendVarint(payload, point.table_pieces.size());
-  for (const RecordPlace& place : point.table_pieces) AppendPlace(payload, place);
+  AppendVarint(payload, point.table_runs.size());
+  for (const TableRun& run : point.table_runs) {
+    AppendVarint(payload, run.size());
+    for (const RecordPlace& place : run) AppendPlace(payload, place);
+  }
   AppendSized(payload, point.inline_table);
   const std::size_t filling =
       payload.size() < kManifestMinBytes ? kManifestMinBytes - payload.size() : 0;
@@ -214,8 +217,11 @@ Result<PointObject> ParsePoint(const PointName& name, ByteSpan payload) {
     if (ref.stored_blocks == 0 || ref.index >= kMapRecordNodes) reader.Fail();
     point.root.node = ref;
   }
-  const std::uint64_t pieces = reader.Count(19, kMaxPieces);
-  for (std::uint64_t i = 0; i < pieces; ++i) point.table_pieces.push_back(ReadPlace(reader));
+  point.table_runs.resize(reader.Count(1, kMaxTableRuns));
+  for (TableRun& run : point.table_runs) {
+    run.resize(reader.Count(19, kMaxPieces));
+    for (RecordPlace& place : run) place = ReadPlace(reader);
+  }
   const ByteSpan table = reader.Sized();
   point.inline_table.assign(table.begin(), table.end());
   reader.Sized();

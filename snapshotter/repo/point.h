@@ -19,12 +19,17 @@
 
 namespace thinsnap::repo {
 
+// An encoded pack table in map packs, cut into pieces: the whole one first, then differences to be
+// applied in order.
+using TableRun = std::vector<RecordPlace>;
+inline constexpr std::size_t kMaxTableRuns = 16;
+
 struct Point {
   PointInfo info;
   MapRoot root;
   // The pack table: in the point while small, else as pieces in map packs.
   Bytes inline_table;
-  std::vector<RecordPlace> table_pieces;
+  std::vector<TableRun> table_runs;
   std::string session;  // the writer's
   std::vector<std::string>
       seen;           // "<id>.<attempt>" of the series' other points when this one was written

@@ -41,11 +41,16 @@ Result<std::vector<ListedPoint>> ListPointKeys(store::ObjectStore& store,
 
 Result<PackTable> ReadPackTable(store::ObjectStore& store, const Keyring& keyring,
                                 const Point& point) {
-  Bytes encoded = point.inline_table;
-  for (const RecordPlace& place : point.table_pieces) {
-    Append(encoded, TRY(ReadTablePiece(store, keyring, place)));
+  const std::string where = "point " + point.info.name.str();
+  PackTable table;
+  if (point.table_runs.empty()) table = TRY(PackTable::Parse(point.inline_table).In(where));
+  for (const TableRun& run : point.table_runs) {
+    Bytes encoded;
+    for (const RecordPlace& place : run) {
+      Append(encoded, TRY(ReadTablePiece(store, keyring, place)));
+    }
+    TRY(table.Apply(encoded).In(where));
   }
-  PackTable table = TRY(PackTable::Parse(encoded).In("point " + point.info.name.str()));
   if (table.UsedBlocks() != point.root.stored_blocks()) {
     return Error(Code::kDataLoss, "point " + point.info.name.str() +
                                       ": its pack table does not add up to the blocks of its map");

@@ -68,8 +68,10 @@ class Verifier {
       }
       if (!table.ok()) return std::move(table).error();
       for (const auto& [id, entry] : table->entries()) Name(id, entry, listed.name);
-      for (const RecordPlace& piece : point->table_pieces) {
-        Name(piece.pack, {PackKind::kMap, piece.epoch, 0, 0}, listed.name);
+      for (const TableRun& run : point->table_runs) {
+        for (const RecordPlace& piece : run) {
+          Name(piece.pack, {PackKind::kMap, piece.epoch, 0, 0}, listed.name);
+        }
       }
       report_.sound_points.push_back(listed.name);
     }

@@ -64,7 +64,8 @@ TEST_F(ProtocolTest, OneFaultAnywhereLosesNothing) {
       if (broken.ok()) {
         EXPECT_EQ(again->name, broken->name);
       }
-      // Sessions that could not be deleted stay for an hour; here each would cost the next round a request.
+      // Sessions that could not be deleted stay for an hour; here each would cost the next round a
+      // request.
       for (const std::string& key : Keys("sessions/")) ASSERT_OK(store_->Delete(key));
     }
   }

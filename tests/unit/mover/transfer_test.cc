@@ -117,6 +117,31 @@ TEST_F(TransferTest, ManyGenerationsStayWhole) {
     ADD_FAILURE() << problem.object << problem.what;
 }
 
+TEST_F(TransferTest, LargeTablesAreStoredAsDifferences) {
+  MemoryDevice device(SomeBytes(random_, 8 * kMiB));
+  std::optional<repo::PointInfo> last;
+  std::set<std::size_t> runs;
+  for (int i = 0; i < 24; ++i) {
+    device.Cut();
+    ASSERT_OK(device.WriteAt(random_.Below(8 * kMiB - 10), SomeBytes(random_, 10)));
+    auto request = i % 5 == 4 ? Request(device) : last ? Request(device, &*last) : Request(device);
+    request.inline_table_bytes = 500;
+    const auto point = Export(request);
+    ASSERT_OK(point);
+    last = *point;
+    const auto whole = repo::ReadPoint(*store_, repository_->keyring(), point->name);
+    ASSERT_OK(whole);
+    runs.insert(whole->table_runs.size());
+    ASSERT_OK(repo::ReadPackTable(*store_, repository_->keyring(), *whole));
+    ExpectRestores(*point, device.bytes());
+  }
+  EXPECT_TRUE(runs.contains(0));
+  EXPECT_TRUE(runs.contains(1));
+  EXPECT_GT(*runs.rbegin(), 2U);
+  EXPECT_LE(*runs.rbegin(), repo::kMaxTableRuns);
+  EXPECT_TRUE(repo::VerifyStructure(*repository_)->problems.empty());
+}
+
 TEST_F(TransferTest, ShrunkVolumesAreReadAgain) {
   MemoryDevice device(SomeBytes(random_, 300 * kMiB / 16));
   const auto first = Export(Request(device));

@@ -298,6 +298,32 @@ TEST(PackTableTest, ComesBackSorted) {
   EXPECT_TRUE(parsed->Incomplete().empty());
 }
 
+TEST(PackTableTest, DifferencesLeadFromOneToTheOther) {
+  SeededRandom random(6);
+  PackTable table;
+  std::vector<RecordPlace> places;
+  for (int round = 0; round < 20; ++round) {
+    const PackTable before = table;
+    for (int i = 0; i < 10; ++i) {
+      RecordPlace place;
+      place.pack = PackId::Draw(random);
+      place.epoch = 1;
+      table.Use(PackKind::kData, place, 2);
+      table.SetTotal(place.pack, 9);
+      places.push_back(place);
+      const RecordPlace& other = places[random.Below(places.size())];
+      if (table.Find(other.pack)->used > 0) table.Release(other, 1);
+    }
+    auto applied = PackTable::Parse(before.Encode());
+    ASSERT_OK(applied);
+    ASSERT_OK(applied->Apply(table.EncodeDifference(before)));
+    EXPECT_TRUE(*applied == table);
+    EXPECT_EQ(table.EncodeDifference(table), Bytes{0});
+  }
+  PackTable other;
+  EXPECT_TRUE(other.Apply(PackTable().EncodeDifference(table)).Is(Code::kDataLoss));
+}
+
 TEST(PackTableTest, KnowsWhatCannotBe) {
   PackTable table;
   RecordPlace place;
