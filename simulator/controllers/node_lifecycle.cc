@@ -100,7 +100,14 @@ class NodeLifecycle final : public QueuePart {
       renewals_.erase(key.name);
       return Requeue::Done();
     }
-    const Duration silent = SilentFor(key.name);
+    const auto lease = leases_.Get({kLeaseNamespace, key.name});
+    Duration silent = SilentFor(key.name, lease ? StringAt(*lease, "spec.renewTime") : "");
+    if (silent >= grace_ && !kube::ConditionIs(*cached, "Ready", "Unknown")) {
+      // The node's own word may be in its cache before the Lease is in ours.
+      const auto live = client_.Get(types::kLease, {kLeaseNamespace, key.name});
+      if (!live.ok() && !live.Is(Code::kNotFound)) return live.error();
+      silent = SilentFor(key.name, live.ok() ? StringAt(*live, "spec.renewTime") : "");
+    }
     const bool lost = silent >= grace_;
     Json node = *cached;
     if (lost) {
@@ -114,9 +121,7 @@ class NodeLifecycle final : public QueuePart {
   }
 
   // Since we saw the Lease change. A node without a Lease is as old as our first look at it.
-  Duration SilentFor(const std::string& name) {
-    const ObjectPtr lease = leases_.Get({kLeaseNamespace, name});
-    const auto text = lease ? StringAt(*lease, "spec.renewTime") : "";
+  Duration SilentFor(const std::string& name, const std::string& text) {
     const MonoTime now = context_.runtime.clock().MonoNow();
     const auto [entry, fresh] = renewals_.try_emplace(name, Renewal{text, now});
     if (!fresh && entry->second.text != text) entry->second = {text, now};
