@@ -73,7 +73,7 @@ start() {
 }
 seconds() { awk -v a="$1" -v b="$(date +%s.%N)" 'BEGIN { printf "%.1f", b - a }'; }
 mib() { awk -v n="${1:-0}" 'BEGIN { printf "%.1f", n / 1048576 }'; }
-rate() { awk -v n="${1:-0}" -v s="$2" 'BEGIN { printf "%.0f", s > 0 ? n / 1048576 / s : 0 }'; }
+rate() { awk -v n="${1:-0}" -v s="$2" 'BEGIN { printf "%.0f", (s > 0 ? n / 1048576 / s : 0) }'; }
 
 rows=()
 stat_of() { kubectl get snapshots.storage.kubestash.com -n demo "$1" -o jsonpath="{.status.components.volumesnapshot.volumeSnapshotterStats[0].$2}"; }
@@ -168,10 +168,10 @@ show kubectl get cronjob,backupstorage,backupconfiguration,repositories.storage.
 backup 1
 
 chapter "4. One percent changes, at random places; the second backup"
-printf '%s$ kubectl exec -n demo source-pod -- sh -c "... 655 writes of 4 KiB into table.db ..."%s\n' "$bold" "$plain"
+printf '%s$ kubectl exec -n demo source-pod -- sh -c "... 327 writes of 4 KiB into table.db ..."%s\n' "$bold" "$plain"
 kubectl exec -n demo source-pod -- sh -c 'cd /source/data && i=0 &&
-  while [ $i -lt 655 ]; do
-    dd if=/dev/urandom of=table.db bs=4096 count=1 conv=notrunc seek=$(( ($(od -An -N4 -tu4 /dev/urandom)) % 65536 )) status=none
+  while [ $i -lt 327 ]; do
+    dd if=/dev/urandom of=table.db bs=4096 count=1 conv=notrunc seek=$(( ($(od -An -N4 -tu4 /dev/urandom)) % 32768 )) status=none
     i=$((i + 1))
   done &&
   grep -v " table.db$" SHA256SUMS > sums && sha256sum table.db >> sums && mv sums SHA256SUMS && sync'
