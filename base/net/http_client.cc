@@ -100,6 +100,12 @@ std::size_t OnBody(char* data, std::size_t size, std::size_t count, void* user) 
   return length;
 }
 
+bool IsLoopback(const std::string& url) {
+  const auto parsed = ParseUrl(url);
+  return parsed.ok() && (parsed->host == "localhost" || parsed->host == "[::1]" ||
+                         parsed->host.starts_with("127."));
+}
+
 std::string WithoutQuery(const std::string& url) { return url.substr(0, url.find('?')); }
 
 class CurlHttpClient final : public HttpClient {
@@ -182,7 +188,9 @@ class CurlHttpClient final : public HttpClient {
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, request.on_data ? 16L * 1024 : 256L * 1024);
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, request.on_data ? 16L * 1024 : 64L * 1024);
+    // Elsewhere the usual variables of the environment name a proxy; to this machine there is none.
+    if (IsLoopback(request.url)) curl_easy_setopt(easy, CURLOPT_PROXY, "");
     if (!options_.unix_socket.empty()) {
       curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, options_.unix_socket.c_str());
     }

@@ -22,7 +22,9 @@ Result<T> RetryingObjectStore::Repeat(bool unknown_outcome_too,
     Result<T> result = request();
     if (result.ok()) return result;
     const Code code = result.error().code();
+    // kAborted: S3 refused a write because another one of the key was under way.
     const bool repeatable = code == Code::kUnavailable || code == Code::kDeadlineExceeded ||
+                            code == Code::kAborted ||
                             (code == Code::kUnknownOutcome && unknown_outcome_too);
     if (!repeatable || attempt >= options_.attempts) {
       // Whatever the last attempt says, an earlier one may have been done.

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <stdlib.h>
 
+#include "base/net/certificate.h"
 #include "simulator/s3/s3_server.h"
 #include "snapshotter/store/location.h"
 #include "tests/contract/store/object_store_contract.h"
@@ -37,7 +38,7 @@ struct RunningServer {
   }
 };
 
-OpenedStore OpenOnOwnServer(const std::string& prefix) {
+OpenedStore OpenOnOwnServer(const std::string& prefix, bool tls) {
   OpenedStore opened;
   auto running = std::make_shared<RunningServer>();
   running->folder = (std::filesystem::temp_directory_path() / "thinsnap-s3-XXXXXX").string();
@@ -48,6 +49,17 @@ OpenedStore OpenOnOwnServer(const std::string& prefix) {
   s3::S3Options options;
   options.data_folder = running->folder;
   options.buckets = {"contract"};
+  std::string ca_pem;
+  if (tls) {
+    const auto authority = net::MakeAuthority("test", TestClock());
+    net::CertificateRequest wanted;
+    wanted.common_name = "s3";
+    wanted.ip_addresses = {"127.0.0.1"};
+    const auto issued = net::IssueCertificate(*authority, wanted, TestClock());
+    ca_pem = authority->cert_pem;
+    options.tls_cert_pem = issued->cert_pem;
+    options.tls_key_pem = issued->key_pem;
+  }
   auto server = s3::StartS3Server(TestRuntime(), TestRandom(), std::move(options));
   if (!server.ok()) {
     ADD_FAILURE() << server.error().ToString();
@@ -55,8 +67,9 @@ OpenedStore OpenOnOwnServer(const std::string& prefix) {
   }
   running->server = std::move(server).value();
   Location location;
-  location.url =
-      "s3+http://127.0.0.1:" + std::to_string(running->server->port()) + "/contract" + prefix;
+  location.url = std::string(tls ? "s3+https" : "s3+http") +
+                 "://127.0.0.1:" + std::to_string(running->server->port()) + "/contract" + prefix;
+  location.ca_pem = ca_pem;
   location.credentials.access_key_id = running->server->access_key_id();
   location.credentials.secret_access_key = running->server->secret_access_key();
   auto store = OpenStore(TestRuntime(), TestRandom(), location);
@@ -96,9 +109,10 @@ OpenedStore OpenElsewhere() {
 
 INSTANTIATE_TEST_SUITE_P(
     S3, ObjectStoreContract,
-    ::testing::Values(StoreUnderTest{"OwnServer", [] { return OpenOnOwnServer(""); }},
+    ::testing::Values(StoreUnderTest{"OwnServer", [] { return OpenOnOwnServer("", false); }},
                       StoreUnderTest{"OwnServerWithPrefix",
-                                     [] { return OpenOnOwnServer("/a%20b/c"); }},
+                                     [] { return OpenOnOwnServer("/a%20b/c", false); }},
+                      StoreUnderTest{"OwnServerWithTls", [] { return OpenOnOwnServer("", true); }},
                       StoreUnderTest{"AnyServer", OpenElsewhere}),
     [](const auto& test) { return test.param.name; });
 

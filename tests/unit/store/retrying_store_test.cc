@@ -68,7 +68,7 @@ class RetryingStoreTest : public ::testing::Test {
 };
 
 TEST_F(RetryingStoreTest, RepeatsWhatDidNotHappen) {
-  script_ = {Code::kUnavailable, Code::kDeadlineExceeded, Code::kUnavailable};
+  script_ = {Code::kUnavailable, Code::kDeadlineExceeded, Code::kAborted};
   EXPECT_TRUE(store_.Put("key", AsBytes("x"), {.if_absent = true}).ok());
   EXPECT_EQ(requests_, 4);
   script_ = {Code::kUnavailable};
