@@ -1,0 +1,113 @@
+#include "csi/driver/request.h"
+
+#include <algorithm>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <map>
+
+#include "base/core/bytes.h"
+#include "csi/driver/repository_source.h"
+
+namespace thinsnap::driver {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+using Mode = csi::v1::VolumeCapability::AccessMode;
+
+csi::v1::VolumeCapability Capability(Mode::Mode mode, const std::string& fs_type = "") {
+  csi::v1::VolumeCapability capability;
+  capability.mutable_mount()->set_fs_type(fs_type);
+  capability.mutable_access_mode()->set_mode(mode);
+  return capability;
+}
+
+TEST(RequestTest, NamesAreCheckedAsTheInterfaceSays) {
+  EXPECT_TRUE(RequireName("").Is(Code::kInvalidArgument));
+  EXPECT_TRUE(RequireName(std::string(128, 'x')).ok());
+  EXPECT_TRUE(RequireName(std::string(129, 'x')).Is(Code::kInvalidArgument));
+  EXPECT_TRUE(RequireName("tab\tline\nreturn\r").ok());
+  EXPECT_TRUE(RequireName("Sch\u00f6n/../x y").ok());
+  EXPECT_TRUE(RequireName("bell\a").Is(Code::kInvalidArgument));
+  EXPECT_TRUE(RequireName("c1\u0085").Is(Code::kInvalidArgument));
+}
+
+TEST(RequestTest, OneNodeModesAreTakenAndOthersNamed) {
+  for (const auto mode : {Mode::SINGLE_NODE_WRITER, Mode::SINGLE_NODE_READER_ONLY,
+                          Mode::SINGLE_NODE_SINGLE_WRITER, Mode::SINGLE_NODE_MULTI_WRITER}) {
+    EXPECT_TRUE(ReadCapability(Capability(mode)).ok());
+  }
+  const auto many = ReadCapability(Capability(Mode::MULTI_NODE_MULTI_WRITER));
+  ASSERT_TRUE(many.Is(Code::kInvalidArgument));
+  EXPECT_THAT(many.error().message(), HasSubstr("MULTI_NODE_MULTI_WRITER"));
+  EXPECT_THAT(many.error().message(), HasSubstr("ReadWriteOnce"));
+  EXPECT_TRUE(ReadCapability(Capability(Mode::UNKNOWN)).Is(Code::kInvalidArgument));
+  EXPECT_TRUE(ReadCapability({}).Is(Code::kInvalidArgument));
+  EXPECT_TRUE(
+      ReadCapability(Capability(Mode::SINGLE_NODE_WRITER, "ntfs")).Is(Code::kInvalidArgument));
+}
+
+TEST(RequestTest, SizesHaveTheirCodes) {
+  csi::v1::CapacityRange range;
+  EXPECT_TRUE(ReadSizeRange(false, range).ok());
+  EXPECT_TRUE(ReadSizeRange(true, range).Is(Code::kInvalidArgument));
+  range.set_required_bytes(-1);
+  EXPECT_TRUE(ReadSizeRange(true, range).Is(Code::kInvalidArgument));
+  range.set_required_bytes(10);
+  range.set_limit_bytes(5);
+  EXPECT_TRUE(ReadSizeRange(true, range).Is(Code::kOutOfRange));
+  EXPECT_EQ(*ChooseSize({}, 0), kGiB);
+  EXPECT_EQ(*ChooseSize({0, kMiB}, 0), kMiB);
+  EXPECT_EQ(*ChooseSize({kMiB, 0}, 2 * kMiB), 2 * kMiB);
+  EXPECT_TRUE(ChooseSize({0, kMiB}, 2 * kMiB).Is(Code::kOutOfRange));
+}
+
+TEST(RequestTest, TokensAreOursOrAborted) {
+  EXPECT_TRUE(ReadToken("")->id.empty());
+  EXPECT_EQ(ReadToken("pool.01arz3ndektsv4rrffq69g5fav")->pool, "pool");
+  for (const char* token : {"invalid-token", ".", "pool.", ".01arz3ndektsv4rrffq69g5fav"}) {
+    EXPECT_TRUE(ReadToken(token).Is(Code::kAborted)) << token;
+  }
+}
+
+TEST(RequestTest, SnapshotParametersAreRead) {
+  google::protobuf::Map<std::string, std::string> parameters;
+  parameters["repositories"] = "r1, r2,r1";
+  parameters["localCopies"] = "3";
+  parameters["csi.storage.k8s.io/volumesnapshot/namespace"] = "shop";
+  const auto read = ReadSnapshotParameters(parameters);
+  ASSERT_TRUE(read.ok());
+  EXPECT_THAT(read->repositories, ElementsAre("r1", "r2"));
+  EXPECT_EQ(read->local_copies, 3);
+  EXPECT_EQ(read->snapshot_namespace, "shop");
+  parameters["localCopies"] = "many";
+  EXPECT_TRUE(ReadSnapshotParameters(parameters).Is(Code::kInvalidArgument));
+}
+
+TEST(RepositoryConfigTest, EveryKeyIsCheckedAndNoSecretTold) {
+  std::map<std::string, std::string> values = {{"id", "r"},
+                                               {"suite", "sealed"},
+                                               {"url", "s3://bucket/prefix"},
+                                               {"secretAccessKey", "hush"},
+                                               {"passphrase", "hush"},
+                                               {"namespaces", "shop, bank"}};
+  const auto config = ReadRepositoryConfig(values);
+  ASSERT_TRUE(config.ok()) << config.error().ToString();
+  EXPECT_TRUE(config->Admits("bank"));
+  EXPECT_FALSE(config->Admits("mill"));
+  EXPECT_FALSE(config->wiping);
+  const std::map<std::string, std::string> wrong = {
+      {"suite", "open"}, {"state", "gone"}, {"extra", "x"}, {"url", ""}, {"id", ""}};
+  for (const auto& [key, value] : wrong) {
+    auto broken = values;
+    broken[key] = value;
+    const auto read = ReadRepositoryConfig(broken);
+    ASSERT_TRUE(read.Is(Code::kInvalidArgument)) << key;
+    EXPECT_THAT(read.error().message(), HasSubstr("\"" + key + "\""));
+    EXPECT_THAT(read.error().message(), Not(HasSubstr("hush")));
+  }
+}
+
+}  // namespace
+}  // namespace thinsnap::driver
