@@ -3,7 +3,10 @@
 # node, a restore, and a restore in another cluster. Called by ./run demo; --keep leaves everything running.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-PATH=$(cd "$here/../.." && pwd)/build/bin:$PATH
+bin=${THINSNAP_BIN:-$(cd "$here/../.." && pwd)/build/bin}
+PATH=$bin:$PATH
+# MiB of files and of the one large file; the tests tell a shorter story.
+files_mib=${DEMO_FILES_MIB:-256} table_mib=${DEMO_TABLE_MIB:-128}
 keep=no
 [ "${1:-}" = --keep ] && keep=yes
 
@@ -116,7 +119,7 @@ restore() {
   apply check.yaml "NAME=$1-check" "CLAIM=$3"
   until_is 'Succeeded|Failed' 120 kubectl get pod -n demo "$1-check" -o 'jsonpath={.status.phase}'
   show kubectl logs -n demo "$1-check"
-  rows+=("$1||||||$took|$(rate "$(stat_of "${4:-$2}" bytesData)" "$took")")
+  rows+=("$1||||||$took|$(rate "$(stat_of "${snapshots[0]}" bytesRead)" "$took")")
 }
 
 sessions=''
@@ -155,7 +158,7 @@ apply retention.yaml
 
 chapter "2. An application writes real files"
 begun=$(date +%s.%N)
-apply source.yaml
+apply source.yaml "FILES_BYTES=$((files_mib << 20))" "TABLE_BYTES=$((table_mib << 20))"
 until_is True 120 kubectl get pod -n demo source-pod -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
 rows+=("write the tree||||||$(seconds "$begun")|")
 show kubectl get pvc,pod -n demo -o wide
@@ -168,14 +171,18 @@ show kubectl get cronjob,backupstorage,backupconfiguration,repositories.storage.
 backup 1
 
 chapter "4. One percent changes, at random places; the second backup"
-printf '%s$ kubectl exec -n demo source-pod -- sh -c "... 327 writes of 4 KiB into table.db ..."%s\n' "$bold" "$plain"
+writes=$((table_mib * 256 / 100))
+printf '%s$ kubectl exec -n demo source-pod -- sh -c "... %d random writes of 4 KiB into table.db ..."%s\n' "$bold" "$writes" "$plain"
 kubectl exec -n demo source-pod -- sh -c 'cd /source/data && i=0 &&
-  while [ $i -lt 327 ]; do
-    dd if=/dev/urandom of=table.db bs=4096 count=1 conv=notrunc seek=$(( ($(od -An -N4 -tu4 /dev/urandom)) % 32768 )) status=none
+  while [ $i -lt '"$writes"' ]; do
+    dd if=/dev/urandom of=table.db bs=4096 count=1 conv=notrunc seek=$(( ($(od -An -N4 -tu4 /dev/urandom)) % '"$((table_mib * 256))"' )) status=none
     i=$((i + 1))
   done &&
   grep -v " table.db$" SHA256SUMS > sums && sha256sum table.db >> sums && mv sums SHA256SUMS && sync'
 backup 2
+stored=$(stat_of "${snapshots[1]}" bytesStored) uploaded=$(stat_of "${snapshots[1]}" bytesUploaded)
+echo "The changed blocks compress to $(mib "$stored") MiB; uploaded were $(mib "$uploaded") MiB."
+((uploaded * 10 <= stored * 13)) || { echo "demo: that is more than 1.3 times as much" >&2; exit 1; }
 
 chapter "5. Disaster: the node that holds the volume burns down with its pool"
 node=$(kubectl get pod -n demo source-pod -o 'jsonpath={.spec.nodeName}')
@@ -189,7 +196,7 @@ show kubectl delete -n demo volumesnapshots --all --timeout=30s
 show kubectl get nodes,pv
 
 chapter "6. Both backups come back on the other node"
-restore restore-pvc latest restore-source-pvc "${snapshots[1]}"
+restore restore-pvc latest restore-source-pvc
 restore restore-first "${snapshots[0]}" restore-first-pvc
 
 chapter "7. Worse: another cluster, which knows the bucket and nothing else"
@@ -210,6 +217,7 @@ chapter "8. Without any cluster: the command, the bucket and the passphrase"
 repository=s3+${endpoint}/kubestash-qa/demo/pvc-volume-snapshot-repo
 show thinsnap --repository "$repository" list
 show thinsnap --repository "$repository" verify
+show thinsnap --repository "$repository" restore latest --target "$data/volume.img"
 
 chapter "What it took"
 {
@@ -228,14 +236,19 @@ echo
 echo "the whole story: $(seconds "$started") s"
 
 if [ "$keep" = yes ]; then
+  (
+    umask 077
+    printf 'export AWS_ACCESS_KEY_ID=%q AWS_SECRET_ACCESS_KEY=%q THINSNAP_PASSPHRASE=%q\n' \
+      "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" "$THINSNAP_PASSPHRASE" >"$data/credentials"
+  )
   cat <<EOF
 
 Everything is still running. To go on by hand:
-  export PATH=$(cd "$here/../.." && pwd)/build/bin:\$PATH
+  export PATH=$bin:\$PATH
   export KUBECONFIG=$first          # the first cluster; the second: $KUBECONFIG
   kubectl get all,pvc,snapshots.storage.kubestash.com -n demo
-  THINSNAP_PASSPHRASE="$THINSNAP_PASSPHRASE" AWS_ACCESS_KEY_ID=$AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY=$AWS_SECRET_ACCESS_KEY \\
-    thinsnap --repository $repository list
+  . $data/credentials               # bucket and passphrase, for the command
+  thinsnap --repository $repository list
 To end it:
   kill ${pids[*]}; rm -rf $data
 EOF
