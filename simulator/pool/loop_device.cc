@@ -58,7 +58,7 @@ std::optional<int> FindAttached(const struct stat& file) {
 
 }  // namespace
 
-Result<LoopDevice> AttachLoopDevice(const std::string& file) {
+Result<LoopDevice> AttachLoopDevice(const std::string& file, unsigned sector_bytes) {
   const UniqueFd backing(open(file.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC));
   if (!backing) return ErrnoError(errno, "open " + file);
   struct stat info{};
@@ -75,6 +75,7 @@ Result<LoopDevice> AttachLoopDevice(const std::string& file) {
     UniqueFd fd = TRY(OpenLoop(number));
     loop_config config{};
     config.fd = static_cast<__u32>(backing.get());
+    config.block_size = sector_bytes;
     config.info.lo_flags = LO_FLAGS_DIRECT_IO | LO_FLAGS_AUTOCLEAR;
     strncpy(reinterpret_cast<char*>(config.info.lo_file_name), file.c_str(), LO_NAME_SIZE - 1);
     if (ioctl(fd.get(), LOOP_CONFIGURE, &config) == 0) {

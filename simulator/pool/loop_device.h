@@ -14,8 +14,9 @@ struct LoopDevice {
 };
 
 // Attaches the file, or finds the device that already has it (a mount outlives the process that
-// made it).
-Result<LoopDevice> AttachLoopDevice(const std::string& file);
+// made it). sector_bytes 0: the kernel's choice, which is 512 for a fresh file and 4096 for a
+// reflinked one.
+Result<LoopDevice> AttachLoopDevice(const std::string& file, unsigned sector_bytes = 0);
 // Lets the device take the file's new size.
 Status RefreshLoopDevice(const LoopDevice& device);
 // kFailedPrecondition when it is mounted or open elsewhere.

@@ -24,6 +24,8 @@ namespace thinsnap::pool {
 namespace {
 
 constexpr std::uint64_t kGrain = 4096;
+// The same for a volume and for its clones: a small ext4 made on 512 cannot be mounted on 4096.
+constexpr unsigned kSectorBytes = 4096;
 
 Status RenameDurably(const std::string& from, const std::string& to) {
   if (rename(from.c_str(), to.c_str()) != 0) return ErrnoError(errno, "rename " + from);
@@ -284,7 +286,7 @@ class ReflinkThinPool final : public ThinPool {
     static_cast<void>(TRY(index_.Get(volume)));
     auto active = active_.find(volume);
     if (active == active_.end()) {
-      active = active_.emplace(volume, TRY(AttachLoopDevice(DataOf(volume)))).first;
+      active = active_.emplace(volume, TRY(AttachLoopDevice(DataOf(volume), kSectorBytes))).first;
     }
     return active->second.path;
   }
@@ -382,7 +384,7 @@ class ReflinkThinPool final : public ThinPool {
     // After a restart of the process a mount may hold a device that this map does not know:
     // attaching finds it.
     LoopDevice device =
-        active != active_.end() ? std::move(active->second) : TRY(AttachLoopDevice(DataOf(volume)));
+        active != active_.end() ? std::move(active->second) : TRY(AttachLoopDevice(DataOf(volume), kSectorBytes));
     if (active != active_.end()) active_.erase(active);
     const std::string path = device.path;
     UniqueFd keep(dup(device.fd.get()));
