@@ -151,17 +151,25 @@ S3Status S3Storage::Put(const std::string& bucket, DraftFile& draft, ObjectMeta&
   meta.modified = Now();
   TRY(draft.Seal(meta));
   const std::string path = ObjectPath(bucket, meta.key);
+  const std::string shard = FolderOf(path);
+  bool shard_is_durable = false;
   {
     const std::lock_guard lock(mutex_);
     Bucket* found = TRY(Get(bucket));
     const auto present = found->objects.find(meta.key);
     TRY(CheckCondition(condition, present == found->objects.end() ? nullptr : &present->second));
-    TRY(MakeFolders(FolderOf(path)));
+    shard_is_durable = found->durable_shards.contains(shard);
+    TRY(MakeFolders(shard));
     TRY(draft.Place(path));
     found->objects[meta.key] = meta;
   }
-  TRY(FsyncFolder(FolderOf(path)));
-  TRY(FsyncFolder(FolderOf(FolderOf(path))));
+  TRY(FsyncFolder(shard));
+  if (shard_is_durable) return {};
+  TRY(FsyncFolder(FolderOf(shard)));
+  const std::lock_guard lock(mutex_);
+  if (const auto found = buckets_.find(bucket); found != buckets_.end()) {
+    found->second.durable_shards.insert(shard);
+  }
   return {};
 }
 

@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -90,6 +91,7 @@ class S3Storage {
     WallTime created;
     std::map<std::string, ObjectMeta> objects;
     std::map<std::string, Upload> uploads;
+    std::set<std::string> durable_shards;  // their names in objects/ are known to be on disk
   };
 
   S3Storage(Random& random, Clock& clock, std::string folder)
