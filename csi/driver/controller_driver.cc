@@ -12,6 +12,8 @@ namespace {
 
 // What a node gets to say whether it has a volume of some name.
 constexpr Duration kNameTime = std::chrono::seconds(2);
+// Longer than a pool takes to count a new volume in its object.
+constexpr Duration kRecent = std::chrono::minutes(1);
 
 std::vector<std::string> NodesOf(
     const google::protobuf::RepeatedPtrField<csi::v1::Topology>& topologies) {
@@ -92,8 +94,8 @@ Result<std::vector<PoolRecord>> ControllerDriver::Candidates(
   .required_bytes;
   wish.source = source.pool;
   wish.ns = MapValue(request.parameters(), "csi.storage.k8s.io/pvc/namespace");
-  const std::vector<PoolRecord> pools = directory_.Pools();
-  if (source.pool.empty() || source.anywhere) return PlanPlacement(pools, wish);
+  std::vector<PoolRecord> pools = directory_.Pools();
+  if (source.pool.empty() || source.anywhere) return PlanTogether(std::move(pools), wish);
 
   // Only where the source is.
   const auto holder = std::find_if(pools.begin(), pools.end(),
@@ -109,6 +111,21 @@ Result<std::vector<PoolRecord>> ControllerDriver::Candidates(
                      ", which is not in the requested topology, and it was never exported");
   }
   return std::vector<PoolRecord>{*holder};
+}
+
+Result<std::vector<PoolRecord>> ControllerDriver::PlanTogether(std::vector<PoolRecord> pools,
+                                                               const PlacementWish& wish) {
+  const std::lock_guard lock(recent_mutex_);
+  const MonoTime now = runtime_.clock().MonoNow();
+  const auto recent = recent_.find(wish.ns);
+  if (recent != recent_.end() && now - recent->second.at < kRecent) {
+    for (PoolRecord& pool : pools) {
+      if (pool.id == recent->second.pool) ++pool.volumes_by_namespace[wish.ns];
+    }
+  }
+  auto plan = TRY(PlanPlacement(pools, wish));
+  if (!wish.ns.empty()) recent_[wish.ns] = {plan.front().id, now};
+  return plan;
 }
 
 Result<std::optional<PoolRecord>> ControllerDriver::FindByName(const std::string& name) {

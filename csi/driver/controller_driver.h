@@ -2,7 +2,9 @@
 // names the pool, the directory knows the pool's node, and the node does the work.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -47,6 +49,11 @@ class ControllerDriver final : public proto::CsiService {
   Result<Source> FindSource(const csi::v1::CreateVolumeRequest& request);
   Result<std::vector<PoolRecord>> Candidates(const csi::v1::CreateVolumeRequest& request,
                                              const Source& source);
+  // Claims of one namespace that are made at the same moment belong on one node, though no pool
+  // counts their volumes yet: the latest choice for each namespace weighs as one volume. A hint
+  // only; losing it costs nothing that was promised.
+  Result<std::vector<PoolRecord>> PlanTogether(std::vector<PoolRecord> pools,
+                                               const PlacementWish& wish);
   // The pool that has a volume of that name, of those that answer.
   Result<std::optional<PoolRecord>> FindByName(const std::string& name);
   Result<csi::v1::ListSnapshotsResponse> FindInRepository(
@@ -55,6 +62,13 @@ class ControllerDriver final : public proto::CsiService {
   Runtime& runtime_;
   TaskGroup& group_;
   PoolDirectory& directory_;
+
+  struct Recent {
+    pool::PoolId pool;
+    MonoTime at;
+  };
+  std::mutex recent_mutex_;
+  std::map<std::string, Recent> recent_;  // by namespace
 };
 
 }  // namespace thinsnap::driver
