@@ -174,7 +174,9 @@ class Provisioner final : public QueuePart {
     auto secrets = ReadSecret(client_, secret);
     if (!secrets.ok()) return Settled(std::move(secrets).error());
     for (const auto& [key, value] : *secrets) (*request.mutable_secrets())[key] = value;
-    if (sidecar_.driver->topology) {
+    const bool bound_to_nodes = !node.empty() || sidecar_.options.immediate_topology ||
+                                !ArrayAt(storage_class, "allowedTopologies").empty();
+    if (sidecar_.driver->topology && bound_to_nodes) {
       *request.mutable_accessibility_requirements() =
           TRY(PlanTopology({driver_, node, sidecar_.options.strict_topology, storage_class,
                             nodes_.List(), csi_nodes_.List(), request.name()}));

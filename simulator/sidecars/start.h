@@ -25,6 +25,9 @@ struct SidecarOptions {
   std::string driver_name = "csi.thinsnap.io";
   bool extra_create_metadata = true;
   bool strict_topology = false;
+  // False: a claim that waits for nobody leaves the choice of the node to the driver, unless its
+  // class has allowedTopologies. True, the real one's default, spreads such claims by their names.
+  bool immediate_topology = true;
   Duration volume_timeout =
       std::chrono::seconds(10);  // CreateVolume, DeleteVolume, ControllerExpandVolume
   Duration snapshot_timeout =

@@ -139,6 +139,8 @@ Status World::StartControllers() {
   sidecars::SidecarOptions sidecar_options;
   sidecar_options.csi_endpoint = kControllerEndpoint;
   sidecar_options.driver_name = kDriverName;
+  // The driver keeps the volumes of a namespace together; the sidecar would spread them.
+  sidecar_options.immediate_topology = false;
   sidecars_ = sidecars::StartSidecars(runtime_, group_, *client_, *informers_, random_, sidecar_options);
   informers_->StartAll(group_);
   return {};
