@@ -15,6 +15,14 @@ bool Memory::Due(const std::string& key, MonoTime now, Duration interval) {
   return true;
 }
 
+bool Memory::Differs(const std::string& key, const std::string& value) {
+  std::lock_guard lock(mutex_);
+  const auto [entry, is_new] = values_.emplace(key, value);
+  if (!is_new && entry->second == value) return false;
+  entry->second = value;
+  return true;
+}
+
 Result<std::optional<Json>> GetIfExists(kube::KubeClient& client, const kube::ResourceType& type,
                                         const kube::ObjectKey& key) {
   auto object = client.Get(type, key);

@@ -26,10 +26,13 @@ class Memory {
  public:
   // True at the first call for the key and once `interval` has passed since the last true.
   bool Due(const std::string& key, MonoTime now, Duration interval);
+  // True at the first call for the key and whenever `value` is another than at the call before.
+  bool Differs(const std::string& key, const std::string& value);
 
  private:
   std::mutex mutex_;
   std::map<std::string, MonoTime> last_;
+  std::map<std::string, std::string> values_;
 };
 
 struct Context {

@@ -277,13 +277,12 @@ Result<kube::Requeue> ReconcileOpened(Context& context, const Json& before, Json
     snapshots = TRY(SnapshotsOf(context, next));
   }
   SummarizeSnapshots(next, snapshots);
-  const bool changed =
-      *Find(next, "status.snapshotCount") !=
-      (Find(before, "status.snapshotCount") ? *Find(before, "status.snapshotCount") : Json());
   const bool first = StringAt(before, "status.phase") != "Ready";
-  if (quiet &&
-      (changed || first || StringAt(before, "status.size").empty() ||
-       StringAt(before, "status.lastBackupTime") != StringAt(next, "status.lastBackupTime"))) {
+  std::string contents;
+  for (const auto& snapshot : snapshots) {
+    contents += kube::NameOf(snapshot) + "=" + StringAt(snapshot, "status.phase") + " ";
+  }
+  if (quiet && context.memory.Differs("size/" + kube::UidOf(next), contents)) {
     Set(next, "status.size", Json(SizeText(TRY(StoredBytes(*opened.open.store)))));
   }
 

@@ -385,6 +385,11 @@ void FailComponents(Json& restore, const std::string& why) {
   }
 }
 
+bool DeadlinePassed(const Context& context, const Json& restore) {
+  const auto deadline = TimeAt(restore, "status.restoreDeadline");
+  return deadline && context.Now() > *deadline;
+}
+
 // A Repository that came back from a bucket may not know its passphrase, or know it under a name
 // that this cluster lacks: then it takes the Secret that the RestoreSession names.
 Status LendPassphrase(Context& context, const Json& restore, const Json& repository) {
@@ -427,8 +432,7 @@ Result<kube::Requeue> Begin(Context& context, const Json& before) {
     TRY(LendPassphrase(context, next, checked.repository));
     Set(next, "status.phase", "Pending");
     Report(context, next, "ValidationPassed", false, "WaitingForDependencies", checked.pending);
-    if (const auto deadline = TimeAt(next, "status.restoreDeadline");
-        deadline && context.Now() > *deadline) {
+    if (DeadlinePassed(context, next)) {
       Finish(context, next, "Failed", "restoreTimeout passed: " + checked.pending);
     }
     TRY(save());
@@ -444,12 +448,38 @@ Result<kube::Requeue> Begin(Context& context, const Json& before) {
   return kube::Requeue::After(Duration{0});
 }
 
+// A claim made from a VolumeSnapshot that is not ready would be refused first. `waiting` says what
+// the CSI driver says of one that does not become ready.
+Result<bool> SourcesReady(Context& context, const Json& restore, std::string& waiting) {
+  bool ready = true;
+  for (const auto& [name, component] : *FindObject(restore, "status.components")) {
+    for (const auto& volume : ArrayAt(component, "volumes")) {
+      const kube::ObjectKey key{kube::NamespaceOf(restore), StringAt(volume, "volumeSnapshotName")};
+      const auto source = TRY(GetIfExists(context.client, kube::types::kVolumeSnapshot, key));
+      if (source && BoolAt(*source, "status.readyToUse")) continue;
+      ready = false;
+      const auto error = source ? StringAt(*source, "status.error.message") : "it is gone";
+      if (!error.empty()) waiting = "VolumeSnapshot " + key.ToString() + ": " + error;
+    }
+  }
+  return ready;
+}
+
 Result<kube::Requeue> Follow(Context& context, const Json& before) {
   Json next = before;
   const auto save = [&] {
     return WriteStatus(context, context.kinds.restore_session, before, next);
   };
-  if (!kube::ConditionIs(next, "RestoreExecutorEnsured")) {
+  if (!kube::ConditionIs(next, "RestoreExecutorEnsured") && !DeadlinePassed(context, next)) {
+    std::string waiting;
+    if (!TRY(SourcesReady(context, next, waiting))) {
+      if (!waiting.empty()) {
+        Report(context, next, "RestoreExecutorEnsured", false, "WaitingForVolumeSnapshots",
+               waiting);
+        TRY(save());
+      }
+      return kube::Requeue::After(std::chrono::milliseconds(100));
+    }
     const auto plan = RestorePlan(context, next);
     if (!plan.ok()) return plan.error();
     TRY(EnsureJob(context, *plan));
@@ -470,8 +500,7 @@ Result<kube::Requeue> Follow(Context& context, const Json& before) {
   if (!ended) {
     TRY(SelectNodes(context, next));
     std::string why;
-    if (const auto deadline = TimeAt(next, "status.restoreDeadline");
-        deadline && context.Now() > *deadline) {
+    if (DeadlinePassed(context, next)) {
       why =
           "the restore did not end within restoreTimeout, " + StringAt(next, "spec.restoreTimeout");
     }

@@ -38,8 +38,8 @@ Result<bool> FillHandle(Context& context, const Json& snapshot, const std::strin
   fields["volumeSnapshotHandle"] = text;
   fields["driver"] = driver;
   fields["volumeMode"] = StringAt(*content, "spec.sourceVolumeMode", "Filesystem");
-  if (const auto size = IntAt(*content, "status.restoreSize"); size > 0)
-    fields["restoreSize"] = std::to_string(size);
+  const auto size = IntAt(*content, "status.restoreSize");
+  if (size > 0 && !fields.contains("restoreSize")) fields["restoreSize"] = std::to_string(size);
   return true;
 }
 
