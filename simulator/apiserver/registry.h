@@ -19,6 +19,7 @@
 #include "simulator/apiserver/admission.h"
 #include "simulator/apiserver/api_server.h"
 #include "simulator/objects/api_error.h"
+#include "simulator/objects/apply.h"
 #include "simulator/objects/codec.h"
 #include "simulator/objects/kinds.h"
 #include "simulator/objects/rules.h"
@@ -67,7 +68,13 @@ struct Written {
 // Of a query; BadRequest unless it is a decimal number.
 objects::ApiResult<objects::Revision> ParseRevision(std::string_view text);
 
+// How often a write without a version is tried again before it is a Conflict.
+inline constexpr int kRaces = 64;
+
 enum class PatchKind { kJson, kMerge, kStrategic, kApply };
+
+// Who is recorded in managedFields.
+objects::FieldManager ManagerFor(const Target& target, const WriteContext& write);
 
 class Registry {
  public:

@@ -3,7 +3,6 @@
 
 #include "simulator/apiserver/registry.h"
 #include "simulator/objects/apply.h"
-#include "simulator/objects/patch.h"
 
 namespace thinsnap::apiserver {
 
@@ -15,12 +14,16 @@ using objects::FieldErrors;
 
 namespace {
 
-constexpr int kRaces = 64;     // of a write without a version before it is a Conflict
 constexpr int kNameTries = 8;  // of generateName
 constexpr std::size_t kMaxObjectBytes = 1536 * 1024;
 
 ApiError Invalid(const Target& target, const std::string& name, FieldErrors errors) {
   return ApiError::Invalid(target.kind->group, target.kind->kind, name, std::move(errors));
+}
+
+ApiStatus CheckSize(const Json& stored) {
+  if (ToJson(stored).size() <= kMaxObjectBytes) return {};
+  return ApiError(413, "RequestEntityTooLarge", "the object would be larger than 1.5 MiB");
 }
 
 std::string NameIn(const Json& object) { return StringAt(object, "metadata.name"); }
@@ -55,10 +58,6 @@ Json SuccessStatus(const Target& target, const Json& object) {
           {"metadata", JsonObject()},
           {"status", "Success"},
           {"details", std::move(details)}};
-}
-
-objects::FieldManager ManagerFor(const Target& target, const WriteContext& write) {
-  return {write.manager, target.api_version(), target.subresource};
 }
 
 }  // namespace
@@ -127,6 +126,7 @@ ApiResult<Written> Registry::Insert(const Target& target, Json object, bool trac
     Target named = target;
     named.name = NameIn(made);
     Json stored = ToStored(named, made);
+    TRY(CheckSize(stored));
     Written written{std::move(made), 201};
     if (write.dry_run) {
       if (!store_.Get(named.Key())) return written;
@@ -201,9 +201,7 @@ ApiResult<Written> Registry::Modify(const Target& target, const Change& change, 
     if (!remove && objects::IsNoOp(old, next)) return Written{old, 200};
 
     Json stored = ToStored(target, std::move(next));
-    if (!remove && ToJson(stored).size() > kMaxObjectBytes) {
-      return ApiError(413, "RequestEntityTooLarge", "the object would be larger than 1.5 MiB");
-    }
+    if (!remove) TRY(CheckSize(stored));
     auto result = remove ? store_.Delete(target.Key(), ref->revision(), std::move(stored))
                          : store_.Update(target.Key(), std::move(stored), ref->revision());
     if (result.ok()) {
@@ -238,89 +236,6 @@ ApiResult<Written> Registry::Update(const Target& target, Json object, WriteCont
   ModifyMode mode;
   mode.plain_update = true;
   return Modify(target, [&](const Json&) -> ApiResult<Json> { return object; }, mode, write);
-}
-
-ApiResult<Json> Registry::Patched(const Target& target, PatchKind kind, const Json& old,
-                                  const Json& patch, const std::vector<std::string>& duplicates,
-                                  WriteContext& write) const {
-  auto patched = kind == PatchKind::kJson ? objects::ApplyJsonPatch(old, patch)
-                 : kind == PatchKind::kMerge
-                     ? objects::ApplyMergePatch(old, patch)
-                     : objects::ApplyStrategicMergePatch(old, patch, *target.version->schema);
-  if (!patched.ok()) return std::move(patched).error();
-  const std::string name = NameIn(*patched);
-  if (name != target.name) {
-    return ApiError::BadRequest("the name of the object (" + name +
-                                ") does not match the name on the URL (" + target.name + ")");
-  }
-  auto decoded = TRY(objects::DecodeValue(*target.kind, *target.version, std::move(*patched),
-                                          write.validation, duplicates));
-  write.warnings.insert(write.warnings.end(), decoded.warnings.begin(), decoded.warnings.end());
-  objects::ApplyDefaults(*target.kind, *target.version, decoded.object);
-  return std::move(decoded.object);
-}
-
-ApiResult<Written> Registry::Patch(const Target& target, PatchKind kind, const Json& patch,
-                                   const std::vector<std::string>& duplicates,
-                                   WriteContext& write) {
-  if (kind == PatchKind::kApply) return ApplyPatch(target, patch, duplicates, write);
-  return Modify(
-      target, [&](const Json& old) { return Patched(target, kind, old, patch, duplicates, write); },
-      {}, write);
-}
-
-ApiResult<Written> Registry::ApplyPatch(const Target& target, const Json& patch,
-                                        const std::vector<std::string>& duplicates,
-                                        WriteContext& write) {
-  const std::string name = NameIn(patch);
-  if (!name.empty() && name != target.name) {
-    return ApiError::BadRequest("the name of the object (" + name +
-                                ") does not match the name on the URL (" + target.name + ")");
-  }
-  auto decoded =
-      TRY(objects::DecodeValue(*target.kind, *target.version, patch, write.validation, duplicates));
-  Json wanted = std::move(decoded.object);
-  Set(wanted, "metadata.name", target.name);
-  if (target.kind->namespaced) Set(wanted, "metadata.namespace", target.ns);
-  write.warnings.insert(write.warnings.end(), decoded.warnings.begin(), decoded.warnings.end());
-  const objects::Schema& schema = *target.version->schema;
-  const auto manager = ManagerFor(target, write);
-
-  // Made here unless it is there; whoever makes it in between is met as an existing object in the
-  // next round.
-  for (int race = 0; race < kRaces; ++race) {
-    if (!store_.Get(target.Key())) {
-      if (!target.subresource.empty()) {
-        return ApiError::NotFound(target.kind->group, target.kind->resource, target.name);
-      }
-      if (!StringAt(wanted, "metadata.uid").empty()) {
-        return ApiError::Conflict(target.kind->group, target.kind->resource, target.name,
-                                  "uid mismatch: the provided object specified uid " +
-                                      StringAt(wanted, "metadata.uid") +
-                                      ", and no existing object was found");
-      }
-      Json made = TRY(
-          objects::ApplyConfiguration(schema, nullptr, wanted, manager, write.force, clock_.Now()));
-      objects::ApplyDefaults(*target.kind, *target.version, made);
-      auto written = Insert(target, std::move(made), true, write);
-      if (written.ok() || written.error().reason != "AlreadyExists") return written;
-      continue;
-    }
-    ModifyMode mode;
-    mode.tracked = true;
-    auto written = Modify(
-        target,
-        [&](const Json& old) -> ApiResult<Json> {
-          Json next = TRY(objects::ApplyConfiguration(schema, &old, wanted, manager, write.force,
-                                                      clock_.Now()));
-          objects::ApplyDefaults(*target.kind, *target.version, next);
-          return next;
-        },
-        mode, write);
-    if (written.ok() || written.error().reason != "NotFound" || !target.subresource.empty())
-      return written;
-  }
-  return ApiError::Conflict(target.kind->group, target.kind->resource, target.name);
 }
 
 ApiResult<Written> Registry::Delete(const Target& target, const objects::DeleteRequest& request,
@@ -387,40 +302,6 @@ ApiResult<Written> Registry::Bind(const Target& target, const Json& binding, Wri
                   {"status", "Success"},
                   {"code", 201}},
                  201};
-}
-
-ApiResult<Json> Registry::GetScale(const Target& target) const {
-  const auto ref = TRY(Get(target));
-  return objects::GetScale(*target.kind, *target.version, Show(*ref, target));
-}
-
-ApiResult<Written> Registry::UpdateScale(const Target& target, const Json& scale,
-                                         WriteContext& write) {
-  ModifyMode mode;
-  mode.plain_update = !StringAt(scale, "metadata.resourceVersion").empty();
-  auto written = Modify(
-      target,
-      [&](const Json& old) -> ApiResult<Json> {
-        Json next = old;
-        TRY(objects::SetScale(*target.version, scale, next));
-        const std::string version = StringAt(scale, "metadata.resourceVersion");
-        if (!version.empty()) Set(next, "metadata.resourceVersion", version);
-        return next;
-      },
-      mode, write);
-  if (!written.ok()) return written;
-  written->object = TRY(objects::GetScale(*target.kind, *target.version, written->object));
-  return written;
-}
-
-ApiResult<Written> Registry::PatchScale(const Target& target, PatchKind kind, const Json& patch,
-                                        WriteContext& write) {
-  const Json scale = TRY(GetScale(target));
-  auto patched = kind == PatchKind::kJson ? objects::ApplyJsonPatch(scale, patch)
-                                          : objects::ApplyMergePatch(scale, patch);
-  if (!patched.ok()) return std::move(patched).error();
-  if (!Find(patch, "metadata.resourceVersion")) Remove(*patched, "metadata.resourceVersion");
-  return UpdateScale(target, *patched, write);
 }
 
 }  // namespace thinsnap::apiserver
