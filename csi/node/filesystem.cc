@@ -1,5 +1,6 @@
 #include "csi/node/filesystem.h"
 
+#include <charconv>
 #include <map>
 #include <string_view>
 #include <utility>
@@ -31,6 +32,17 @@ std::string LastLine(std::string_view text) {
   while (!text.empty() && text.back() == '\n') text.remove_suffix(1);
   const auto at = text.rfind('\n');
   return std::string(at == std::string_view::npos ? text : text.substr(at + 1));
+}
+
+// The number behind a key of dumpe2fs, 0 if there is none.
+std::uint64_t HeaderNumber(const std::string& text, const std::string& key) {
+  const auto at = text.find(key);
+  if (at == std::string::npos) return 0;
+  auto digits = at + key.size();
+  while (digits < text.size() && text[digits] == ' ') ++digits;
+  std::uint64_t number = 0;
+  std::from_chars(text.data() + digits, text.data() + text.size(), number);
+  return number;
 }
 
 }  // namespace
@@ -70,6 +82,7 @@ Status Filesystem::Make(const std::string& device, const std::string& fs_type,
                         bool device_is_blank) {
   Command command;
   command.timeout = kMakeTimeout;
+  // Nothing smaller than 4 KiB: the same bytes may come to lie on a device with larger sectors.
   if (fs_type == "ext4") {
     // No share for root: the volume belongs to one workload. Blank devices need no zeros written,
     // neither now nor by the kernel later, where they would become changed blocks of the first
@@ -84,7 +97,7 @@ Status Filesystem::Make(const std::string& device, const std::string& fs_type,
                                     : "lazy_itable_init=1,lazy_journal_init=1",
                     device};
   } else if (fs_type == "xfs") {
-    command.argv = {"mkfs.xfs", "-q", "-f"};
+    command.argv = {"mkfs.xfs", "-q", "-f", "-s", "size=4096"};
     if (device_is_blank) command.argv.push_back("-K");
     command.argv.push_back(device);
   } else {
@@ -108,20 +121,48 @@ Status Filesystem::Check(const std::string& device, const std::string& fs_type) 
                    " is damaged beyond what e2fsck repairs without asking: " + last);
 }
 
-Status Filesystem::Grow(const std::string& device, const std::string& fs_type,
-                        const std::string& target) {
+Status Filesystem::GrowUnmounted(const std::string& device, const std::string& fs_type,
+                                 std::uint64_t device_bytes) {
+  if (fs_type != "ext4") return {};
+  const CommandOutput header = TRY(Run({"dumpe2fs", "-h", device}, kProbeTimeout));
+  const std::uint64_t blocks = HeaderNumber(header.out, "Block count:");
+  const std::uint64_t block_bytes = HeaderNumber(header.out, "Block size:");
+  // Less than one block is left over by every size that is no multiple of it.
+  if (block_bytes == 0 || blocks == 0 || (blocks + 1) * block_bytes > device_bytes) return {};
+  const CommandOutput checked = TRY(Run({"e2fsck", "-f", "-p", device}, kCheckTimeout));
+  if (checked.exit_code > 2) {
+    return Error(Code::kFailedPrecondition,
+                 "the ext4 filesystem on " + device + " cannot be grown before it is repaired: " +
+                     LastLine(checked.out.empty() ? checked.err : checked.out));
+  }
   Command command;
   command.timeout = kMakeTimeout;
+  command.argv = {"resize2fs", device};
+  TRY(RunChecked(runner_, command).In("grow the filesystem on " + device));
+  return {};
+}
+
+Status Filesystem::Grow(const std::string& device, const std::string& fs_type,
+                        const std::string& target) {
+  std::vector<std::string> argv;
   if (fs_type == "ext4") {
-    command.argv = {"resize2fs", device};
+    argv = {"resize2fs", device};
   } else if (fs_type == "xfs") {
-    command.argv = {"xfs_growfs", target};
+    argv = {"xfs_growfs", target};
   } else {
     return Error(Code::kInvalidArgument,
                  "a filesystem of type " + fs_type + " cannot be grown; ext4 and xfs can");
   }
-  TRY(RunChecked(runner_, command).In("grow the filesystem on " + device));
-  return {};
+  const CommandOutput output = TRY(Run(argv, kMakeTimeout));
+  if (output.exit_code == 0) return {};
+  // The kernel asks for CAP_SYS_RESOURCE to grow a mounted ext4.
+  if (output.err.find("Permission denied") != std::string::npos) {
+    return Error(Code::kFailedPrecondition,
+                 "the filesystem on " + device +
+                     " cannot grow while it is mounted, since this driver lacks CAP_SYS_RESOURCE; "
+                     "it grows when the volume is staged the next time");
+  }
+  return Error(Code::kInternal, "grow the filesystem on " + device + ": " + LastLine(output.err));
 }
 
 std::vector<std::string> Filesystem::MountWords(const std::string& fs_type) {

@@ -2,6 +2,7 @@
 // one over anything that it recognises.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -26,7 +27,12 @@ class Filesystem {
   // Replays and repairs what can be repaired without asking; kFailedPrecondition when a person has
   // to look.
   Status Check(const std::string& device, const std::string& fs_type);
+  // To the device's size, before it is mounted. Nothing happens for filesystems that only grow
+  // while they are mounted.
+  Status GrowUnmounted(const std::string& device, const std::string& fs_type,
+                       std::uint64_t device_bytes);
   // To the device's size, while it is mounted at `target`. Already that large is fine.
+  // kFailedPrecondition where the kernel does not let us: it grows when it is staged the next time.
   Status Grow(const std::string& device, const std::string& fs_type, const std::string& target);
   // What a mount of that type needs besides the user's options.
   static std::vector<std::string> MountWords(const std::string& fs_type);

@@ -178,12 +178,17 @@ Status VolumeMounts::MountStaged(const pool::VolumeInfo& info, const std::string
                                  const std::string& staging, const Usage& usage) {
   bool made = false;
   const std::string fs_type = TRY(PrepareFilesystem(info, device, usage.fs_type, made));
+  // A clone or a restored volume may be larger than its filesystem.
+  const bool grow = !made && !usage.read_only;
+  if (grow) {
+    const std::uint64_t device_bytes = TRY(mounter_.DeviceSize(device));
+    TRY(filesystem_.GrowUnmounted(device, fs_type, device_bytes));
+  }
   std::vector<std::string> words = Filesystem::MountWords(fs_type);
   words.insert(words.end(), usage.mount_flags.begin(), usage.mount_flags.end());
   if (usage.read_only) words.emplace_back("ro");
   TRY(mounter_.Mount(device, staging, fs_type, words));
-  if (made || usage.read_only) return {};
-  // A clone or a restored volume may be larger than its filesystem.
+  if (!grow || fs_type == "ext4") return {};
   if (auto grown = filesystem_.Grow(device, fs_type, staging); !grown.ok()) {
     if (auto unmounted = mounter_.Unmount(staging); !unmounted.ok()) {
       LogWarning("node", unmounted.error().ToString());

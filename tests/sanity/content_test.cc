@@ -1,0 +1,228 @@
+// What csi-sanity does not look at: bytes, filesystems, read-only, block devices, freezing.
+#include <csignal>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/core/file.h"
+#include "csi/driver/handle.h"
+#include "csi/node/freezer.h"
+#include "tests/sanity/sanity_fixture.h"
+
+namespace thinsnap::driver {
+namespace {
+
+class ContentTest : public SanityTest {
+ protected:
+  void Write(const std::string& path, const std::string& text) {
+    const Status written = WriteFileAtomic(path, text);
+    ASSERT_TRUE(written.ok()) << written.error().ToString();
+  }
+  std::string Read(const std::string& path) {
+    const auto text = ReadFile(path);
+    return text.ok() ? *text : text.error().ToString();
+  }
+  std::string Restore(const std::string& name, const std::string& snapshot, std::int64_t size) {
+    auto request = VolumeRequest(name, size);
+    request.mutable_volume_content_source()->mutable_snapshot()->set_snapshot_id(snapshot);
+    const auto created = Create(request);
+    EXPECT_TRUE(created.ok()) << (created.ok() ? "" : created.error().ToString());
+    return created.ok() ? created->volume().volume_id() : "";
+  }
+  // Cuts under a mounted volume, restores it larger, and looks at both.
+  void CutAndRestore(const std::string& fs_type) {
+    const auto capability = MountCapability(Mode::SINGLE_NODE_WRITER, fs_type);
+    const std::string volume = Volume("v");
+    ASSERT_OK(Stage(volume, capability));
+    ASSERT_OK(Publish(volume, target_, capability));
+    Write(target_ + "/file", "before the cut");
+    // Not synced: the freeze brings it in.
+    {
+      const UniqueFd file(open((target_ + "/unsynced").c_str(), O_CREAT | O_WRONLY, 0600));
+      ASSERT_EQ(write(file.get(), "in the cache", 12), 12);
+    }
+    const auto snapshot = Snapshot("s", volume);
+    ASSERT_OK(snapshot);
+    Write(target_ + "/file", "after the cut");
+    const auto before = Stats(volume, target_);
+    ASSERT_OK(before);
+
+    const std::string restored = Restore("r", snapshot->snapshot().snapshot_id(), 2 * kSize);
+    const std::string staging = staging_, target = target_;
+    staging_ += "-2";
+    target_ += "-2";
+    std::filesystem::create_directories(staging_);
+    // Beside its source, with the same UUID.
+    ASSERT_OK(Stage(restored, capability));
+    ASSERT_OK(Publish(restored, target_, capability));
+    EXPECT_EQ(Read(target_ + "/file"), "before the cut");
+    EXPECT_EQ(Read(target_ + "/unsynced"), "in the cache");
+    EXPECT_EQ(Read(target + "/file"), "after the cut");
+    const auto after = Stats(restored, target_);
+    ASSERT_OK(after);
+    EXPECT_GT(after->usage(0).total(), before->usage(0).total() + kSize / 2);
+    ASSERT_OK(Unpublish(restored, target_));
+    ASSERT_OK(Unstage(restored));
+    staging_ = staging;
+    target_ = target;
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Worlds, ContentTest, testing::Values("Reflink"), WorldName);
+
+TEST_P(ContentTest, Ext4ComesBackAsItWasAtTheCut) { CutAndRestore("ext4"); }
+
+TEST_P(ContentTest, XfsComesBackAsItWasAtTheCut) { CutAndRestore("xfs"); }
+
+TEST_P(ContentTest, XfsGrowsWhileItIsPublished) {
+  const auto capability = MountCapability(Mode::SINGLE_NODE_WRITER, "xfs");
+  const std::string volume = Volume("v");
+  ASSERT_OK(Stage(volume, capability));
+  ASSERT_OK(Publish(volume, target_, capability));
+  const auto before = Stats(volume, target_);
+  ASSERT_OK(Expand(volume, 2 * kSize));
+  ASSERT_OK(NodeExpand(volume, target_));
+  EXPECT_GT(Stats(volume, target_)->usage(0).total(), before->usage(0).total() + kSize / 2);
+}
+
+TEST_P(ContentTest, ReadOnlyPublicationRefusesWrites) {
+  const std::string volume = Volume("v"), second = target_ + "-2";
+  ASSERT_OK(Stage(volume));
+  ASSERT_OK(Publish(volume, target_));
+  ASSERT_OK(Publish(volume, second, MountCapability(), true));
+  Write(target_ + "/file", "x");
+  EXPECT_EQ(Read(second + "/file"), "x");
+  EXPECT_LT(open((second + "/new").c_str(), O_CREAT | O_WRONLY, 0600), 0);
+  EXPECT_EQ(errno, EROFS);
+  ASSERT_OK(Unpublish(volume, second));
+}
+
+TEST_P(ContentTest, SmallVolumesMountToo) {
+  const std::string volume = Volume("v", static_cast<std::int64_t>(16 * kMiB));
+  ASSERT_OK(Stage(volume));
+  ASSERT_OK(Publish(volume, target_));
+  Write(target_ + "/file", "x");
+}
+
+TEST_P(ContentTest, BlockVolumeIsADeviceWithItsBytes) {
+  const std::string volume = BlockVolume("b");
+  ASSERT_OK(Stage(volume, BlockCapability()));
+  ASSERT_OK(Publish(volume, target_, BlockCapability()));
+  ASSERT_OK(Publish(volume, target_, BlockCapability()));
+  EXPECT_EQ(*world_->mounter->Kind(target_), node::PathKind::kBlockDevice);
+  EXPECT_EQ(*world_->mounter->DeviceSize(target_), static_cast<std::uint64_t>(kSize));
+  {
+    const UniqueFd device(open(target_.c_str(), O_RDWR));
+    ASSERT_TRUE(device);
+    ASSERT_EQ(pwrite(device.get(), "raw bytes", 9, 12345), 9);
+    ASSERT_EQ(fsync(device.get()), 0);
+  }
+  const auto stats = Stats(volume, target_);
+  ASSERT_OK(stats);
+  ASSERT_EQ(stats->usage_size(), 1);
+  EXPECT_EQ(stats->usage(0).total(), kSize);
+  ASSERT_OK(Unpublish(volume, target_));
+  EXPECT_EQ(*world_->mounter->Kind(target_), node::PathKind::kMissing);
+  ASSERT_OK(Unstage(volume));
+  // Bytes that are no filesystem are nobody's to format.
+  const auto refused = Stage(volume);
+  EXPECT_CODE(refused, Code::kFailedPrecondition);
+  EXPECT_THAT(refused.error().message(), testing::HasSubstr("not formatted"));
+}
+
+TEST_P(ContentTest, AnotherFilesystemThanAskedForIsRefused) {
+  const std::string volume = Volume("v");
+  ASSERT_OK(Stage(volume, MountCapability(Mode::SINGLE_NODE_WRITER, "ext4")));
+  ASSERT_OK(Unstage(volume));
+  const auto refused = Stage(volume, MountCapability(Mode::SINGLE_NODE_WRITER, "xfs"));
+  EXPECT_CODE(refused, Code::kFailedPrecondition);
+  EXPECT_THAT(refused.error().message(), testing::HasSubstr("ext4"));
+}
+
+TEST_P(ContentTest, MkfsThatWasCutOffIsDoneAgain) {
+  const std::string volume = Volume("v");
+  const auto id = VolumeHandle::Parse(volume)->volume;
+  {
+    auto device = world_->pool->OpenVolume(id);
+    ASSERT_OK(device);
+    ASSERT_OK((*device)->WriteAt(kMiB, AsBytes("half a filesystem")));
+    ASSERT_OK((*device)->Flush());
+  }
+  EXPECT_CODE(Stage(volume), Code::kFailedPrecondition);
+  ASSERT_OK(world_->pool->TagVolume(id, {{"fs", "making ext4"}}));
+  ASSERT_OK(Stage(volume));
+}
+
+TEST_P(ContentTest, MountFlagsAreNotTold) {
+  auto capability = MountCapability();
+  capability.mutable_mount()->add_mount_flags("password=hush");
+  const std::string volume = Volume("v");
+  const auto refused = Stage(volume, capability);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.error().message(), testing::Not(testing::HasSubstr("hush")));
+  // Half a staging is none.
+  ASSERT_OK(Stage(volume));
+}
+
+// Whether a write to the filesystem ends within the time.
+bool Writable(const std::string& folder, int timeout_ms) {
+  const pid_t child = fork();
+  if (child == 0) {
+    const int file = open((folder + "/probe").c_str(), O_CREAT | O_WRONLY, 0600);
+    _exit(file >= 0 && write(file, "x", 1) == 1 && fsync(file) == 0 ? 0 : 1);
+  }
+  for (int waited = 0; waited < timeout_ms; waited += 10) {
+    int status = 0;
+    if (waitpid(child, &status, WNOHANG) == child) return status == 0;
+    usleep(10'000);
+  }
+  kill(child, SIGKILL);
+  return false;
+}
+
+TEST_P(ContentTest, FreezeEndsAtItsDeadline) {
+  const std::string volume = Volume("v");
+  ASSERT_OK(Stage(volume));
+  auto frozen = node::FreezeFilesystem(staging_, std::chrono::milliseconds(300));
+  ASSERT_OK(frozen);
+  // Nobody thaws but the watchdog.
+  EXPECT_TRUE(Writable(staging_, 20'000));
+  EXPECT_CODE((*frozen)->Thaw(), Code::kAborted);
+}
+
+TEST_P(ContentTest, FreezeEndsWithTheProcessThatFroze) {
+  const std::string volume = Volume("v");
+  ASSERT_OK(Stage(volume));
+  int told[2];
+  ASSERT_EQ(pipe(told), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    auto frozen = node::FreezeFilesystem(staging_, std::chrono::minutes(10));
+    const char done = frozen.ok() ? 'y' : 'n';
+    if (write(told[1], &done, 1) != 1) _exit(1);
+    pause();
+    _exit(0);
+  }
+  char done = 0;
+  ASSERT_EQ(read(told[0], &done, 1), 1);
+  ASSERT_EQ(done, 'y');
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+  EXPECT_TRUE(Writable(staging_, 20'000));
+}
+
+TEST_P(ContentTest, LeftoverFreezeIsThawedAtTheStart) {
+  const std::string volume = Volume("v");
+  ASSERT_OK(Stage(volume));
+  {
+    const UniqueFd folder(open(staging_.c_str(), O_RDONLY | O_DIRECTORY));
+    ASSERT_EQ(ioctl(folder.get(), FIFREEZE, 0), 0);
+  }
+  StopNode();
+  StartNode();
+  EXPECT_TRUE(Writable(staging_, 20'000));
+}
+
+}  // namespace
+}  // namespace thinsnap::driver

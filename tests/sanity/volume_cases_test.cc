@@ -1,0 +1,205 @@
+// Cases 10-29 and 58-60: volumes as such.
+#include "tests/sanity/sanity_fixture.h"
+
+namespace thinsnap::driver {
+namespace {
+
+class VolumeCasesTest : public SanityTest {};
+THINSNAP_SANITY_WORLDS(VolumeCasesTest);
+
+TEST_P(VolumeCasesTest, CreateNeedsNameAndCapabilities) {  // 10, 11
+  EXPECT_CODE(Create(VolumeRequest("")), Code::kInvalidArgument);
+  auto request = VolumeRequest("v");
+  request.clear_volume_capabilities();
+  EXPECT_CODE(Create(request), Code::kInvalidArgument);
+  request = VolumeRequest("v");
+  request.mutable_volume_capabilities(0)->clear_access_mode();
+  EXPECT_CODE(Create(request), Code::kInvalidArgument);
+  request = VolumeRequest("v");
+  request.mutable_volume_capabilities(0)->clear_mount();
+  EXPECT_CODE(Create(request), Code::kInvalidArgument);
+  EXPECT_EQ(CountVolumes(), 0);
+}
+
+TEST_P(VolumeCasesTest, CreateWithoutCapacityTakesADefault) {  // 12
+  auto request = VolumeRequest("v");
+  request.clear_capacity_range();
+  const auto created = Create(request);
+  ASSERT_OK(created);
+  EXPECT_GT(created->volume().capacity_bytes(), 0);
+}
+
+TEST_P(VolumeCasesTest, CreateWithCapacityIsAtLeastThat) {  // 13
+  const auto created = Create(VolumeRequest("v", kSize + 1));
+  ASSERT_OK(created);
+  EXPECT_GT(created->volume().capacity_bytes(), kSize);
+  EXPECT_EQ(created->volume().accessible_topology_size(), 1);
+  EXPECT_EQ(created->volume().accessible_topology(0).segments().at("topology.thinsnap.io/node"),
+            "node-a");
+}
+
+TEST_P(VolumeCasesTest, SameNameAndCapacityIsTheSameVolume) {  // 14
+  EXPECT_EQ(Volume("v"), Volume("v"));
+  EXPECT_EQ(CountVolumes(), 1);
+}
+
+TEST_P(VolumeCasesTest, SameNameAndAnotherCapacityExists) {  // 15
+  auto request = VolumeRequest("v");
+  request.mutable_capacity_range()->set_limit_bytes(kSize);
+  const auto created = Create(request);
+  ASSERT_OK(created);
+  EXPECT_EQ(created->volume().capacity_bytes(), kSize);
+  request.mutable_capacity_range()->set_required_bytes(2 * kSize);
+  request.mutable_capacity_range()->set_limit_bytes(2 * kSize);
+  EXPECT_CODE(Create(request), Code::kAlreadyExists);
+  auto block = VolumeRequest("v");
+  *block.mutable_volume_capabilities(0) = BlockCapability();
+  EXPECT_CODE(Create(block), Code::kAlreadyExists);
+}
+
+TEST_P(VolumeCasesTest, LongestNameIsTaken) {  // 16
+  Volume(std::string(128, 'n'));
+  EXPECT_CODE(Create(VolumeRequest(std::string(129, 'n'))), Code::kInvalidArgument);
+}
+
+TEST_P(VolumeCasesTest, CreateFromSnapshotEchoesTheSource) {  // 17
+  const auto snapshot = Snapshot("s", Volume("v"));
+  ASSERT_OK(snapshot);
+  auto request = VolumeRequest("r");
+  request.mutable_volume_content_source()->mutable_snapshot()->set_snapshot_id(
+      snapshot->snapshot().snapshot_id());
+  const auto created = Create(request);
+  ASSERT_OK(created);
+  EXPECT_EQ(created->volume().content_source().snapshot().snapshot_id(),
+            snapshot->snapshot().snapshot_id());
+  EXPECT_EQ(Create(request)->volume().volume_id(), created->volume().volume_id());
+  EXPECT_CODE(Create(VolumeRequest("r")), Code::kAlreadyExists);
+}
+
+TEST_P(VolumeCasesTest, CreateFromMissingSourceIsNotFound) {  // 18, 20
+  auto request = VolumeRequest("r");
+  request.mutable_volume_content_source()->mutable_snapshot()->set_snapshot_id(
+      "non-existing-snapshot-id");
+  EXPECT_CODE(Create(request), Code::kNotFound);
+  request.mutable_volume_content_source()->mutable_volume()->set_volume_id(
+      "non-existing-volume-id");
+  EXPECT_CODE(Create(request), Code::kNotFound);
+  request.mutable_volume_content_source()->Clear();
+  EXPECT_CODE(Create(request), Code::kInvalidArgument);
+}
+
+TEST_P(VolumeCasesTest, CreateFromVolumeEchoesTheSourceAndLeavesNoSnapshot) {  // 19
+  const std::string source = Volume("v");
+  auto request = VolumeRequest("c");
+  request.mutable_volume_content_source()->mutable_volume()->set_volume_id(source);
+  const auto created = Create(request);
+  ASSERT_OK(created);
+  EXPECT_EQ(created->volume().content_source().volume().volume_id(), source);
+  EXPECT_EQ(Create(request)->volume().volume_id(), created->volume().volume_id());
+  EXPECT_TRUE(world_->pool->ListSnapshots()->empty());
+  EXPECT_TRUE(csi().ListSnapshots({}, {})->entries().empty());
+}
+
+TEST_P(VolumeCasesTest, CreateFromSourceIsNeverSmallerThanIt) {
+  const auto snapshot = Snapshot("s", Volume("v", 2 * kSize));
+  ASSERT_OK(snapshot);
+  auto request = VolumeRequest("r", kSize);
+  request.mutable_volume_content_source()->mutable_snapshot()->set_snapshot_id(
+      snapshot->snapshot().snapshot_id());
+  request.mutable_capacity_range()->set_limit_bytes(kSize);
+  EXPECT_CODE(Create(request), Code::kOutOfRange);
+  request.mutable_capacity_range()->clear_limit_bytes();
+  const auto created = Create(request);
+  ASSERT_OK(created);
+  EXPECT_EQ(created->volume().capacity_bytes(), 2 * kSize);
+}
+
+TEST_P(VolumeCasesTest, ParametersThatNobodyKnowsAreNamed) {  // 21, 22
+  auto request = VolumeRequest("v");
+  (*request.mutable_mutable_parameters())["XXX_FakeKey"] = "x";
+  EXPECT_CODE(Create(request), Code::kInvalidArgument);
+  request.clear_mutable_parameters();
+  (*request.mutable_parameters())["pool"] = "x";
+  const auto refused = Create(request);
+  EXPECT_CODE(refused, Code::kInvalidArgument);
+  EXPECT_THAT(refused.error().message(), testing::HasSubstr("\"pool\""));
+}
+
+TEST_P(VolumeCasesTest, DeleteNeedsAnIdAndForgivesUnknownOnes) {  // 23, 24, 25
+  EXPECT_CODE(Delete(""), Code::kInvalidArgument);
+  EXPECT_TRUE(Delete("fake-vol-id").ok());
+  const std::string volume = Volume("v");
+  EXPECT_TRUE(Delete(volume).ok());
+  EXPECT_TRUE(Delete(volume).ok());
+}
+
+TEST_P(VolumeCasesTest, VolumeInUseIsNotDeleted) {
+  const std::string volume = Volume("v");
+  ASSERT_OK(Stage(volume));
+  EXPECT_CODE(Delete(volume), Code::kFailedPrecondition);
+  EXPECT_EQ(CountVolumes(), 1);
+}
+
+TEST_P(VolumeCasesTest, SnapshotsOutliveTheirVolume) {
+  const std::string volume = Volume("v");
+  const auto snapshot = Snapshot("s", volume);
+  ASSERT_OK(snapshot);
+  ASSERT_OK(Delete(volume));
+  EXPECT_EQ(csi().ListSnapshots({}, {})->entries_size(), 1);
+  auto request = VolumeRequest("r");
+  request.mutable_volume_content_source()->mutable_snapshot()->set_snapshot_id(
+      snapshot->snapshot().snapshot_id());
+  ASSERT_OK(Create(request));
+}
+
+TEST_P(VolumeCasesTest, ValidateChecksItsArguments) {  // 26, 27, 28, 29
+  csi::v1::ValidateVolumeCapabilitiesRequest request;
+  *request.add_volume_capabilities() = MountCapability();
+  EXPECT_CODE(csi().ValidateVolumeCapabilities({}, request), Code::kInvalidArgument);
+  request.set_volume_id("fake-vol-id");
+  EXPECT_CODE(csi().ValidateVolumeCapabilities({}, request), Code::kNotFound);
+  request.set_volume_id(Volume("v"));
+  const auto confirmed = csi().ValidateVolumeCapabilities({}, request);
+  ASSERT_OK(confirmed);
+  EXPECT_EQ(confirmed->confirmed().volume_capabilities_size(), 1);
+  *request.mutable_volume_capabilities(0) = MountCapability(Mode::MULTI_NODE_MULTI_WRITER);
+  const auto refused = csi().ValidateVolumeCapabilities({}, request);
+  ASSERT_OK(refused);
+  EXPECT_FALSE(refused->has_confirmed());
+  EXPECT_FALSE(refused->message().empty());
+  *request.mutable_volume_capabilities(0) = BlockCapability();
+  EXPECT_FALSE(csi().ValidateVolumeCapabilities({}, request)->has_confirmed());
+  request.clear_volume_capabilities();
+  EXPECT_CODE(csi().ValidateVolumeCapabilities({}, request), Code::kInvalidArgument);
+}
+
+TEST_P(VolumeCasesTest, ExpandChecksItsArgumentsAndIsExact) {  // 58, 59, 60
+  EXPECT_CODE(Expand("", 2 * kSize), Code::kInvalidArgument);
+  EXPECT_CODE(csi().ControllerExpandVolume({}, {}), Code::kInvalidArgument);
+  EXPECT_CODE(Expand("fake-vol-id", 2 * kSize), Code::kNotFound);
+  const std::string volume = Volume("v");
+  const auto grown = Expand(volume, 2 * kSize);
+  ASSERT_OK(grown);
+  EXPECT_EQ(grown->capacity_bytes(), 2 * kSize);
+  EXPECT_TRUE(grown->node_expansion_required());
+  EXPECT_EQ(Expand(volume, kSize)->capacity_bytes(), 2 * kSize);
+  EXPECT_FALSE(Expand(BlockVolume("b"), 2 * kSize)->node_expansion_required());
+}
+
+TEST_P(VolumeCasesTest, TopologyOfAnotherNodeIsRefused) {
+  auto request = VolumeRequest("v");
+  auto* topology = request.mutable_accessibility_requirements()->add_requisite();
+  (*topology->mutable_segments())["topology.thinsnap.io/node"] = "node-b";
+  EXPECT_CODE(Create(request), Code::kResourceExhausted);
+  (*topology->mutable_segments())["topology.thinsnap.io/node"] = "node-a";
+  EXPECT_TRUE(Create(request).ok());
+}
+
+TEST_P(VolumeCasesTest, LargerThanThePoolIsRefusedWithFigures) {
+  const auto refused = Create(VolumeRequest("v", 1000 * kSize));
+  EXPECT_CODE(refused, Code::kResourceExhausted);
+  EXPECT_THAT(refused.error().message(), testing::HasSubstr("GiB"));
+}
+
+}  // namespace
+}  // namespace thinsnap::driver
