@@ -117,10 +117,12 @@ Status RunOperator(Runtime& runtime, Random& random, kube::KubeClient& client,
   informers.StartAll(work);
   TRY(informers.WaitForSync());
   LogInfo("operator", "reconciling the kinds of " + kinds.domain);
-  for (auto* each : {storage.get(), repository.get(), snapshot.get(), configuration.get(),
-                     session.get(), restore.get()}) {
-    each->Start(work);
+  // A storage that does not answer holds its own worker and nobody else's. Sessions have one: two
+  // of one BackupConfiguration must not look at each other at the same moment.
+  for (auto* each : {storage.get(), repository.get(), snapshot.get(), restore.get()}) {
+    each->Start(work, 4);
   }
+  for (auto* each : {configuration.get(), session.get()}) each->Start(work);
   Status outcome;
   while (outcome.ok()) outcome = runtime.SleepFor(std::chrono::hours(1));
   return outcome;

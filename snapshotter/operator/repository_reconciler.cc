@@ -168,11 +168,40 @@ Json AdoptedSnapshot(const Context& context, const Json& repository, const repo:
   return object;
 }
 
+using PointsByName = std::map<std::string, const repo::PointInfo*>;
+
+// A point that a view names belongs to a Snapshot that somebody deleted here: that one is not
+// brought back.
+Status DropViewedPoints(store::ObjectStore& store, PointsByName& points) {
+  std::vector<std::string> keys;
+  TRY(store::ListAll(store, kSnapshotsPrefix, [&](const store::ObjectInfo& info) -> Status {
+    keys.push_back(info.key);
+    return {};
+  }));
+  for (const auto& key : keys) {
+    TRY(Runtime::CheckCancelled());
+    const auto view = ReadView(store, key);
+    if (!view.ok()) {
+      if (view.Is(Code::kNotFound) || view.Is(Code::kInvalidArgument)) continue;
+      return view.error();
+    }
+    const auto* components = FindObject(*view, "status.components");
+    if (components == nullptr) continue;
+    for (const auto& [name, component] : *components) {
+      for (const auto& stat : ArrayAt(component, "volumeSnapshotterStats")) {
+        const auto handle = ParseSnapshotHandle(StatHandle(stat));
+        if (handle) points.erase(handle->series() + "." + handle->snapshot);
+      }
+    }
+  }
+  return {};
+}
+
 // The sealed points against the Snapshots: what a view claimed is confirmed or refuted, points
 // without a Snapshot get one. Not while a backup runs: its points come before its statistics.
 Status CompareWithPoints(Context& context, const Json& repository, repo::Repository& engine,
                          const std::vector<Json>& snapshots) {
-  std::map<std::string, const repo::PointInfo*> points;
+  PointsByName points;
   std::vector<std::string> damaged;
   const auto list = TRY(engine.ListPoints("", [&](const repo::PointName& name, const Error& error) {
     damaged.push_back(name.str() + ": " + error.message());
@@ -211,6 +240,7 @@ Status CompareWithPoints(Context& context, const Json& repository, repo::Reposit
     }
     TRY(WriteStatus(context, context.kinds.snapshot, snapshot, next));
   }
+  if (!points.empty()) TRY(DropViewedPoints(engine.store(), points));
   for (const auto& [name, point] : points) {
     const auto adopted = AdoptedSnapshot(context, repository, *point);
     auto created = TRY(EnsureExists(context.client, context.kinds.snapshot, adopted));

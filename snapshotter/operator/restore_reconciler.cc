@@ -276,6 +276,9 @@ Result<std::vector<Json>> ClaimsOf(Context& context, const Json& restore) {
 // gone.
 Result<bool> CleanUp(Context& context, const Json& restore, bool claims_too) {
   if (claims_too) {
+    // Or it would make the claims again.
+    TRY(DeleteIfExists(context.client, kube::types::kJob,
+                       {kube::NamespaceOf(restore), ValidName(kube::NameOf(restore), "restore")}));
     const auto claims = TRY(ClaimsOf(context, restore));
     bool waiting = false;
     for (const auto& claim : claims) {

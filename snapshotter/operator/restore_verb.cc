@@ -38,6 +38,15 @@ class RestoreRun {
       return Error(Code::kFailedPrecondition, "RestoreSession " + kube::KeyOf(restore_).ToString() +
                                                   " has no components in its status");
     }
+    // A repeated pod must not make again what the operator has cleaned up since.
+    const bool over = std::all_of(components->begin(), components->end(), [](const auto& entry) {
+      const auto phase = StringAt(entry.value(), "phase");
+      return phase == "Succeeded" || phase == "Failed";
+    });
+    if (StringAt(restore_, "status.phase") != "Running" || over) {
+      return Error(Code::kFailedPrecondition, "RestoreSession " + kube::KeyOf(restore_).ToString() +
+                                                  " is over; its components say how it ended");
+    }
     for (const auto& [name, component] : *components) {
       for (const auto& volume : ArrayAt(component, "volumes")) {
         claims_.push_back({std::string(name), StringAt(volume, "claim"),

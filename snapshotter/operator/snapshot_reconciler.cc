@@ -273,13 +273,17 @@ Result<kube::Requeue> ReconcileSnapshot(Context& context, const kube::ObjectKey&
   if (ended && !uploaded) {
     if (!filled.ok()) return filled.error().In("the figures of Snapshot " + key.ToString());
     Json complete = next;
-    kube::SetCondition(complete, "SnapshotMetadataUploaded", true, "SnapshotMetadataUploaded",
-                       "the Snapshot's view is in the bucket", context.Now());
+    const bool ours = !kube::ConditionIs(*repository, "OwnedElsewhere");
+    kube::SetCondition(complete, "SnapshotMetadataUploaded", true,
+                       ours ? "SnapshotMetadataUploaded" : "OwnedByAnotherCluster",
+                       ours ? "the Snapshot's view is in the bucket"
+                            : "the bucket belongs to another cluster and is not written",
+                       context.Now());
     kube::SetCondition(complete, "RecentSnapshotListUpdated", true, "RecentSnapshotListUpdated",
                        "the Repository lists this Snapshot", context.Now());
     Set(complete, "status.lastUpdateTime", Json(context.NowText()));
     Set(complete, "status.phase", Json(SnapshotPhase(complete)));
-    const auto sent = UploadView(context, *repository, complete);
+    const auto sent = ours ? UploadView(context, *repository, complete) : Status();
     if (sent.ok()) {
       auto listed = *repository;
       auto snapshots = TRY(SnapshotsOf(context, listed));

@@ -607,6 +607,28 @@ TEST_F(ReconcilersTest, PointsWithoutASnapshotAreAdopted) {
       "source-pvc");
 }
 
+TEST_F(ReconcilersTest, ADeletedSnapshotStaysDeletedAndItsPointStays) {
+  ApplyPvcGuide();
+  RunSession();
+  const std::string name = "s3-repository-pvc-volume-snapshot-frequent-backup-1705402801";
+  cluster_->Delete(cluster_->kinds.snapshot, "demo", name);
+  cluster_->Settle();
+  EXPECT_FALSE(cluster_->Exists(cluster_->kinds.snapshot, "demo", name));
+  EXPECT_THAT(storage_.Keys(kFolder), Contains("snapshots/" + name + ".yaml"));
+  // An operator that starts anew compares at once.
+  Memory fresh;
+  auto context = cluster_->context();
+  Context restarted{context.runtime,  context.random, context.client,  context.events,
+                    context.backends, context.kinds,  context.options, fresh};
+  ASSERT_OK(ReconcileRepository(restarted, {"demo", "s3-repository"}));
+  EXPECT_THAT(cluster_->List(cluster_->kinds.snapshot), IsEmpty());
+  auto opened = OpenRepositoryOf(context, Repository());
+  ASSERT_OK(opened);
+  const auto points = opened->open.repository->ListPoints();
+  ASSERT_OK(points);
+  EXPECT_EQ(points->size(), 1u);
+}
+
 TEST_F(ReconcilersTest, AForgedViewIsNotRestored) {
   ApplyPvcGuide();
   RunSession();
