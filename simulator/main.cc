@@ -59,6 +59,7 @@ struct Flags {
   std::string pool_size = "32Gi";
   std::string destroy_name, destroy_data;
   thinsnap::s3::S3Options s3;
+  int s3_latency_ms = 0;
 };
 
 // "512Mi", "32Gi", "1Ti", or bytes.
@@ -127,6 +128,7 @@ Status ServeS3(Flags& flags) {
   if (const char* key = getenv("AWS_SECRET_ACCESS_KEY"))
     flags.s3.secret_access_key = thinsnap::Secret(key);
   flags.s3.data_folder = Absolute(flags.s3.data_folder);
+  flags.s3.chaos.latency = std::chrono::milliseconds(flags.s3_latency_ms);
   thinsnap::SystemClock clock;
   thinsnap::SystemRandom random;
   thinsnap::ThreadRuntime runtime(clock);
@@ -192,6 +194,17 @@ int main(int argc, char** argv) {
   s3->add_option("--bucket", flags.s3.buckets, "A bucket to make if it is missing (repeatable)");
   s3->add_option("--region", flags.s3.region, "Region that signatures must name")
       ->capture_default_str();
+  // Faults, for tests of what talks to it.
+  s3->add_option("--chaos-seed", flags.s3.chaos.seed, "Seed of the faults below");
+  s3->add_option("--chaos-fail", flags.s3.chaos.fail, "Of 1000 requests, how many answer 503")
+      ->check(CLI::Range(0, 1000));
+  s3->add_option("--chaos-drop", flags.s3.chaos.drop, "Of 1000, how many are cut before")
+      ->check(CLI::Range(0, 1000));
+  s3->add_option("--chaos-lose-answer", flags.s3.chaos.lose_answer,
+                 "Of 1000, how many are done and cut before the answer")
+      ->check(CLI::Range(0, 1000));
+  s3->add_option("--chaos-latency-ms", flags.s3_latency_ms, "How long each request waits")
+      ->check(CLI::Range(0, 60'000));
 
   auto* driver = app.add_subcommand(
       "node", "The driver of one node on a pool of reflinked files, started by `up`");
