@@ -47,7 +47,8 @@ class FaultStore final : public store::ObjectStore {
     const bool hit = Enter("PUT");
     if (hit && fault_ == Fault::kUnknown) return Lost();
     if (hit && fault_ != Fault::kAnswerLost) return Gone();
-    if (before_put) before_put(key);
+    // A copy: the hook may take itself out while it runs.
+    if (const auto hook = before_put) hook(key);
     auto result = inner_.Put(key, body, condition);
     if (hit) return Lost();
     return result;
