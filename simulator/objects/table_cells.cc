@@ -246,16 +246,23 @@ std::string ServicePorts(const Json& service) {
   return OrNone(text);
 }
 
-std::string JobStatus(const Json& job) {
-  for (const Json& condition : ArrayAt(job, "status.conditions")) {
-    if (StringAt(condition, "status") != "True") continue;
-    const std::string type = StringAt(condition, "type");
-    if (type == "Complete" || type == "Failed" || type == "Suspended" || type == "FailureTarget" ||
-        type == "SuccessCriteriaMet") {
-      return type;
-    }
+bool HasCondition(const Json& object, std::string_view type) {
+  for (const Json& condition : ArrayAt(object, "status.conditions")) {
+    if (StringAt(condition, "type") == type) return StringAt(condition, "status") == "True";
   }
-  return Deleting(job) ? "Terminating" : "Running";
+  return false;
+}
+
+std::string JobStatus(const Json& job) {
+  // A Job that ended has the conditions of its way there, too: the end counts.
+  for (const char* type : {"Complete", "Failed"}) {
+    if (HasCondition(job, type)) return type;
+  }
+  if (Deleting(job)) return "Terminating";
+  for (const char* type : {"Suspended", "FailureTarget", "SuccessCriteriaMet"}) {
+    if (HasCondition(job, type)) return type;
+  }
+  return "Running";
 }
 
 std::string JobDuration(const Json& job, WallTime now) {
