@@ -165,18 +165,6 @@ Status Filesystem::Grow(const std::string& device, const std::string& fs_type,
   return Error(Code::kInternal, "grow the filesystem on " + device + ": " + LastLine(output.err));
 }
 
-Status Filesystem::GrowUnmounted(const std::string& device) {
-  // resize2fs insists on a forced check of what was mounted since its last one.
-  const CommandOutput checked = TRY(Run({"e2fsck", "-f", "-p", device}, kCheckTimeout));
-  if (checked.exit_code > 2) {
-    return Error(Code::kFailedPrecondition,
-                 "check " + device + " before it is grown: " + LastLine(checked.out + checked.err));
-  }
-  const CommandOutput grown = TRY(Run({"resize2fs", device}, kMakeTimeout));
-  if (grown.exit_code == 0) return {};
-  return Error(Code::kInternal, "grow the filesystem on " + device + ": " + LastLine(grown.err));
-}
-
 std::vector<std::string> Filesystem::MountWords(const std::string& fs_type) {
   // A clone has its source's UUID and may be mounted beside it.
   if (fs_type == "xfs") return {"nouuid"};

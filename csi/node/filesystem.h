@@ -34,9 +34,6 @@ class Filesystem {
   // To the device's size, while it is mounted at `target`. Already that large is fine.
   // kFailedPrecondition where the kernel does not let us: it grows when it is staged the next time.
   Status Grow(const std::string& device, const std::string& fs_type, const std::string& target);
-  // ext4 while it is not mounted: for hosts where root may not resize a mounted one
-  // (CAP_SYS_RESOURCE is often missing in containers).
-  Status GrowUnmounted(const std::string& device);
   // What a mount of that type needs besides the user's options.
   static std::vector<std::string> MountWords(const std::string& fs_type);
 

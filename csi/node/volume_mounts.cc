@@ -192,11 +192,8 @@ Status VolumeMounts::MountStaged(const pool::VolumeInfo& info, const std::string
   if (auto grown = filesystem_.Grow(device, fs_type, staging); !grown.ok()) {
     if (auto unmounted = mounter_.Unmount(staging); !unmounted.ok()) {
       LogWarning("node", unmounted.error().ToString());
-      return grown;
     }
-    if (fs_type != "ext4") return grown;
-    TRY(filesystem_.GrowUnmounted(device));
-    TRY(mounter_.Mount(device, staging, fs_type, words));
+    return grown;
   }
   return {};
 }
