@@ -103,9 +103,6 @@ Result<std::string> QueryUnescape(std::string_view text) {
 
 Result<Query> ParseQuery(std::string_view text) {
   Query query;
-  std::string spaced(text);
-  std::replace(spaced.begin(), spaced.end(), '+', ' ');
-  text = spaced;
   while (!text.empty()) {
     const std::size_t end = text.find('&');
     const std::string_view pair = text.substr(0, end);

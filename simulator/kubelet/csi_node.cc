@@ -40,13 +40,13 @@ class ProtoCsiNode final : public CsiNode {
 
   Result<CsiNodeInfo> GetInfo() override {
     CsiNodeInfo info;
-    const auto plugin = TRY(service_->GetPluginInfo(Until(std::chrono::seconds(5)), {}));
+    const auto plugin = TRY(service_->GetPluginInfo(Until(std::chrono::seconds(1)), {}));
     info.driver = plugin.name();
-    const auto node = TRY(service_->NodeGetInfo(Until(std::chrono::seconds(5)), {}));
+    const auto node = TRY(service_->NodeGetInfo(Until(std::chrono::seconds(1)), {}));
     info.node_id = node.node_id();
     info.max_volumes = node.max_volumes_per_node();
     for (const auto& [key, value] : node.accessible_topology().segments()) info.topology[key] = value;
-    const auto capabilities = TRY(service_->NodeGetCapabilities(Until(std::chrono::seconds(5)), {}));
+    const auto capabilities = TRY(service_->NodeGetCapabilities(Until(std::chrono::seconds(1)), {}));
     using Rpc = csi::v1::NodeServiceCapability::RPC;
     for (const auto& capability : capabilities.capabilities()) {
       info.stages |= capability.rpc().type() == Rpc::STAGE_UNSTAGE_VOLUME;

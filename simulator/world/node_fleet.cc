@@ -5,9 +5,9 @@
 
 #include "base/core/file.h"
 #include "csi/driver/run_node.h"
+#include "simulator/kubelet/cgroups.h"
 #include "simulator/kubelet/child_process.h"
 #include "simulator/kubelet/remove_tree.h"
-#include "simulator/world/cgroups.h"
 #include "simulator/world/node_process.h"
 
 namespace thinsnap::world {
@@ -61,7 +61,7 @@ Status NodeFleet::Start(const std::string& name) {
                      "--node", name,
                      "--folder", folder,
                      "--images", options_.data + "/images",
-                     "--cgroup", "/thinsnap-" + state_.id + "/" + name,
+                     "--cgroup", "/" + CgroupOf(state_) + "/" + name,
                      "--pool-bytes", std::to_string(options_.pool_bytes)};
   for (const auto& [image, image_folder] : options_.image_folders) {
     node.child.argv.push_back("--image");
@@ -101,7 +101,7 @@ Status NodeFleet::Destroy(const std::string& name) {
   running.group->Stop();
   running.group->Join();
   kubelet::RemoveTree(FolderOf(options_.data, name));
-  RemoveCgroups("thinsnap-" + state_.id + "/" + name);
+  kubelet::RemoveCgroups(CgroupOf(state_) + "/" + name);
   return {};
 }
 

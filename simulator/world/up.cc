@@ -22,11 +22,12 @@
 #include "simulator/apiserver/api_server.h"
 #include "simulator/controllers/start.h"
 #include "simulator/kubelet/access_client.h"
+#include "simulator/kubelet/cgroups.h"
 #include "simulator/kubelet/child_process.h"
 #include "simulator/sidecars/start.h"
-#include "simulator/world/cgroups.h"
 #include "simulator/world/cluster_objects.h"
 #include "simulator/world/control.h"
+#include "simulator/world/janitor.h"
 #include "simulator/world/kubeconfig.h"
 #include "simulator/world/node_fleet.h"
 #include "simulator/world/node_process.h"
@@ -72,7 +73,8 @@ Status LogToFile(const std::string& path) {
 
 class World {
  public:
-  explicit World(const UpOptions& options) : options_(options), runtime_(clock_), group_(runtime_) {}
+  World(const UpOptions& options, WorldState state)
+      : options_(options), runtime_(clock_), state_(std::move(state)), group_(runtime_) {}
 
   Status Start();
   // Blocks until the nodes are Ready and the driver is there.
@@ -104,8 +106,7 @@ class World {
 };
 
 Status World::Start() {
-  state_ = TRY(LoadWorldState(options_.data + "/world.json", random_));
-  RemoveCgroups("thinsnap-" + state_.id);
+  kubelet::RemoveCgroups(CgroupOf(state_));
   access_ = kubelet::MakeAccessClient(runtime_, group_, [this](const std::string& node) {
     return NodeFleet::FolderOf(options_.data, node) + "/kubelet.sock";
   });
@@ -200,7 +201,7 @@ void World::Stop() {
   group_.Stop();
   if (api_) api_->Stop();
   group_.Join();
-  RemoveCgroups("thinsnap-" + state_.id);
+  kubelet::RemoveCgroups(CgroupOf(state_));
 }
 
 }  // namespace
@@ -215,7 +216,10 @@ Status RunUp(const UpOptions& options) {
   const UniqueFd terminal(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3));
   TRY(LogToFile(options.data + "/logs/up.log"));
 
-  World world(options);
+  SystemRandom random;
+  const WorldState state = TRY(LoadWorldState(options.data + "/world.json", random));
+  const Janitor janitor = TRY(Janitor::Start(CgroupOf(state)));
+  World world(options, state);
   Status outcome = world.Start();
   if (outcome.ok()) {
     SystemClock clock;

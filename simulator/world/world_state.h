@@ -16,6 +16,9 @@ struct WorldState {
   std::set<std::string> destroyed;   // node names that never come back
 };
 
+// The control group in which all containers of the world are.
+inline std::string CgroupOf(const WorldState& state) { return "thinsnap-" + state.id; }
+
 // Makes it at first.
 Result<WorldState> LoadWorldState(const std::string& path, Random& random);
 // Durable when it returns.

@@ -13,6 +13,7 @@
 #include "base/data/json.h"
 #include "base/kube/object.h"
 #include "simulator/kubelet/access_client.h"
+#include "simulator/kubelet/cgroups.h"
 #include "simulator/kubelet/remove_tree.h"
 #include "simulator/kubelet/runc_runtime.h"
 #include "tests/unit/kubelet/memory_kube.h"
@@ -76,7 +77,8 @@ class KubeletTest : public testing::Test {
     options.node = "n1";
     options.folder = folder_;
     options.memory_folder = folder_ + "/run";
-    options.cgroup_prefix = "/thinsnap-unit-" + random_.NameSuffix(6);
+    cgroup_ = "thinsnap-unit-" + random_.NameSuffix(6);
+    options.cgroup_prefix = "/" + cgroup_;
     options.images.cache_folder = folder_ + "/images";
     options.environment = {{"KUBERNETES_SERVICE_HOST", "127.0.0.1"}};
     kubelet_ = std::make_unique<Kubelet>(runtime_, client_, runner_, random_, *containers_, csi_, options);
@@ -94,6 +96,7 @@ class KubeletTest : public testing::Test {
     group_->Stop();
     group_->Join();
     kubelet_.reset();
+    RemoveCgroups(cgroup_);
     RemoveTree(folder_);
   }
 
@@ -162,7 +165,7 @@ class KubeletTest : public testing::Test {
   PosixCommandRunner runner_;
   MemoryKube client_{runtime_};
   NotedCsiNode csi_;
-  std::string folder_;
+  std::string folder_, cgroup_;
   std::unique_ptr<RuncRuntime> containers_;
   std::unique_ptr<Kubelet> kubelet_;
   std::unique_ptr<apiserver::ContainerAccess> access_;

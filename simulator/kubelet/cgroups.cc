@@ -1,4 +1,4 @@
-#include "simulator/world/cgroups.h"
+#include "simulator/kubelet/cgroups.h"
 
 #include <ftw.h>
 #include <sys/stat.h>
@@ -7,11 +7,11 @@
 #include <filesystem>
 #include <system_error>
 
-namespace thinsnap::world {
+namespace thinsnap::kubelet {
 namespace {
 
 // Only folders can be removed; the files in them are the kernel's.
-void RemoveBelow(const std::string& path) {
+bool RemoveBelow(const std::string& path) {
   constexpr int kOpenFolders = 16;
   nftw(
       path.c_str(),
@@ -20,18 +20,22 @@ void RemoveBelow(const std::string& path) {
         return 0;
       },
       kOpenFolders, FTW_DEPTH | FTW_PHYS);
+  return access(path.c_str(), F_OK) != 0;
 }
 
 }  // namespace
 
-void RemoveCgroups(const std::string& name) {
+bool RemoveCgroups(const std::string& name) {
   const std::string root = "/sys/fs/cgroup";
-  RemoveBelow(root + "/" + name);
+  bool all_gone = RemoveBelow(root + "/" + name);
   std::error_code code;
   for (const auto& entry : std::filesystem::directory_iterator(root, code)) {
     std::error_code ignored;
-    if (entry.is_directory(ignored) && !entry.is_symlink(ignored)) RemoveBelow(entry.path().string() + "/" + name);
+    if (entry.is_directory(ignored) && !entry.is_symlink(ignored)) {
+      all_gone &= RemoveBelow(entry.path().string() + "/" + name);
+    }
   }
+  return all_gone;
 }
 
-}  // namespace thinsnap::world
+}  // namespace thinsnap::kubelet

@@ -1,0 +1,183 @@
+// The life of a world: orderly ends, power loss, killed processes, a burning node.
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+
+#include "base/data/json.h"
+#include "base/kube/object.h"
+#include "tests/system/up_fixture.h"
+
+namespace thinsnap::system_test {
+namespace {
+
+using std::chrono::seconds;
+using testing::HasSubstr;
+
+class WorldTest : public UpTest {
+ protected:
+  // A claim, and a pod that counts its starts in it and writes without end.
+  void CreateBusyPod() {
+    Apply(R"yaml(
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: thin}
+provisioner: csi.thinsnap.io
+volumeBindingMode: WaitForFirstConsumer
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data}
+spec:
+  accessModes: [ReadWriteOnce]
+  storageClassName: thin
+  resources: {requests: {storage: 512Mi}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: busy}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: main
+    image: busybox
+    command: [sh, -c, "echo start >> /data/starts; sync; touch /ready; while :; do dd if=/dev/zero of=/data/load bs=1M count=64 2>/dev/null; done"]
+    readinessProbe: {exec: {command: [test, -e, /ready]}, periodSeconds: 1, timeoutSeconds: 30}
+    volumeMounts: [{name: v, mountPath: /data}]
+  volumes: [{name: v, persistentVolumeClaim: {claimName: data}}]
+)yaml");
+    WaitForStarts(0);
+  }
+
+  // Until the pod is ready with so many restarts.
+  void WaitForStarts(int restarts) {
+    ASSERT_TRUE(WaitFor(kube::types::kPod, {"default", "busy"}, [&](const Json* pod) {
+      if (pod == nullptr || !kube::ConditionIs(*pod, "Ready")) return false;
+      const JsonArray& statuses = ArrayAt(*pod, "status.containerStatuses");
+      return !statuses.empty() && IntAt(statuses[0], "restartCount") == restarts;
+    }));
+  }
+
+  std::string Starts() { return Kubectl({"exec", "busy", "--", "cat", "/data/starts"}).out; }
+  std::string Uid() { return Kubectl({"get", "pod", "busy", "-o", "jsonpath={.metadata.uid}"}).out; }
+};
+
+TEST_F(WorldTest, AnOrderlyEndLeavesNothingAndGoesOn) {
+  StartUp(2);
+  if (HasFatalFailure()) return;
+  CreateBusyPod();
+  if (HasFatalFailure()) return;
+  const std::string uid = Uid();
+  const CommandOutput server = Kubectl({"config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"});
+  EXPECT_EQ(StopUp(), 0);
+  ExpectNothingLeft();
+  StartUp(2);
+  if (HasFatalFailure()) return;
+  WaitForStarts(1);
+  EXPECT_EQ(Uid(), uid);
+  EXPECT_EQ(Starts(), "start\nstart\n");
+  EXPECT_EQ(Kubectl({"config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"}).out, server.out);
+}
+
+TEST_F(WorldTest, PowerLossUnderLoadLeavesNothingAndGoesOn) {
+  StartUp(2);
+  if (HasFatalFailure()) return;
+  CreateBusyPod();
+  if (HasFatalFailure()) return;
+  const std::string uid = Uid();
+  for (int loss = 1; loss <= 3; ++loss) {
+    KillUp();
+    ExpectNothingLeft();
+    StartUp(2);
+    if (HasFatalFailure()) return;
+    WaitForStarts(loss);
+    if (HasFatalFailure()) return;
+  }
+  EXPECT_EQ(Uid(), uid);
+  EXPECT_EQ(Starts(), "start\nstart\nstart\nstart\n");
+}
+
+TEST_F(WorldTest, PowerLossRightAfterTheStart) {
+  for (int loss = 0; loss < 3; ++loss) {
+    StartUp(1);
+    if (HasFatalFailure()) return;
+    KillUp();
+    ExpectNothingLeft();
+  }
+  StartUp(1);
+}
+
+TEST_F(WorldTest, AKilledDriverComesBackAndDisturbsNoMount) {
+  StartUp();
+  if (HasFatalFailure()) return;
+  CreateBusyPod();
+  if (HasFatalFailure()) return;
+  for (const pid_t pid : Processes("--socket")) kill(pid, SIGKILL);
+  EXPECT_EQ(Starts(), "start\n");
+  // The new one knows the volume: it is given back when the pod goes.
+  ASSERT_EQ(Kubectl({"delete", "pod", "busy", "--timeout=60s"}).exit_code, 0);
+  ASSERT_EQ(Kubectl({"delete", "pvc", "data", "--timeout=60s"}).exit_code, 0);
+}
+
+TEST_F(WorldTest, AKilledNodeStartsAgainWithItsPods) {
+  StartUp();
+  if (HasFatalFailure()) return;
+  CreateBusyPod();
+  if (HasFatalFailure()) return;
+  const std::string uid = Uid();
+  for (const pid_t pid : Processes("--pool-bytes")) kill(pid, SIGKILL);
+  WaitForStarts(1);
+  EXPECT_EQ(Uid(), uid);
+  EXPECT_EQ(Starts(), "start\nstart\n");
+}
+
+TEST_F(WorldTest, KilledProgramsComeBack) {
+  StartUp();
+  if (HasFatalFailure()) return;
+  for (const char* program : {"thinsnap-csi", "thinsnap-operator"}) {
+    const std::vector<pid_t> before = Processes(program);
+    ASSERT_EQ(before.size(), 1U) << program;
+    kill(before[0], SIGKILL);
+    const MonoTime deadline = clock_.MonoNow() + seconds(60);
+    std::vector<pid_t> after;
+    do {
+      ASSERT_TRUE(runtime_.SleepFor(std::chrono::milliseconds(20)).ok());
+      after = Processes(program);
+    } while ((after.empty() || after[0] == before[0]) && clock_.MonoNow() < deadline);
+    EXPECT_EQ(after.size(), 1U) << program;
+  }
+  // And the driver's controller still makes volumes.
+  CreateBusyPod();
+}
+
+TEST_F(WorldTest, ADestroyedNodeNeverComesBack) {
+  StartUp(2);
+  if (HasFatalFailure()) return;
+  CreateBusyPod();
+  if (HasFatalFailure()) return;
+  const std::string node = Kubectl({"get", "pod", "busy", "-o", "jsonpath={.spec.nodeName}"}).out;
+  const CommandOutput unknown = Run({Program("thinsnap-sim"), "destroy-node", "node-9", "--data", data()});
+  EXPECT_EQ(unknown.exit_code, 1);
+  EXPECT_THAT(unknown.err, HasSubstr("there is no node node-9; the nodes are node-1, node-2"));
+  ASSERT_EQ(Run({Program("thinsnap-sim"), "destroy-node", node}).exit_code, 0) << "found through KUBECONFIG";
+  EXPECT_NE(access((data() + "/nodes/" + node).c_str(), F_OK), 0);
+  ASSERT_EQ(Kubectl({"delete", "node", node}).exit_code, 0);
+  ASSERT_TRUE(WaitForGone(kube::types::kPod, {"default", "busy"}));
+  EXPECT_EQ(StopUp(), 0);
+  StartUp(2);
+  if (HasFatalFailure()) return;
+  const CommandOutput nodes = Kubectl({"get", "nodes", "-o", "name"});
+  EXPECT_EQ(nodes.out, node == "node-1" ? "node/node-2\n" : "node/node-1\n");
+}
+
+TEST_F(WorldTest, ASecondUpOnTheFolderIsRefused) {
+  StartUp();
+  if (HasFatalFailure()) return;
+  const CommandOutput second = Run({Program("thinsnap-sim"), "up", "--data", data()});
+  EXPECT_EQ(second.exit_code, 1);
+  EXPECT_THAT(second.err, HasSubstr("another `thinsnap-sim up` runs on the folder"));
+}
+
+}  // namespace
+}  // namespace thinsnap::system_test
