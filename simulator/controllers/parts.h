@@ -15,6 +15,7 @@ std::unique_ptr<Part> MakeVolumeBinder(const Context& context);
 // Keep claims in use by pods, and bound volumes, from going.
 std::unique_ptr<Part> MakeClaimProtection(const Context& context);
 std::unique_ptr<Part> MakeVolumeProtection(const Context& context);
+std::unique_ptr<Part> MakeEphemeralVolumes(const Context& context);
 std::unique_ptr<Part> MakeScheduler(const Context& context);
 
 std::unique_ptr<Part> MakeJobController(const Context& context, Duration pod_backoff);

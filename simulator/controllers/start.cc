@@ -18,6 +18,7 @@ class AllControllers final : public Controllers {
     parts_.push_back(MakeVolumeBinder(context));
     parts_.push_back(MakeClaimProtection(context));
     parts_.push_back(MakeVolumeProtection(context));
+    parts_.push_back(MakeEphemeralVolumes(context));
     parts_.push_back(MakeScheduler(context));
     parts_.push_back(MakeJobController(context, options.job_backoff));
     parts_.push_back(MakeTtlAfterFinished(context));

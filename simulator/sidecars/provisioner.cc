@@ -8,7 +8,7 @@
 #include "simulator/sidecars/parameters.h"
 #include "simulator/sidecars/parts.h"
 #include "simulator/sidecars/provision_plan.h"
-#include "simulator/sidecars/snapshot_names.h"
+#include "simulator/sidecars/volume_sources.h"
 
 namespace thinsnap::sidecars {
 
@@ -33,8 +33,16 @@ class Provisioner final : public QueuePart {
         csi_nodes_(For(types::kCsiNode)),
         identity_(std::to_string(UnixSeconds(context.Now())) + "-" + context.random.NameSuffix(5) +
                   "-" + driver_),
+        sources_(context.client, claims_, driver_, context.driver),
+        sweep_(context.runtime, "provisioner-sweep",
+               [this](const ObjectKey& key) { return Sweep(key); }),
         backoffs_(context.runtime.clock(), context.options.retry_start, context.options.retry_max) {
     queue_.WatchOwn(claims_);
+    sweep_.WatchOwn(For(types::kVolumeSnapshot));
+    sweep_.WatchMapped(claims_, [](const Json& claim) {
+      return std::vector<ObjectKey>{
+          {kube::NamespaceOf(claim), StringAt(DataSourceOf(claim), "name")}};
+    });
     const auto waiting = [this](const Json&) {
       std::vector<ObjectKey> keys;
       for (const auto& claim : claims_.List()) {
@@ -48,7 +56,7 @@ class Provisioner final : public QueuePart {
       std::vector<ObjectKey> keys;
       for (const auto& claim : claims_.List(kube::NamespaceOf(snapshot))) {
         if (StringAt(*claim, "spec.volumeName").empty() &&
-            StringAt(SourceOf(*claim), "name") == kube::NameOf(snapshot)) {
+            StringAt(DataSourceOf(*claim), "name") == kube::NameOf(snapshot)) {
           keys.push_back(kube::KeyOf(*claim));
         }
       }
@@ -56,7 +64,10 @@ class Provisioner final : public QueuePart {
     });
   }
 
-  void Start(TaskGroup& group) override { queue_.Start(group, kWorkers); }
+  void Start(TaskGroup& group) override {
+    queue_.Start(group, kWorkers);
+    sweep_.Start(group);
+  }
 
  private:
   // A claim whose CreateVolume has no known outcome yet, with what it was asked with.
@@ -65,28 +76,12 @@ class Provisioner final : public QueuePart {
     csi::v1::CreateVolumeRequest request;
   };
 
-  // dataSource wins over dataSourceRef.
-  static Json SourceOf(const Json& claim) {
-    for (const char* field : {"spec.dataSource", "spec.dataSourceRef"}) {
-      if (const Json* source = Find(claim, field); source != nullptr && source->is_object())
-        return *source;
-    }
-    return nullptr;
-  }
-
-  bool IsOurs(const Json& claim) const {
-    if (!StringAt(claim, "spec.volumeName").empty()) return false;
-    const auto wanted = kube::AnnotationOf(claim, controllers::kStorageProvisioner);
-    return wanted == driver_ ||
-           (wanted.empty() &&
-            kube::AnnotationOf(claim, controllers::kBetaStorageProvisioner) == driver_);
-  }
-
   Result<Requeue> Reconcile(const ObjectKey& key) override {
     const ObjectPtr claim = claims_.Get(key);
     if (auto pending = TakeInProgress(key, claim ? kube::UidOf(*claim) : ""))
       return Create(std::move(*pending));
-    if (!claim || !IsOurs(*claim) || kube::IsDeleting(*claim)) return Requeue::Done();
+    if (!claim || !AwaitsDriver(*claim, driver_) || kube::IsDeleting(*claim))
+      return Requeue::Done();
     const ObjectPtr storage_class = classes_.Get({"", controllers::StorageClassOf(*claim)});
     if (!storage_class || StringAt(*storage_class, "provisioner") != driver_)
       return Requeue::Done();
@@ -98,8 +93,8 @@ class Provisioner final : public QueuePart {
     if (made.ok()) return Requeue::Done();
     if (!made.Is(Code::kNotFound)) return made.error();
 
-    auto source = SourceOf(*claim);
-    if (!source.is_null() && !IsKnownSource(source)) {
+    const Json source = DataSourceOf(*claim);
+    if (!source.is_null() && !IsVolumeSource(source)) {
       events_.Emit(*claim, "Normal", "Provisioning",
                    "Assuming an external populator will provision the volume");
       return Requeue::Done();
@@ -114,16 +109,23 @@ class Provisioner final : public QueuePart {
     return Create({*claim, *storage_class, std::move(*request)});
   }
 
-  static bool IsKnownSource(const Json& source) {
-    return (StringAt(source, "kind") == "VolumeSnapshot" &&
-            StringAt(source, "apiGroup") == kSnapshotGroup) ||
-           (StringAt(source, "kind") == "PersistentVolumeClaim" &&
-            StringAt(source, "apiGroup").empty());
-  }
-
   // A refusal for one node says nothing about the next, so each has a wait of its own.
   static std::string BackoffKey(const Json& claim) {
     return kube::UidOf(claim) + "@" + kube::AnnotationOf(claim, controllers::kSelectedNode);
+  }
+
+  // A snapshot or claim whose last restore was given up while this program was not running.
+  Result<Requeue> Sweep(const ObjectKey& key) {
+    if (key.name.empty()) return Requeue::Done();
+    {
+      std::lock_guard lock(mutex_);
+      for (const auto& [claim, pending] : in_progress_) {
+        if (claim.ns == key.ns && StringAt(DataSourceOf(pending.claim), "name") == key.name)
+          return Requeue::Done();
+      }
+    }
+    TRY(sources_.Sweep(key));
+    return Requeue::Done();
   }
 
   std::optional<InProgress> TakeInProgress(const ObjectKey& key, const std::string& uid) {
@@ -158,7 +160,7 @@ class Provisioner final : public QueuePart {
     auto request = TRY(VolumeRequest(claim, storage_class, *sidecar_.driver,
                                      sidecar_.options.extra_create_metadata));
     if (!source.is_null()) {
-      auto filled = FillSource(claim, source, request);
+      auto filled = sources_.Fill(claim, source, request);
       if (!filled.ok()) return Settled(std::move(filled).error());
     }
     Variables variables{{"pv.name", request.name()},
@@ -190,76 +192,6 @@ class Provisioner final : public QueuePart {
     return {Code::kFailedPrecondition, error.message()};
   }
 
-  Status FillSource(const Json& claim, const Json& source, csi::v1::CreateVolumeRequest& request) {
-    const ObjectKey key{kube::NamespaceOf(claim), StringAt(source, "name")};
-    if (StringAt(source, "kind") == "VolumeSnapshot") {
-      Json snapshot =
-          TRY(client_.Get(types::kVolumeSnapshot, key).In("error getting snapshot " + key.name));
-      const auto content_name = StringAt(snapshot, "status.boundVolumeSnapshotContentName");
-      if (content_name.empty()) {
-        return Error(Code::kFailedPrecondition,
-                     "snapshot " + key.name + " not bound to a content yet");
-      }
-      const Json content = TRY(client_.Get(types::kVolumeSnapshotContent, {"", content_name})
-                                   .In("error getting snapshotcontent " + content_name));
-      TRY(CheckSnapshotSource(claim, snapshot, content, driver_));
-      TRY(Hold(types::kVolumeSnapshot, std::move(snapshot), kRestoreFinalizer));
-      request.mutable_volume_content_source()->mutable_snapshot()->set_snapshot_id(
-          StringAt(content, "status.snapshotHandle"));
-      return {};
-    }
-    if (!sidecar_.driver->clone) {
-      return Error(Code::kFailedPrecondition, "CSI driver " + driver_ + " does not support clone");
-    }
-    Json origin =
-        TRY(client_.Get(types::kPersistentVolumeClaim, key).In("error getting PVC " + key.name));
-    const auto volume_name = StringAt(origin, "spec.volumeName");
-    if (volume_name.empty()) {
-      return Error(Code::kFailedPrecondition,
-                   "the PVC DataSource " + key.name + " is not bound yet");
-    }
-    const Json volume = TRY(client_.Get(types::kPersistentVolume, {"", volume_name})
-                                .In("error getting PV " + volume_name));
-    TRY(CheckClaimSource(claim, origin, volume, driver_));
-    TRY(Hold(types::kPersistentVolumeClaim, std::move(origin), kCloneFinalizer));
-    request.mutable_volume_content_source()->mutable_volume()->set_volume_id(
-        StringAt(volume, "spec.csi.volumeHandle"));
-    return {};
-  }
-
-  Status Hold(const kube::ResourceType& type, Json object, const char* finalizer) {
-    if (kube::HasFinalizer(object, finalizer)) return {};
-    kube::AddFinalizer(object, finalizer);
-    TRY(client_.Update(type, object));
-    return {};
-  }
-
-  // Lets the source go, unless another claim is still being made from it.
-  Status ReleaseSource(const Json& claim) {
-    const Json source = SourceOf(claim);
-    if (source.is_null() || !IsKnownSource(source)) return {};
-    const bool is_snapshot = StringAt(source, "kind") == "VolumeSnapshot";
-    const auto& type = is_snapshot ? types::kVolumeSnapshot : types::kPersistentVolumeClaim;
-    for (const auto& other : claims_.List(kube::NamespaceOf(claim))) {
-      if (kube::UidOf(*other) == kube::UidOf(claim) || !IsOurs(*other) || kube::IsDeleting(*other))
-        continue;
-      const Json theirs = SourceOf(*other);
-      if (StringAt(theirs, "kind") == StringAt(source, "kind") &&
-          StringAt(theirs, "name") == StringAt(source, "name")) {
-        return {};
-      }
-    }
-    auto live = client_.Get(type, {kube::NamespaceOf(claim), StringAt(source, "name")});
-    if (live.Is(Code::kNotFound)) return {};
-    Json object = TRY(std::move(live));
-    const char* finalizer = is_snapshot ? kRestoreFinalizer : kCloneFinalizer;
-    if (!kube::HasFinalizer(object, finalizer)) return {};
-    kube::RemoveFinalizer(object, finalizer);
-    auto updated = client_.Update(type, object);
-    if (!updated.ok() && !updated.Is(Code::kNotFound)) return std::move(updated).error();
-    return {};
-  }
-
   Result<Requeue> Create(InProgress pending) {
     const Json& claim = pending.claim;
     const auto answer = sidecar_.csi.CreateVolume(
@@ -279,7 +211,7 @@ class Provisioner final : public QueuePart {
         Remember(pending);
       } else {
         Forget(claim);
-        TRY(ReleaseSource(claim));
+        TRY(sources_.Release(claim));
         if (code == Code::kResourceExhausted && sidecar_.driver->topology &&
             !kube::AnnotationOf(claim, controllers::kSelectedNode).empty()) {
           return Reschedule(claim, Error(code, RpcError(answer.error())));
@@ -291,7 +223,7 @@ class Provisioner final : public QueuePart {
     if (const auto fits = CheckVolume(pending.request, volume); !fits.ok()) {
       TRY(Discard(pending, volume.volume_id()));
       Forget(claim);
-      TRY(ReleaseSource(claim));
+      TRY(sources_.Release(claim));
       return Fail(claim, pending.storage_class, fits.error(), fits.error().message());
     }
     const Json pv =
@@ -303,7 +235,7 @@ class Provisioner final : public QueuePart {
     backoffs_.Forget(BackoffKey(claim));
     events_.Emit(claim, "Normal", "ProvisioningSucceeded",
                  "Successfully provisioned volume " + kube::NameOf(pv));
-    TRY(ReleaseSource(claim));
+    TRY(sources_.Release(claim));
     return Requeue::Done();
   }
 
@@ -355,6 +287,8 @@ class Provisioner final : public QueuePart {
   kube::Informer& nodes_;
   kube::Informer& csi_nodes_;
   const std::string identity_;
+  VolumeSources sources_;
+  kube::Controller sweep_;
   Backoffs backoffs_;
 
   std::mutex mutex_;

@@ -334,6 +334,31 @@ TEST_F(SidecarsTest, RestoreWaitsForItsSnapshot) {
   cluster_.Wait(types::kPersistentVolumeClaim, {"default", "restored"}, Phase("Bound"));
 }
 
+TEST_F(SidecarsTest, AForgottenRestoreDoesNotHoldItsSnapshot) {
+  PrepareSource();
+  AddSnapshot(kSnap);
+  cluster_.Wait(types::kVolumeSnapshot, kSnap, IsReady);
+  // As a provisioner leaves it that was killed in the middle of a restore whose claim is gone.
+  cluster_.Update(types::kVolumeSnapshot, kSnap,
+                  [](Json& snapshot) { kube::AddFinalizer(snapshot, kRestoreFinalizer); });
+  cluster_.Delete(types::kVolumeSnapshot, kSnap);
+  cluster_.WaitGone(types::kVolumeSnapshot, kSnap);
+}
+
+TEST_F(SidecarsTest, EphemeralVolumesComeAndGoWithTheirPod) {
+  AddClass("late", "WaitForFirstConsumer");
+  Json pod = kube::NewObject(types::kPod, {"default", "user"});
+  Set(pod, "spec", *ParseJson(R"({"containers": [{"name": "main", "image": "busybox"}],
+      "volumes": [{"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": {
+          "accessModes": ["ReadWriteOnce"], "storageClassName": "late",
+          "resources": {"requests": {"storage": "1Gi"}}}}}}]})"));
+  cluster_.Create(types::kPod, pod);
+  cluster_.Wait(types::kPod, {"default", "user"}, Phase("Running"));
+  EXPECT_EQ(driver_.volumes().size(), 1U);
+  cluster_.Delete(types::kPod, {"default", "user"});
+  cluster_.WaitGone(types::kPersistentVolumeClaim, {"default", "user-scratch"});
+}
+
 TEST_F(SidecarsTest, AVolumeWithoutItsContentIsThrownAway) {
   PrepareSource();
   AddSnapshot(kSnap);
