@@ -45,13 +45,13 @@ void ExecBridge::Conclude(const std::string& status) {
 void ExecBridge::Start(ContainerAccess& access, const ExecRequest& request) {
   auto self = shared_from_this();
   ExecCallbacks callbacks;
-  callbacks.on_stdout = [self](std::string bytes) {
+  callbacks.on_stdout = [self](const std::string& bytes) {
     if (auto transport = self->Transport()) transport->Send(ExecChannel::kStdout, bytes);
   };
-  callbacks.on_stderr = [self](std::string bytes) {
+  callbacks.on_stderr = [self](const std::string& bytes) {
     if (auto transport = self->Transport()) transport->Send(ExecChannel::kStderr, bytes);
   };
-  callbacks.on_exit = [self](int exit_code, std::string error) {
+  callbacks.on_exit = [self](int exit_code, const std::string& error) {
     self->Conclude(ExecStatus(exit_code, error));
   };
   auto started = access.Exec(request, std::move(callbacks));

@@ -8,8 +8,6 @@
 
 namespace thinsnap::apiserver {
 
-using objects::ApiError;
-using objects::ApiResult;
 using objects::BodyFormat;
 
 namespace {
@@ -48,7 +46,7 @@ class StreamSink final : public WatchSink {
     if (stream) stream->Close();
   }
 
-  void Attach(std::shared_ptr<net::Stream> stream) {
+  void Attach(const std::shared_ptr<net::Stream>& stream) {
     bool ended = false;
     {
       std::lock_guard lock(mutex_);
@@ -112,9 +110,10 @@ Front::Response Front::Watch(const net::ServerRequest& request, const Target& ta
   auto guard = std::make_shared<WatchGuard>(TRY(watches_.Start(target, query, sink)));
   net::ServerResponse response;
   response.headers.Add("Content-Type", view.yaml ? "application/yaml" : "application/json");
-  response.on_stream = [sink, guard = std::move(guard)](std::shared_ptr<net::Stream> stream) {
+  response.on_stream = [sink,
+                        guard = std::move(guard)](const std::shared_ptr<net::Stream>& stream) {
     stream->OnClose([guard] { guard->handle->Close(); });
-    sink->Attach(std::move(stream));
+    sink->Attach(stream);
   };
   return response;
 }

@@ -4,6 +4,7 @@
 // above it is transport.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -71,7 +72,7 @@ objects::ApiResult<objects::Revision> ParseRevision(std::string_view text);
 // How often a write without a version is tried again before it is a Conflict.
 inline constexpr int kRaces = 64;
 
-enum class PatchKind { kJson, kMerge, kStrategic, kApply };
+enum class PatchKind : std::uint8_t { kJson, kMerge, kStrategic, kApply };
 
 // Who is recorded in managedFields.
 objects::FieldManager ManagerFor(const Target& target, const WriteContext& write);

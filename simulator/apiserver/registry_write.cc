@@ -15,7 +15,7 @@ using objects::FieldErrors;
 namespace {
 
 constexpr int kNameTries = 8;  // of generateName
-constexpr std::size_t kMaxObjectBytes = 1536 * 1024;
+constexpr std::size_t kMaxObjectBytes = std::size_t{1536} * 1024;
 
 ApiError Invalid(const Target& target, const std::string& name, FieldErrors errors) {
   return ApiError::Invalid(target.kind->group, target.kind->kind, name, std::move(errors));

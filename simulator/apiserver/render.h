@@ -1,6 +1,7 @@
 // Renderer: an object in the shape a client asked for: itself, a Table, or its metadata alone.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -14,7 +15,7 @@
 
 namespace thinsnap::apiserver {
 
-enum class Shape { kFull, kTable, kMetadata };
+enum class Shape : std::uint8_t { kFull, kTable, kMetadata };
 
 // What the Accept header and the query ask for.
 struct View {

@@ -12,7 +12,7 @@ constexpr std::size_t kMaxHeaderBytes = 64 << 10;
 constexpr std::size_t kMaxHeaders = 100;
 constexpr std::uint16_t kVersion = 3;
 constexpr std::uint8_t kFin = 1;
-enum ControlType : std::uint16_t {
+enum ControlType : std::uint8_t {
   kSynStream = 1,
   kSynReply = 2,
   kRstStream = 3,

@@ -17,7 +17,14 @@ namespace thinsnap::apiserver::spdy {
 using Header = std::pair<std::string, std::string>;  // names in lower case
 
 struct Frame {
-  enum class Type { kSynStream, kData, kReset, kPing, kGoAway, kOther } type = Type::kOther;
+  enum class Type : std::uint8_t {
+    kSynStream,
+    kData,
+    kReset,
+    kPing,
+    kGoAway,
+    kOther
+  } type = Type::kOther;
   std::uint32_t stream = 0;  // of a ping its id
   bool fin = false;
   std::vector<Header> headers;  // kSynStream

@@ -147,9 +147,8 @@ WatchHub::~WatchHub() {
   tasks_.Join();
 }
 
-ApiResult<std::shared_ptr<WatchHub::Handle>> WatchHub::Start(const Target& target,
-                                                             const WatchQuery& query,
-                                                             std::shared_ptr<WatchSink> sink) {
+ApiResult<std::shared_ptr<WatchHub::Handle>> WatchHub::Start(
+    const Target& target, const WatchQuery& query, const std::shared_ptr<WatchSink>& sink) {
   FieldErrors errors = CheckQuery(query);
   if (!errors.empty())
     return ApiError::Invalid("meta.k8s.io", "ListOptions", "", std::move(errors));

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -23,7 +24,7 @@ struct WatchQuery {
   int timeout_seconds = 0;  // 0: half an hour
 };
 
-enum class WatchEventType { kAdded, kModified, kDeleted };
+enum class WatchEventType : std::uint8_t { kAdded, kModified, kDeleted };
 
 // Where events go. OnEvent and OnBookmark come in order, mostly under the store's mutex: they must
 // not block nor call the store. False: no longer wanted.
@@ -53,7 +54,7 @@ class WatchHub {
   // Checks the query and begins: initial events are delivered from within this call. 410 when the
   // version is too old.
   objects::ApiResult<std::shared_ptr<Handle>> Start(const Target& target, const WatchQuery& query,
-                                                    std::shared_ptr<WatchSink> sink);
+                                                    const std::shared_ptr<WatchSink>& sink);
   // Ends all watches; later ones end at once.
   void Stop();
   std::size_t open() const;
