@@ -138,12 +138,12 @@ std::string RpcError(const Error& error) {
          " desc = " + error.message();
 }
 
-Duration Backoffs::Next(const std::string& key) {
+Duration Backoffs::Next(const std::string& key, Duration longest) {
   const MonoTime now = clock_.MonoNow();
   std::lock_guard lock(mutex_);
   const auto [entry, fresh] = waits_.try_emplace(key, Wait{first_, now});
   Wait& wait = entry->second;
-  if (!fresh) wait.length = std::min(wait.length * 2, longest_);
+  if (!fresh) wait.length = std::min(wait.length * 2, longest);
   wait.due = now + wait.length;
   return wait.length;
 }

@@ -44,7 +44,9 @@ class Backoffs {
  public:
   Backoffs(Clock& clock, Duration first, Duration longest)
       : clock_(clock), first_(first), longest_(longest) {}
-  Duration Next(const std::string& key);
+  Duration Next(const std::string& key) { return Next(key, longest_); }
+  // With a limit of its own.
+  Duration Next(const std::string& key, Duration longest);
   // Zero if the wait is over or there was none.
   Duration Remaining(const std::string& key);
   void Forget(const std::string& key);

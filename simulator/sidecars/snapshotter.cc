@@ -1,6 +1,8 @@
 // csi-snapshotter: turns VolumeSnapshotContents into snapshots of the driver, and back into
 // nothing. The annotation being-created spans every CreateSnapshot whose outcome may be unknown, so
 // that a deletion in between waits for it and no snapshot is forgotten.
+#include <algorithm>
+
 #include "simulator/sidecars/parameters.h"
 #include "simulator/sidecars/parts.h"
 #include "simulator/sidecars/snapshot_names.h"
@@ -14,6 +16,8 @@ using kube::ObjectKey;
 using kube::Requeue;
 
 constexpr int kWorkers = 4;
+// A snapshot that is being processed is asked for at least so often.
+constexpr Duration kPollAtLeast = std::chrono::seconds(1);
 
 // What the driver says of a snapshot, as the content's status has it.
 struct Taken {
@@ -75,7 +79,10 @@ class Snapshotter final : public QueuePart {
   }
 
   static std::string DeletionOf(const ObjectKey& key) { return "delete " + key.name; }
-  Requeue Again(const ObjectKey& key) { return Requeue::After(backoffs_.Next(key.name)); }
+  Requeue Again(const ObjectKey& key) {
+    return Requeue::After(
+        backoffs_.Next(key.name, std::min(sidecar_.options.retry_max, kPollAtLeast)));
+  }
 
   Result<Json> EndCreation(Json content) {
     JsonObject* annotations = nullptr;
