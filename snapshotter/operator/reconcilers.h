@@ -42,5 +42,7 @@ bool ComponentsEnded(const Json& snapshot);
 
 // True where the namespace of an object is being deleted: then its data stays in the bucket.
 Result<bool> NamespaceIsGoing(Context& context, const std::string& ns);
+// Says so in the operator's namespace; that of the object takes no events any more.
+void ReportKeptData(Context& context, const Json& object);
 
 }  // namespace thinsnap::backup

@@ -92,8 +92,7 @@ Result<kube::Requeue> FinishRepository(Context& context, Json repository) {
   const bool wipe =
       StringAt(repository, "spec.deletionPolicy") == "WipeOut" && !elsewhere && !id.empty();
   if (wipe && TRY(NamespaceIsGoing(context, kube::NamespaceOf(repository)))) {
-    context.events.Emit(repository, "Normal", "DataKept",
-                        "the namespace is being deleted; the data in the bucket is kept");
+    ReportKeptData(context, repository);
   } else if (wipe) {
     const auto wiped = WipeData(context, repository, id);
     if (!wiped.ok()) {

@@ -195,8 +195,7 @@ Result<kube::Requeue> FinishSnapshot(Context& context, Json snapshot) {
                     !kube::IsDeleting(*repository) &&
                     !kube::ConditionIs(*repository, "OwnedElsewhere");
   if (wipe && TRY(NamespaceIsGoing(context, kube::NamespaceOf(snapshot)))) {
-    context.events.Emit(snapshot, "Normal", "DataKept",
-                        "the namespace is being deleted; the restore points are kept");
+    ReportKeptData(context, snapshot);
   } else if (wipe) {
     const auto forgotten = ForgetPoints(context, *repository, snapshot);
     if (!forgotten.ok()) {

@@ -264,9 +264,7 @@ Result<kube::Requeue> FinishStorage(Context& context, Json storage) {
   const auto key = kube::KeyOf(storage);
   if (StringAt(storage, "spec.deletionPolicy") == "WipeOut") {
     if (TRY(NamespaceIsGoing(context, key.ns))) {
-      context.events.Emit(
-          storage, "Normal", "DataKept",
-          "namespace " + key.ns + " is being deleted; the data in the bucket is kept");
+      ReportKeptData(context, storage);
     } else {
       const auto all = TRY(context.client.List(context.kinds.repository, ""));
       bool waiting = false;
@@ -353,6 +351,15 @@ Result<kube::Requeue> ReconcileBackupStorage(Context& context, const kube::Objec
   Set(next, "status.phase", Json(ready ? "Ready" : "NotReady"));
   TRY(WriteStatus(context, context.kinds.backup_storage, *found, next));
   return kube::Requeue::After(again);
+}
+
+void ReportKeptData(Context& context, const Json& object) {
+  const auto account =
+      kube::NewObject(kube::types::kServiceAccount, {context.options.ns, "thinsnap-operator"});
+  context.events.Emit(account, "Normal", "DataKept",
+                      StringAt(object, "kind") + " " + kube::KeyOf(object).ToString() +
+                          " goes with its namespace: its data in the bucket is kept, though its "
+                          "deletionPolicy is WipeOut");
 }
 
 Result<bool> NamespaceIsGoing(Context& context, const std::string& ns) {

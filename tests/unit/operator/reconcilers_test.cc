@@ -684,6 +684,22 @@ TEST_F(ReconcilersTest, WipeOutLeavesNothing) {
   EXPECT_THAT(storage_.Text(kBucket, "metadata.yaml"), Not(HasSubstr(id)));
 }
 
+TEST_F(ReconcilersTest, DataOutlivesItsNamespace) {
+  ApplyPvcGuide();
+  RunSession();
+  cluster_->Delete(kube::types::kNamespace, "", "demo");
+  cluster_->Delete(cluster_->kinds.repository, "demo", "s3-repository");
+  cluster_->Settle();
+  EXPECT_FALSE(cluster_->Exists(cluster_->kinds.repository, "demo", "s3-repository"));
+  EXPECT_THAT(storage_.Keys(kFolder), Contains("repo.json"));
+  std::vector<std::string> messages;
+  for (const auto& event : cluster_->List(kube::types::kEvent, "thinsnap-system")) {
+    messages.push_back(StringAt(event, "message"));
+  }
+  EXPECT_THAT(messages,
+              Contains(AllOf(HasSubstr("Repository demo/s3-repository"), HasSubstr("kept"))));
+}
+
 TEST_F(ReconcilersTest, ARepositoryThatLostItsHeadIsAnAlarm) {
   ApplyPvcGuide();
   auto& view = *views_.emplace_back(storage_.OpenUrl(kFolder));
