@@ -332,6 +332,8 @@ Result<bool> EnsureSchedules(Context& context, Json& configuration) {
 Result<kube::Requeue> ReconcileBackupConfiguration(Context& context, const kube::ObjectKey& key) {
   auto found = TRY(GetIfExists(context.client, context.kinds.backup_configuration, key));
   if (!found || kube::IsDeleting(*found)) return kube::Requeue::Done();
+  // Nothing can be made there any more.
+  if (TRY(NamespaceIsGoing(context, key.ns))) return kube::Requeue::Done();
   if (TRY(FillDefaults(context, *found))) {
     found = TRY(context.client.Update(context.kinds.backup_configuration, *found));
   }

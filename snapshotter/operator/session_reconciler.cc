@@ -455,6 +455,7 @@ Result<kube::Requeue> Retry(Context& context, const Run& run, const Json& before
 Result<kube::Requeue> ReconcileBackupSession(Context& context, const kube::ObjectKey& key) {
   const auto found = TRY(GetIfExists(context.client, context.kinds.backup_session, key));
   if (!found || kube::IsDeleting(*found)) return kube::Requeue::Done();
+  if (TRY(NamespaceIsGoing(context, key.ns))) return kube::Requeue::Done();
   Run run{*found, Json(), Json()};
   const auto phase = StringAt(*found, "status.phase");
   const auto save = [&] {
