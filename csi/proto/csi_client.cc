@@ -16,7 +16,8 @@ std::shared_ptr<grpc::Channel> OpenChannel(const std::string& target,
   grpc::ChannelArguments arguments;
   // A node that comes back is found again at once.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
+  // This is also what one attempt may take, TLS and all, on a busy machine.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   // Channels to one address are not shared: each client ends with its own.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
@@ -65,10 +66,11 @@ class CsiClient final : public CsiService {
   template <typename Response, typename Start>
   Result<Response> Run(const Call& call, Start start) {
     TRY(Runtime::CheckCancelled());
-    grpc::ClientContext context;
     const MonoTime latest = runtime_.clock().MonoNow() + default_timeout_;
-    context.set_deadline(
-        ToGrpcDeadline(runtime_.clock(), call.deadline == kForever ? latest : call.deadline));
+    const MonoTime deadline = call.deadline == kForever ? latest : call.deadline;
+    TRY(AwaitConnection(deadline));
+    grpc::ClientContext context;
+    context.set_deadline(ToGrpcDeadline(runtime_.clock(), deadline));
     grpc::CompletionQueue queue;
     Response response;
     grpc::Status status;
@@ -91,7 +93,28 @@ class CsiClient final : public CsiService {
     return response;
   }
 
+  // Returns when the channel is connected, or when an attempt has failed and the call may say so.
+  // Only who waits moves a connection on: calls that fail at once on a broken channel would leave
+  // it half open until gRPC's backup poller comes by, every five seconds.
+  Status AwaitConnection(MonoTime deadline) {
+    // A channel that has failed once says so until it is connected, whatever it tries meanwhile.
+    deadline = std::min(deadline, runtime_.clock().MonoNow() + kLongestAttempt);
+    grpc_connectivity_state state = channel_->GetState(true);
+    while (state != GRPC_CHANNEL_READY && state != GRPC_CHANNEL_SHUTDOWN &&
+           runtime_.clock().MonoNow() < deadline) {
+      TRY(Runtime::CheckCancelled());
+      const gpr_timespec step =
+          gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(kStep_ms, GPR_TIMESPAN));
+      if (!channel_->WaitForStateChange(state, step)) continue;
+      // States between the two may have gone by unseen: whatever it was, an attempt lies between.
+      state = channel_->GetState(true);
+      if (state == GRPC_CHANNEL_TRANSIENT_FAILURE) break;
+    }
+    return {};
+  }
+
   static constexpr int kStep_ms = 50;
+  static constexpr Duration kLongestAttempt = std::chrono::milliseconds(1500);
 
   Runtime& runtime_;
   const Duration default_timeout_;
