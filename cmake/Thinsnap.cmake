@@ -20,9 +20,6 @@ endif()
 function(thinsnap_library name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS;PRIVATE_DEPENDS")
   add_library(thinsnap_${name} STATIC ${arg_SOURCES})
-  # While rooms are being built side by side, one may name another that is not there yet: it fails at link time only.
-  string(REPLACE "thinsnap::" "thinsnap_" arg_DEPENDS "${arg_DEPENDS}")
-  string(REPLACE "thinsnap::" "thinsnap_" arg_PRIVATE_DEPENDS "${arg_PRIVATE_DEPENDS}")
   add_library(thinsnap::${name} ALIAS thinsnap_${name})
   target_link_libraries(thinsnap_${name}
     PUBLIC thinsnap_options ${arg_DEPENDS}
@@ -33,7 +30,6 @@ endfunction()
 function(thinsnap_program name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS")
   add_executable(${name} ${arg_SOURCES})
-  string(REPLACE "thinsnap::" "thinsnap_" arg_DEPENDS "${arg_DEPENDS}")
   target_link_libraries(${name} PRIVATE thinsnap_options ${arg_DEPENDS})
 endfunction()
 
@@ -47,7 +43,6 @@ function(thinsnap_test tier name)
   endif()
   set(target ${tier}_${name}_test)
   add_executable(${target} ${arg_SOURCES})
-  string(REPLACE "thinsnap::" "thinsnap_" arg_DEPENDS "${arg_DEPENDS}")
   target_link_libraries(${target} PRIVATE thinsnap_options ${arg_DEPENDS} GTest::gtest GTest::gmock GTest::gtest_main)
   target_compile_definitions(${target} PRIVATE
     THINSNAP_SOURCE_DIR="${PROJECT_SOURCE_DIR}" THINSNAP_BINARY_DIR="${PROJECT_BINARY_DIR}")
