@@ -45,10 +45,10 @@ NodeWorld::NodeWorld(std::unique_ptr<pool::ThinPool> a_pool,
   options.socket_path = folder.path() + "/csi.sock";
 }
 
-std::unique_ptr<NodeWorld> MakeSimWorld() {
+std::unique_ptr<NodeWorld> MakeSimWorld(std::uint64_t capacity_bytes) {
   static SystemClock clock;
   static SystemRandom random;
-  auto pool = pool::OpenSimThinPool(pool::NewSimPoolImage(random, 64 * kGiB), clock, random);
+  auto pool = pool::OpenSimThinPool(pool::NewSimPoolImage(random, capacity_bytes), clock, random);
   return std::make_unique<NodeWorld>(pool::MakeGuardedThinPool(std::move(pool), {}),
                                      std::make_unique<node::RecordingMounter>(),
                                      std::make_unique<FakeDisks>());

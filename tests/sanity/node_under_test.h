@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "base/core/bytes.h"
 #include "base/core/clock.h"
 #include "base/core/command.h"
 #include "base/core/random.h"
@@ -46,7 +47,7 @@ struct NodeWorld {
 };
 
 // In memory: SimThinPool, RecordingMounter, and programs that only pretend.
-std::unique_ptr<NodeWorld> MakeSimWorld();
+std::unique_ptr<NodeWorld> MakeSimWorld(std::uint64_t capacity_bytes = 64 * kGiB);
 // On this machine: ReflinkThinPool on a loop device, real mounts. The error says what the machine
 // lacks.
 Result<std::unique_ptr<NodeWorld>> MakeReflinkWorld();

@@ -178,6 +178,19 @@ TEST_F(ExportTest, WipingRepositoryTakesNothing) {
   EXPECT_THAT(made.error().message(), HasSubstr("wiped"));
 }
 
+TEST_F(ExportTest, FullPoolRefusesTheCutForGoodWithFigures) {
+  world_ = MakeSimWorld(4 * kMiB + 64 * kKiB);
+  StartNode();
+  const std::string volume = CreateVolume("v");
+  for (std::uint64_t at = 0; at < 4 * kMiB; at += 64 * kKiB) Write(volume, at, "full");
+  const auto made = csi().CreateSnapshot({}, SnapshotRequest("s", volume, ""));
+  ASSERT_FALSE(made.ok());
+  // RESOURCE_EXHAUSTED would make the VolumeSnapshot undeletable.
+  EXPECT_EQ(made.error().code(), Code::kFailedPrecondition);
+  EXPECT_THAT(made.error().message(), HasSubstr("free of 4.1 MiB"));
+  EXPECT_TRUE(world_->pool->ListSnapshots()->empty());
+}
+
 TEST_F(ExportTest, UnknownParameterIsNamed) {
   StartNode();
   auto request = SnapshotRequest("s", CreateVolume("v"), "");
