@@ -133,7 +133,8 @@ class GarbageCollector final : public QueuePart {
     return {};
   }
 
-  Result<OwnerState> StateOf(const OwnedObject& object, const OwnerRef& owner) {
+  // `unseen` is set where the server has the owner, but no watch would tell of its end yet.
+  Result<OwnerState> StateOf(const OwnedObject& object, const OwnerRef& owner, bool& unseen) {
     {
       std::lock_guard lock(mutex_);
       if (const auto* known = graph_.Find(owner.uid)) {
@@ -156,7 +157,9 @@ class GarbageCollector final : public QueuePart {
     const auto live = client_.Get(*type, {type->namespaced ? object.key.ns : "", owner.name});
     if (live.Is(Code::kNotFound)) return OwnerState::kAbsent;
     if (!live.ok()) return live.error();
-    return kube::UidOf(*live) == owner.uid ? OwnerState::kPresent : OwnerState::kAbsent;
+    if (kube::UidOf(*live) != owner.uid) return OwnerState::kAbsent;
+    unseen = true;
+    return OwnerState::kPresent;
   }
 
   Result<Requeue> Consider(const OwnedObject& seen, bool has_dependents) {
@@ -165,12 +168,15 @@ class GarbageCollector final : public QueuePart {
     const OwnedObject object = ReadOwned(seen.type, *live);
     std::vector<OwnerState> states;
     std::set<std::string> dangling;
+    bool unseen = false;
     for (const auto& owner : object.owners) {
-      states.push_back(TRY(StateOf(object, owner)));
+      states.push_back(TRY(StateOf(object, owner, unseen)));
       if (states.back() != OwnerState::kPresent) dangling.insert(owner.uid);
     }
     const Collect collect = PlanCollect(object, states, has_dependents);
-    if (collect == Collect::kNothing) return Requeue::Done();
+    if (collect == Collect::kNothing) {
+      return unseen ? Requeue::After(std::chrono::milliseconds(200)) : Requeue::Done();
+    }
     if (collect == Collect::kDropReferences) {
       TRY(DropReferences(object, dangling));
       return Requeue::Done();

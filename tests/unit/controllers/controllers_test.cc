@@ -202,6 +202,39 @@ TEST(ControllersTest, OrphansStay) {
                [](const Json& left) { return ArrayAt(left, "metadata.ownerReferences").empty(); });
 }
 
+TEST(ControllersTest, GarbageCollectorKnowsCustomOwners) {
+  Cluster cluster;
+  Json owner = kube::NewObject(types::kVolumeSnapshotClass, {"", "owner"});
+  Set(owner, "driver", "d");
+  Set(owner, "deletionPolicy", "Delete");
+  owner = cluster.Create(types::kVolumeSnapshotClass, owner);
+  Json kept = owner;
+  Set(kept, "metadata.name", "kept");
+  Remove(kept, "metadata.uid");
+  Remove(kept, "metadata.resourceVersion");
+  kept = cluster.Create(types::kVolumeSnapshotClass, kept);
+  const auto dependent = [&](const char* name, const std::vector<Json>& owners) {
+    Json map = kube::NewObject(types::kConfigMap, {"default", name});
+    for (const Json& one : owners)
+      kube::AddOwnerReference(map, kube::OwnerReference(one, false, false));
+    cluster.Create(types::kConfigMap, map);
+  };
+  // An owner of the right name and another uid is another object.
+  Json impostor = kept;
+  Set(impostor, "metadata.uid", "not-this-one");
+  dependent("of-nobody", {impostor});
+  dependent("of-one", {owner});
+  dependent("of-both", {owner, kept});
+  cluster.WaitGone(types::kConfigMap, {"default", "of-nobody"});
+  EXPECT_TRUE(cluster.Exists(types::kConfigMap, {"default", "of-one"}));
+  cluster.Delete(types::kVolumeSnapshotClass, {"", "owner"});
+  cluster.WaitGone(types::kConfigMap, {"default", "of-one"});
+  const Json shared = cluster.Wait(types::kConfigMap, {"default", "of-both"}, [](const Json& now) {
+    return ArrayAt(now, "metadata.ownerReferences").size() == 1;
+  });
+  EXPECT_TRUE(kube::IsOwnedBy(shared, kube::UidOf(kept)));
+}
+
 TEST(ControllersTest, FinishedJobGoesAfterItsTime) {
   Cluster cluster;
   cluster.AddNode("a");
