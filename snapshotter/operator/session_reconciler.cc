@@ -7,6 +7,7 @@
 #include "snapshotter/operator/jobs.h"
 #include "snapshotter/operator/reconcilers.h"
 #include "snapshotter/operator/session.h"
+#include "snapshotter/operator/session_run.h"
 #include "snapshotter/operator/target.h"
 
 namespace thinsnap::backup {
@@ -14,16 +15,6 @@ namespace thinsnap::backup {
 namespace {
 
 constexpr Duration kPoll = std::chrono::seconds(5);
-
-// What a step of a running session has at hand.
-struct Run {
-  Json session;        // edited; written at the end
-  Json configuration;  // of the invoker
-  Json spec;           // of the session in the configuration
-};
-
-std::string SessionName(const Run& run) { return kube::NameOf(run.session); }
-std::string NamespaceName(const Run& run) { return kube::NamespaceOf(run.session); }
 
 Result<std::vector<Json>> SessionsOfInvoker(Context& context, const std::string& ns,
                                             const std::string& invoker) {
@@ -50,7 +41,7 @@ void Skip(Context& context, Json& session, const std::string& why) {
 }
 
 // Why this session may not run now; empty when it may.
-Result<std::string> ReasonToSkip(Context& context, const Run& run) {
+Result<std::string> ReasonToSkip(Context& context, const SessionRun& run) {
   const auto phase = StringAt(run.configuration, "status.phase", "NotReady");
   const auto name = kube::KeyOf(run.configuration).ToString();
   if (phase != "Ready") {
@@ -70,7 +61,7 @@ Result<std::string> ReasonToSkip(Context& context, const Run& run) {
 }
 
 // The Repositories of the session, in order.
-Result<std::vector<Json>> RepositoriesOfSession(Context& context, const Run& run) {
+Result<std::vector<Json>> RepositoriesOfSession(Context& context, const SessionRun& run) {
   std::vector<Json> repositories;
   for (const auto& item : ArrayAt(run.spec, "repositories")) {
     const kube::ObjectKey key{NamespaceName(run), StringAt(item, "name")};
@@ -83,7 +74,7 @@ Result<std::vector<Json>> RepositoriesOfSession(Context& context, const Run& run
   return repositories;
 }
 
-Json SnapshotFor(Context& context, const Run& run, const Json& repository) {
+Json SnapshotFor(Context& context, const SessionRun& run, const Json& repository) {
   const kube::ObjectKey key{NamespaceName(run),
                             SnapshotName(kube::NameOf(repository), SessionName(run))};
   auto snapshot = kube::NewObject(context.kinds.snapshot, key);
@@ -111,7 +102,7 @@ Json SnapshotFor(Context& context, const Run& run, const Json& repository) {
   return snapshot;
 }
 
-Status EnsureSnapshots(Context& context, Run& run, const std::vector<Json>& repositories,
+Status EnsureSnapshots(Context& context, SessionRun& run, const std::vector<Json>& repositories,
                        std::size_t components) {
   JsonArray statuses;
   for (const auto& repository : repositories) {
@@ -136,75 +127,9 @@ Status EnsureSnapshots(Context& context, Run& run, const std::vector<Json>& repo
   return {};
 }
 
-// The class for the VolumeSnapshots, made where it has to be derived.
-Result<std::string> EnsureClass(Context& context, const Run& run,
-                                const std::vector<TargetComponent>& components,
-                                const std::vector<Json>& repositories) {
-  ClassQuestion question;
-  question.ns = NamespaceName(run);
-  question.our_driver = context.options.driver;
-  const auto& tasks = ArrayAt(run.spec, "addon.tasks");
-  if (!tasks.empty()) question.wanted = StringAt(tasks[0], "params.volumeSnapshotClassName");
-  question.drivers = TRY(DriversOf(context.client, question.ns, components));
-  for (const auto& repository : repositories) {
-    if (kube::ConditionIs(repository, "OwnedElsewhere")) {
-      return Error(Code::kFailedPrecondition,
-                   "Repository " + kube::KeyOf(repository).ToString() +
-                       " is owned by another cluster and is not written from here");
-    }
-    question.repositories.push_back(StringAt(repository, "status.repositoryID"));
-  }
-  const auto all = TRY(context.client.List(context.kinds.repository, ""));
-  for (const auto& repository : all.items) {
-    if (const auto id = StringAt(repository, "status.repositoryID"); !id.empty()) {
-      question.owners[id] = kube::KeyOf(repository).ToString();
-    }
-  }
-  const auto classes = TRY(context.client.List(kube::types::kVolumeSnapshotClass, ""));
-  const auto answer = TRY(ChooseClass(question, classes.items));
-  if (answer.derived.is_object()) {
-    TRY(EnsureExists(context.client, kube::types::kVolumeSnapshotClass, answer.derived));
-    for (std::size_t i = 0; i < repositories.size(); ++i) {
-      Json next = repositories[i];
-      JsonArray names;
-      if (const auto* known = FindArray(next, "status.volumeSnapshotClasses")) names = *known;
-      if (std::find(names.begin(), names.end(), Json(answer.name)) != names.end()) continue;
-      names.emplace_back(answer.name);
-      Set(next, "status.volumeSnapshotClasses", std::move(names));
-      TRY(WriteStatus(context, context.kinds.repository, repositories[i], next));
-    }
-  }
-  return answer.name;
-}
-
-Result<JobPlan> BackupPlan(Context& context, const Run& run, const std::string& snapshot_class) {
-  const auto addon = StringAt(run.spec, "addon.name");
-  const auto& tasks = ArrayAt(run.spec, "addon.tasks");
-  const auto task_name = tasks.empty() ? "" : StringAt(tasks[0], "name");
-  const auto task = TRY(FindTask(context, addon, "backupTasks", task_name));
-  JobPlan plan;
-  plan.key = {NamespaceName(run), ValidName(SessionName(run), "backup")};
-  plan.owner = run.session;
-  plan.component = "thinsnap-backup";
-  plan.cluster_role = "thinsnap-backup-job";
-  plan.image = StringAt(task.function, "spec.image", context.options.image);
-  plan.command = TRY(CommandOfFunction(context, task.function,
-                                       {{"namespace", NamespaceName(run)},
-                                        {"backupSession", SessionName(run)},
-                                        {"invokerKind", "BackupConfiguration"},
-                                        {"invokerName", kube::NameOf(run.configuration)},
-                                        {"taskName", task_name},
-                                        {"volumeSnapshotClassName", snapshot_class}}));
-  plan.labels =
-      OffshootLabels(context.kinds, "BackupConfiguration", kube::NameOf(run.configuration),
-                     NamespaceName(run), StringAt(run.session, "spec.session"));
-  if (const auto* settings = Find(run.spec, "addon.jobTemplate")) plan.settings = *settings;
-  return plan;
-}
-
 // Nothing more will come: the Snapshots that have not ended are marked, so that they fail with a
 // reason.
-Status MarkIncomplete(Context& context, const Run& run, const std::string& why) {
+Status MarkIncomplete(Context& context, const SessionRun& run, const std::string& why) {
   for (const auto& item : ArrayAt(run.session, "status.snapshots")) {
     const auto snapshot = TRY(GetIfExists(context.client, context.kinds.snapshot,
                                           {NamespaceName(run), StringAt(item, "name")}));
@@ -220,7 +145,7 @@ Status MarkIncomplete(Context& context, const Run& run, const std::string& why) 
 }
 
 // VolumeSnapshots of a session that did not succeed are of no use to anybody.
-Status RemoveVolumeSnapshots(Context& context, const Run& run) {
+Status RemoveVolumeSnapshots(Context& context, const SessionRun& run) {
   kube::ListOptions options;
   options.label_selector = context.kinds.Key("backup-session") + "=" + SessionName(run);
   const auto list =
@@ -231,7 +156,7 @@ Status RemoveVolumeSnapshots(Context& context, const Run& run) {
 }
 
 // Takes over the phases of the Snapshots; true when all have ended.
-Result<bool> FollowSnapshots(Context& context, Run& run, bool& any_failed) {
+Result<bool> FollowSnapshots(Context& context, SessionRun& run, bool& any_failed) {
   auto* statuses = FindMutable(run.session, "status.snapshots");
   if (statuses == nullptr || !statuses->is_array()) return true;
   bool ended = true;
@@ -247,7 +172,7 @@ Result<bool> FollowSnapshots(Context& context, Run& run, bool& any_failed) {
 }
 
 // One retention Job for each repository; true when all have ended. A failed one fails the session.
-Result<bool> ApplyRetention(Context& context, Run& run, std::vector<std::string>& failures) {
+Result<bool> ApplyRetention(Context& context, SessionRun& run, std::vector<std::string>& failures) {
   JsonArray statuses;
   bool ended = true;
   std::size_t index = 0;
@@ -309,7 +234,7 @@ Result<bool> ApplyRetention(Context& context, Run& run, std::vector<std::string>
   return ended;
 }
 
-Status CleanHistory(Context& context, Run& run) {
+Status CleanHistory(Context& context, SessionRun& run) {
   const auto sessions =
       TRY(SessionsOfInvoker(context, NamespaceName(run), kube::NameOf(run.configuration)));
   std::vector<HistoryEntry> entries;
@@ -329,7 +254,7 @@ Status CleanHistory(Context& context, Run& run) {
 
 // Makes Snapshots and Job. An error of the codes below is final for this session, with its
 // sentence.
-Status Prepare(Context& context, Run& run) {
+Status Prepare(Context& context, SessionRun& run) {
   const auto repositories = TRY(RepositoriesOfSession(context, run));
   const auto target = TRY(ReadTarget(context.client, run.configuration));
   const auto components = TRY(ComponentsOf(target));
@@ -356,7 +281,7 @@ bool IsFinalError(const Error& error) {
   }
 }
 
-Result<kube::Requeue> Advance(Context& context, Run& run, const Json& before) {
+Result<kube::Requeue> Advance(Context& context, SessionRun& run, const Json& before) {
   const auto save = [&] {
     return WriteStatus(context, context.kinds.backup_session, before, run.session);
   };
@@ -425,7 +350,7 @@ Result<kube::Requeue> Advance(Context& context, Run& run, const Json& before) {
 }
 
 // A failed session with retries left is repeated as a new one.
-Result<kube::Requeue> Retry(Context& context, const Run& run, const Json& before) {
+Result<kube::Requeue> Retry(Context& context, const SessionRun& run, const Json& before) {
   const auto left = IntAt(run.session, "spec.retryLeft");
   if (StringAt(run.session, "status.phase") != "Failed" || left <= 0 ||
       BoolAt(run.session, "status.retried")) {
@@ -456,7 +381,7 @@ Result<kube::Requeue> ReconcileBackupSession(Context& context, const kube::Objec
   const auto found = TRY(GetIfExists(context.client, context.kinds.backup_session, key));
   if (!found || kube::IsDeleting(*found)) return kube::Requeue::Done();
   if (TRY(NamespaceIsGoing(context, key.ns))) return kube::Requeue::Done();
-  Run run{*found, Json(), Json()};
+  SessionRun run{*found, Json(), Json()};
   const auto phase = StringAt(*found, "status.phase");
   const auto save = [&] {
     return WriteStatus(context, context.kinds.backup_session, *found, run.session);
