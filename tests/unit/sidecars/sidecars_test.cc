@@ -23,6 +23,9 @@ Cluster::Predicate Phase(const std::string& phase) {
 }
 bool IsReady(const Json& object) { return BoolAt(object, "status.readyToUse"); }
 
+// More failures than any test waits for; ended by FailNext(verb, {}) or LoseNext(verb, 0).
+constexpr int kEver = 1 << 16;
+
 class SidecarsTest : public ::testing::Test {
  protected:
   SidecarsTest() : cluster_(&driver_) {
@@ -170,13 +173,14 @@ TEST_F(SidecarsTest, ProvisioningIsRepeatedUntilItWorks) {
 TEST_F(SidecarsTest, NoVolumeIsLeftWhenTheClaimGoesMeanwhile) {
   AddClass("fast");
   // The volume is made, but nobody hears of it before the claim is gone.
-  driver_.LoseNext("CreateVolume", 20);
-  AddClaim(kData);
+  driver_.LoseNext("CreateVolume", kEver);
+  const ObjectKey volume{"", "pvc-" + kube::UidOf(AddClaim(kData))};
   cluster_.WaitEvent("default", "data", "ProvisioningFailed");
   cluster_.Delete(types::kPersistentVolumeClaim, kData);
   cluster_.WaitGone(types::kPersistentVolumeClaim, kData);
-  const Json volume = cluster_.WaitAny(types::kPersistentVolume, "", Phase("Released"));
-  cluster_.WaitGone(types::kPersistentVolume, {"", kube::NameOf(volume)});
+  driver_.LoseNext("CreateVolume", 0);
+  cluster_.WaitEvent("default", "data", "ProvisioningSucceeded");
+  cluster_.WaitGone(types::kPersistentVolume, volume);
   EXPECT_TRUE(driver_.volumes().empty());
 }
 
@@ -217,13 +221,14 @@ TEST_F(SidecarsTest, SnapshotIsCutThenReady) {
 
 TEST_F(SidecarsTest, SnapshotErrorsAreToldAndRepeated) {
   PrepareSource();
-  driver_.FailNext("CreateSnapshot", {Code::kFailedPrecondition, Code::kAborted, Code::kInternal});
+  driver_.FailNext("CreateSnapshot", std::vector<Code>(kEver, Code::kFailedPrecondition));
   AddSnapshot(kSnap);
   const Json failed = cluster_.Wait(types::kVolumeSnapshot, kSnap, [](const Json& now) {
     return !StringAt(now, "status.error.message").empty();
   });
   EXPECT_NE(StringAt(failed, "status.error.message").find("as the test wants it"),
             std::string::npos);
+  driver_.FailNext("CreateSnapshot", {Code::kAborted, Code::kInternal});
   const Json ready = cluster_.Wait(types::kVolumeSnapshot, kSnap, IsReady);
   EXPECT_EQ(FindObject(ready, "status.error"), nullptr);
 }
@@ -231,14 +236,17 @@ TEST_F(SidecarsTest, SnapshotErrorsAreToldAndRepeated) {
 TEST_F(SidecarsTest, DeletionWaitsForAnUnfinishedCreation) {
   PrepareSource();
   // Made, but unheard of; a deletion at once would leave it behind.
-  driver_.LoseNext("CreateSnapshot", 5);
+  driver_.LoseNext("CreateSnapshot", kEver);
   AddSnapshot(kSnap);
   cluster_.WaitAny(types::kVolumeSnapshotContent, "",
                    [](const Json& now) { return !StringAt(now, "status.error.message").empty(); });
   cluster_.Delete(types::kVolumeSnapshot, kSnap);
+  cluster_.WaitAny(types::kVolumeSnapshotContent, "", kube::IsDeleting);
+  EXPECT_EQ(driver_.Calls("DeleteSnapshot"), 0);
+  driver_.LoseNext("CreateSnapshot", 0);
   cluster_.WaitGone(types::kVolumeSnapshot, kSnap);
   EXPECT_TRUE(driver_.snapshots().empty());
-  EXPECT_EQ(driver_.Calls("CreateSnapshot"), 6);
+  EXPECT_EQ(driver_.Calls("DeleteSnapshot"), 1);
 }
 
 TEST_F(SidecarsTest, RetainedContentOutlivesItsSnapshotAndServesAnother) {
@@ -315,10 +323,11 @@ TEST_F(SidecarsTest, RestoresASnapshotAndHoldsItMeanwhile) {
   PrepareSource();
   AddSnapshot(kSnap);
   cluster_.Wait(types::kVolumeSnapshot, kSnap, IsReady);
-  driver_.FailNext("CreateVolume", std::vector<Code>(5, Code::kAborted));
+  driver_.FailNext("CreateVolume", std::vector<Code>(kEver, Code::kAborted));
   AddClaim({"default", "restored"}, "fast", FromSnapshot("snap"));
   cluster_.Wait(types::kVolumeSnapshot, kSnap,
                 [](const Json& now) { return kube::HasFinalizer(now, kRestoreFinalizer); });
+  driver_.FailNext("CreateVolume", {});
   cluster_.Wait(types::kPersistentVolumeClaim, {"default", "restored"}, Phase("Bound"));
   EXPECT_EQ(driver_.last_create_volume().volume_content_source().snapshot().snapshot_id(),
             driver_.snapshots().front());
