@@ -1,9 +1,8 @@
 #include "simulator/kubelet/access_client.h"
 
-#include <sys/socket.h>
-
 #include <chrono>
 #include <mutex>
+#include <sys/socket.h>
 #include <utility>
 
 #include "base/core/bytes.h"
@@ -16,12 +15,15 @@ namespace {
 constexpr std::uint64_t kStreamHighWater = kMiB;
 
 JsonObject AddressJson(const apiserver::ContainerAddress& address) {
-  return {{"namespace", address.ns}, {"pod", address.pod}, {"uid", address.pod_uid}, {"container", address.container}};
+  return {{"namespace", address.ns},
+          {"pod", address.pod},
+          {"uid", address.pod_uid},
+          {"container", address.container}};
 }
 
 // Sends the request and reads the kubelet's yes or no.
-Result<std::shared_ptr<UniqueFd>> Open(const std::string& socket, const std::string& node, FrameType type,
-                                       const Json& request) {
+Result<std::shared_ptr<UniqueFd>> Open(const std::string& socket, const std::string& node,
+                                       FrameType type, const Json& request) {
   Result<UniqueFd> connected = ConnectUnix(socket);
   if (!connected.ok()) return Error(Code::kUnavailable, "node " + node + " does not answer");
   auto fd = std::make_shared<UniqueFd>(std::move(*connected));
@@ -35,7 +37,8 @@ Result<std::shared_ptr<UniqueFd>> Open(const std::string& socket, const std::str
 
 class RemoteExec final : public apiserver::ExecSession {
  public:
-  // Callbacks are made under the lock, so that none comes after the session is gone. It may go in its own callback.
+  // Callbacks are made under the lock, so that none comes after the session is gone. It may go in
+  // its own callback.
   struct State {
     std::recursive_mutex mutex;
     bool gone = false;
@@ -101,7 +104,8 @@ void ReadExec(const std::shared_ptr<RemoteExec::State>& state) {
 
 class AccessClient final : public apiserver::ContainerAccess {
  public:
-  AccessClient(Runtime& runtime, TaskGroup& group, std::function<std::string(const std::string&)> socket_of)
+  AccessClient(Runtime& runtime, TaskGroup& group,
+               std::function<std::string(const std::string&)> socket_of)
       : runtime_(runtime), group_(group), socket_of_(std::move(socket_of)) {}
 
   Status Logs(const apiserver::LogRequest& request, std::shared_ptr<net::Stream> to) override {
@@ -113,7 +117,8 @@ class AccessClient final : public apiserver::ContainerAccess {
     if (request.limit_bytes) message["limitBytes"] = *request.limit_bytes;
     if (request.since) message["sinceNanos"] = request.since->time_since_epoch().count();
     const std::string& node = request.container.node;
-    const std::shared_ptr<UniqueFd> fd = TRY(Open(socket_of_(node), node, FrameType::kLogs, std::move(message)));
+    const std::shared_ptr<UniqueFd> fd =
+        TRY(Open(socket_of_(node), node, FrameType::kLogs, std::move(message)));
     to->OnClose([fd] { shutdown(fd->get(), SHUT_RDWR); });
     group_.Spawn("logs", [this, fd, to] {
       const TaskGroup::StopToken token = group_.OnStop([fd] { shutdown(fd->get(), SHUT_RDWR); });
@@ -131,8 +136,8 @@ class AccessClient final : public apiserver::ContainerAccess {
     return {};
   }
 
-  Result<std::unique_ptr<apiserver::ExecSession>> Exec(const apiserver::ExecRequest& request,
-                                                       apiserver::ExecCallbacks callbacks) override {
+  Result<std::unique_ptr<apiserver::ExecSession>> Exec(
+      const apiserver::ExecRequest& request, apiserver::ExecCallbacks callbacks) override {
     JsonObject message = AddressJson(request.container);
     JsonArray command;
     for (const std::string& argument : request.command) command.emplace_back(argument);
@@ -144,7 +149,8 @@ class AccessClient final : public apiserver::ContainerAccess {
     state->fd = TRY(Open(socket_of_(node), node, FrameType::kExec, std::move(message)));
     state->callbacks = std::move(callbacks);
     group_.Spawn("exec", [this, state] {
-      const TaskGroup::StopToken token = group_.OnStop([state] { shutdown(state->fd->get(), SHUT_RDWR); });
+      const TaskGroup::StopToken token =
+          group_.OnStop([state] { shutdown(state->fd->get(), SHUT_RDWR); });
       ReadExec(state);
     });
     return std::unique_ptr<apiserver::ExecSession>(std::make_unique<RemoteExec>(state));
@@ -159,7 +165,8 @@ class AccessClient final : public apiserver::ContainerAccess {
 }  // namespace
 
 std::unique_ptr<apiserver::ContainerAccess> MakeAccessClient(
-    Runtime& runtime, TaskGroup& group, std::function<std::string(const std::string& node)> socket_of) {
+    Runtime& runtime, TaskGroup& group,
+    std::function<std::string(const std::string& node)> socket_of) {
   return std::make_unique<AccessClient>(runtime, group, std::move(socket_of));
 }
 

@@ -1,4 +1,5 @@
-// AccessClient: ContainerAccess for the API server, by way of the unix socket in each node's folder.
+// AccessClient: ContainerAccess for the API server, by way of the unix socket in each node's
+// folder.
 #pragma once
 
 #include <functional>
@@ -11,7 +12,8 @@
 namespace thinsnap::kubelet {
 
 // socket_of: the path of a node's socket. Tasks run in the group.
-std::unique_ptr<apiserver::ContainerAccess> MakeAccessClient(Runtime& runtime, TaskGroup& group,
-                                                             std::function<std::string(const std::string& node)> socket_of);
+std::unique_ptr<apiserver::ContainerAccess> MakeAccessClient(
+    Runtime& runtime, TaskGroup& group,
+    std::function<std::string(const std::string& node)> socket_of);
 
 }  // namespace thinsnap::kubelet

@@ -1,19 +1,18 @@
 #include "simulator/kubelet/access_server.h"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <termios.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <fcntl.h>
 #include <memory>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <termios.h>
+#include <unistd.h>
 #include <utility>
 
 #include "base/core/log.h"
@@ -24,8 +23,9 @@ namespace thinsnap::kubelet {
 namespace {
 
 Status Refuse(int fd, const Error& error) {
-  return WriteFrame(fd, FrameType::kRefused,
-                    ToJson(JsonObject{{"code", static_cast<int>(error.code())}, {"message", error.message()}}));
+  return WriteFrame(
+      fd, FrameType::kRefused,
+      ToJson(JsonObject{{"code", static_cast<int>(error.code())}, {"message", error.message()}}));
 }
 
 // The three descriptors of a program and our ends of them.
@@ -40,9 +40,11 @@ Result<Plumbing> MakePlumbing(bool tty, bool stdin_open) {
   plumbing.tty = tty;
   if (tty) {
     UniqueFd master(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
-    if (!master || grantpt(master.get()) != 0 || unlockpt(master.get()) != 0) return ErrnoError(errno, "open a terminal");
+    if (!master || grantpt(master.get()) != 0 || unlockpt(master.get()) != 0)
+      return ErrnoError(errno, "open a terminal");
     std::array<char, 64> name;
-    if (ptsname_r(master.get(), name.data(), name.size()) != 0) return ErrnoError(errno, "name the terminal");
+    if (ptsname_r(master.get(), name.data(), name.size()) != 0)
+      return ErrnoError(errno, "name the terminal");
     plumbing.child_in.Reset(open(name.data(), O_RDWR | O_NOCTTY | O_CLOEXEC));
     if (!plumbing.child_in) return ErrnoError(errno, "open the terminal");
     plumbing.in.Reset(fcntl(master.get(), F_DUPFD_CLOEXEC, 3));
@@ -76,7 +78,10 @@ bool Forward(int from, int to, FrameType type) {
 class ExecRelay {
  public:
   ExecRelay(int socket, Plumbing plumbing, ChildProcess child, std::string pid_file)
-      : socket_(socket), plumbing_(std::move(plumbing)), child_(std::move(child)), pid_file_(std::move(pid_file)) {
+      : socket_(socket),
+        plumbing_(std::move(plumbing)),
+        child_(std::move(child)),
+        pid_file_(std::move(pid_file)) {
     if (plumbing_.in) {
       fcntl(plumbing_.in.get(), F_SETFL, fcntl(plumbing_.in.get(), F_GETFL) | O_NONBLOCK);
     }
@@ -87,18 +92,21 @@ class ExecRelay {
       enum { kSocket, kOut, kErr, kIn, kExit, kStop };
       // What the program has not taken yet holds back the client.
       const bool take_input = input_.size() < kMiB;
-      struct pollfd fds[] = {{take_input ? socket_ : -1, POLLIN, 0},
-                             {plumbing_.out ? plumbing_.out.get() : -1, POLLIN, 0},
-                             {plumbing_.err ? plumbing_.err.get() : -1, POLLIN, 0},
-                             {!input_.empty() && plumbing_.in ? plumbing_.in.get() : -1, POLLOUT, 0},
-                             {child_.pidfd(), POLLIN, 0},
-                             {stop_fd, POLLIN, 0}};
+      struct pollfd fds[] = {
+          {take_input ? socket_ : -1, POLLIN, 0},
+          {plumbing_.out ? plumbing_.out.get() : -1, POLLIN, 0},
+          {plumbing_.err ? plumbing_.err.get() : -1, POLLIN, 0},
+          {!input_.empty() && plumbing_.in ? plumbing_.in.get() : -1, POLLOUT, 0},
+          {child_.pidfd(), POLLIN, 0},
+          {stop_fd, POLLIN, 0}};
       if (poll(fds, 6, -1) < 0 && errno != EINTR) break;
       if (fds[kStop].revents != 0) return Kill();
       if (fds[kSocket].revents != 0 && !TakeFrame()) return Kill();
       if (fds[kIn].revents != 0) FeedInput();
-      if (fds[kOut].revents != 0 && !Forward(plumbing_.out.get(), socket_, FrameType::kStdout)) plumbing_.out.Reset();
-      if (fds[kErr].revents != 0 && !Forward(plumbing_.err.get(), socket_, FrameType::kStderr)) plumbing_.err.Reset();
+      if (fds[kOut].revents != 0 && !Forward(plumbing_.out.get(), socket_, FrameType::kStdout))
+        plumbing_.out.Reset();
+      if (fds[kErr].revents != 0 && !Forward(plumbing_.err.get(), socket_, FrameType::kStderr))
+        plumbing_.err.Reset();
       if (fds[kExit].revents != 0) return Finish();
     }
   }
@@ -145,22 +153,26 @@ class ExecRelay {
     if (input_ended_ && input_.empty() && !plumbing_.tty) plumbing_.in.Reset();
   }
 
-  // What the program wrote before it ended is still in the pipes; others that inherited them are not waited for.
+  // What the program wrote before it ended is still in the pipes; others that inherited them are
+  // not waited for.
   void Finish() {
     for (const bool error_stream : {false, true}) {
       UniqueFd& fd = error_stream ? plumbing_.err : plumbing_.out;
       if (!fd) continue;
       struct pollfd ready = {fd.get(), POLLIN, 0};
       while (poll(&ready, 1, 0) > 0 && (ready.revents & POLLIN) != 0) {
-        if (!Forward(fd.get(), socket_, error_stream ? FrameType::kStderr : FrameType::kStdout)) break;
+        if (!Forward(fd.get(), socket_, error_stream ? FrameType::kStderr : FrameType::kStdout))
+          break;
       }
     }
     const Result<int> code = child_.Wait(std::chrono::seconds(1));
     unlink(pid_file_.c_str());
-    WriteFrame(socket_, FrameType::kExit, ToJson(JsonObject{{"code", code.ok() ? *code : 255}})).IgnoreError();
+    WriteFrame(socket_, FrameType::kExit, ToJson(JsonObject{{"code", code.ok() ? *code : 255}}))
+        .IgnoreError();
   }
 
-  // The client has left: the program inside the container goes too; killing runc alone would leave it.
+  // The client has left: the program inside the container goes too; killing runc alone would leave
+  // it.
   void Kill() {
     const Result<std::string> pid = ReadFile(pid_file_, 64);
     if (pid.ok() && std::atoi(pid->c_str()) > 1) kill(std::atoi(pid->c_str()), SIGKILL);
@@ -179,7 +191,10 @@ class ExecRelay {
 
 AccessServer::AccessServer(Runtime& runtime, ContainerRuntime& containers, Locator locate,
                            std::string scratch_folder)
-    : runtime_(runtime), containers_(containers), locate_(std::move(locate)), scratch_folder_(std::move(scratch_folder)) {}
+    : runtime_(runtime),
+      containers_(containers),
+      locate_(std::move(locate)),
+      scratch_folder_(std::move(scratch_folder)) {}
 
 Status AccessServer::Start(TaskGroup& group, const std::string& socket_path) {
   listener_ = TRY(ListenUnix(socket_path));
@@ -209,16 +224,19 @@ void AccessServer::Serve(TaskGroup& group, int fd) {
 void AccessServer::ServeLogs(TaskGroup& group, int fd, const std::string& payload) {
   const Result<Json> request = ParseJson(payload);
   if (!request.ok()) return Refuse(fd, request.error()).IgnoreError();
-  const Result<ContainerPlace> place = locate_(StringAt(*request, "namespace"), StringAt(*request, "pod"),
-                                               StringAt(*request, "uid"), StringAt(*request, "container"));
+  const Result<ContainerPlace> place =
+      locate_(StringAt(*request, "namespace"), StringAt(*request, "pod"), StringAt(*request, "uid"),
+              StringAt(*request, "container"));
   if (!place.ok()) return Refuse(fd, place.error()).IgnoreError();
   const bool previous = BoolAt(*request, "previous");
   const std::string& path = previous ? place->previous_log_path : place->log_path;
   if (path.empty()) {
     const std::string what = "container \"" + StringAt(*request, "container") + "\" in pod \"" +
                              StringAt(*request, "pod") + "\"";
-    return Refuse(fd, previous ? Error(Code::kInvalidArgument, "previous terminated " + what + " not found")
-                               : Error(Code::kInvalidArgument, what + " is waiting to start: ContainerCreating"))
+    return Refuse(fd, previous ? Error(Code::kInvalidArgument,
+                                       "previous terminated " + what + " not found")
+                               : Error(Code::kInvalidArgument,
+                                       what + " is waiting to start: ContainerCreating"))
         .IgnoreError();
   }
   LogReadOptions options;
@@ -256,13 +274,14 @@ void AccessServer::ServeExec(TaskGroup& group, int fd, const std::string& payloa
   static std::atomic<std::uint64_t> counter{0};
   const Result<Json> request = ParseJson(payload);
   if (!request.ok()) return Refuse(fd, request.error()).IgnoreError();
-  const Result<ContainerPlace> place = locate_(StringAt(*request, "namespace"), StringAt(*request, "pod"),
-                                               StringAt(*request, "uid"), StringAt(*request, "container"));
+  const Result<ContainerPlace> place =
+      locate_(StringAt(*request, "namespace"), StringAt(*request, "pod"), StringAt(*request, "uid"),
+              StringAt(*request, "container"));
   if (!place.ok()) return Refuse(fd, place.error()).IgnoreError();
   if (!place->running) {
-    return Refuse(fd, Error(Code::kFailedPrecondition, "container \"" + StringAt(*request, "container") +
-                                                           "\" of pod \"" + StringAt(*request, "pod") +
-                                                           "\" is not running"))
+    return Refuse(fd, Error(Code::kFailedPrecondition,
+                            "container \"" + StringAt(*request, "container") + "\" of pod \"" +
+                                StringAt(*request, "pod") + "\" is not running"))
         .IgnoreError();
   }
   const bool tty = BoolAt(*request, "tty");

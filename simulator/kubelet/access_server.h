@@ -15,10 +15,12 @@ namespace thinsnap::kubelet {
 class AccessServer {
  public:
   // kNotFound with a sentence for an unknown pod or container.
-  using Locator = std::function<Result<ContainerPlace>(const std::string& ns, const std::string& pod,
-                                                       const std::string& uid, const std::string& container)>;
+  using Locator =
+      std::function<Result<ContainerPlace>(const std::string& ns, const std::string& pod,
+                                           const std::string& uid, const std::string& container)>;
 
-  AccessServer(Runtime& runtime, ContainerRuntime& containers, Locator locate, std::string scratch_folder);
+  AccessServer(Runtime& runtime, ContainerRuntime& containers, Locator locate,
+               std::string scratch_folder);
   // Spawns the tasks that accept and answer.
   Status Start(TaskGroup& group, const std::string& socket_path);
 

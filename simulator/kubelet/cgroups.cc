@@ -1,11 +1,10 @@
 #include "simulator/kubelet/cgroups.h"
 
+#include <filesystem>
 #include <ftw.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-#include <filesystem>
 #include <system_error>
+#include <unistd.h>
 
 namespace thinsnap::kubelet {
 namespace {

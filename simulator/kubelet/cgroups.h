@@ -1,11 +1,13 @@
-// The control groups that containers of this world leave behind when it dies without warning: empty folders.
+// The control groups that containers of this world leave behind when it dies without warning: empty
+// folders.
 #pragma once
 
 #include <string>
 
 namespace thinsnap::kubelet {
 
-// Removes the folder `name` ("thinsnap-x") with all below from every hierarchy. What still has processes stays: false.
+// Removes the folder `name` ("thinsnap-x") with all below from every hierarchy. What still has
+// processes stays: false.
 bool RemoveCgroups(const std::string& name);
 
 }  // namespace thinsnap::kubelet

@@ -1,7 +1,13 @@
 #include "simulator/kubelet/child_process.h"
 
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstring>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <memory>
 #include <poll.h>
 #include <sched.h>
 #include <sys/eventfd.h>
@@ -10,13 +16,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <chrono>
-#include <csignal>
-#include <cstring>
-#include <memory>
 
 #include "base/core/log.h"
 
@@ -235,7 +234,8 @@ void Supervise(Runtime& runtime, TaskGroup& group, const SupervisedOptions& opti
         return;
       }
       if (exit_code.ok()) {
-        LogWarning(options.name, "ended with code " + std::to_string(*exit_code) + "; it is started again");
+        LogWarning(options.name,
+                   "ended with code " + std::to_string(*exit_code) + "; it is started again");
       }
     }
     if (runtime.clock().MonoNow() - started > seconds(20)) delay = kFirstDelay;

@@ -1,14 +1,14 @@
-// ChildProcess: a program that this process starts and outlives. Unlike CommandRunner it runs for long, is watched
-// through a pidfd, and dies with its owner: by the destructor, and by the kernel where `dies_with_parent` is set.
+// ChildProcess: a program that this process starts and outlives. Unlike CommandRunner it runs for
+// long, is watched through a pidfd, and dies with its owner: by the destructor, and by the kernel
+// where `dies_with_parent` is set.
 #pragma once
-
-#include <sys/types.h>
 
 #include <atomic>
 #include <chrono>
 #include <map>
 #include <memory>
 #include <string>
+#include <sys/types.h>
 #include <vector>
 
 #include "base/core/clock.h"
@@ -25,7 +25,8 @@ struct ChildOptions {
   int stdin_fd = -1;                       // -1: /dev/null
   int stdout_fd = -1;                      // -1: the caller's
   int stderr_fd = -1;                      // -1: the caller's
-  // SIGKILL when the thread that called StartChild ends: call it from a task that lives as long as the child should.
+  // SIGKILL when the thread that called StartChild ends: call it from a task that lives as long as
+  // the child should.
   bool dies_with_parent = false;
   bool own_node = false;     // process 1 of a new PID namespace, in a new mount namespace
   bool own_session = false;  // setsid; stdin, if a terminal, becomes its controlling one
@@ -42,8 +43,8 @@ class ChildProcess {
   int pidfd() const { return pidfd_.get(); }
   bool running() const { return pid_ > 0; }
   void Signal(int signal) const;
-  // Waits until it ends and reaps it: its exit code, or 128 + signal. kDeadlineExceeded. `stop_fd`, if given, is a
-  // descriptor that becomes readable to end the wait with kCancelled.
+  // Waits until it ends and reaps it: its exit code, or 128 + signal. kDeadlineExceeded. `stop_fd`,
+  // if given, is a descriptor that becomes readable to end the wait with kCancelled.
   Result<int> Wait(Duration timeout, int stop_fd = -1);
 
  private:
@@ -80,8 +81,9 @@ struct SupervisedOptions {
   std::shared_ptr<std::atomic<bool>> no_mercy;
 };
 
-// Runs the program until the group is stopped: started again when it ends, after 0.1 s doubling to 10 s, from the
-// beginning when it ran for 20 s. At the stop: SIGTERM, the grace, SIGKILL. To be called from a task of the group.
+// Runs the program until the group is stopped: started again when it ends, after 0.1 s doubling to
+// 10 s, from the beginning when it ran for 20 s. At the stop: SIGTERM, the grace, SIGKILL. To be
+// called from a task of the group.
 void Supervise(Runtime& runtime, TaskGroup& group, const SupervisedOptions& options);
 
 }  // namespace thinsnap::kubelet

@@ -13,13 +13,16 @@ namespace {
 
 // What container engines give a container of root by default.
 constexpr std::string_view kDefaultCapabilities[] = {
-    "CAP_AUDIT_WRITE", "CAP_CHOWN",  "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID",  "CAP_KILL",     "CAP_MKNOD",
-    "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT"};
+    "CAP_AUDIT_WRITE", "CAP_CHOWN",   "CAP_DAC_OVERRIDE",     "CAP_FOWNER",    "CAP_FSETID",
+    "CAP_KILL",        "CAP_MKNOD",   "CAP_NET_BIND_SERVICE", "CAP_NET_RAW",   "CAP_SETFCAP",
+    "CAP_SETGID",      "CAP_SETPCAP", "CAP_SETUID",           "CAP_SYS_CHROOT"};
 constexpr std::string_view kFurtherCapabilities[] = {
-    "CAP_AUDIT_CONTROL", "CAP_BLOCK_SUSPEND", "CAP_DAC_READ_SEARCH", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_LEASE",
-    "CAP_LINUX_IMMUTABLE", "CAP_NET_ADMIN", "CAP_NET_BROADCAST", "CAP_SYSLOG", "CAP_SYS_ADMIN", "CAP_SYS_BOOT",
-    "CAP_SYS_MODULE", "CAP_SYS_NICE", "CAP_SYS_PACCT", "CAP_SYS_PTRACE", "CAP_SYS_RAWIO", "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_WAKE_ALARM"};
+    "CAP_AUDIT_CONTROL", "CAP_BLOCK_SUSPEND", "CAP_DAC_READ_SEARCH", "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER",     "CAP_LEASE",         "CAP_LINUX_IMMUTABLE", "CAP_NET_ADMIN",
+    "CAP_NET_BROADCAST", "CAP_SYSLOG",        "CAP_SYS_ADMIN",       "CAP_SYS_BOOT",
+    "CAP_SYS_MODULE",    "CAP_SYS_NICE",      "CAP_SYS_PACCT",       "CAP_SYS_PTRACE",
+    "CAP_SYS_RAWIO",     "CAP_SYS_RESOURCE",  "CAP_SYS_TIME",        "CAP_SYS_TTY_CONFIG",
+    "CAP_WAKE_ALARM"};
 
 std::string CapabilityName(const Json& item) {
   std::string name(item.is_string() ? std::string_view(item.get_string()) : std::string_view());
@@ -44,7 +47,8 @@ std::set<std::string> CapabilitiesOf(const Json& container) {
   return own;
 }
 
-std::int64_t SecurityInt(const Json& pod, const Json& container, const char* field, std::int64_t fallback) {
+std::int64_t SecurityInt(const Json& pod, const Json& container, const char* field,
+                         std::int64_t fallback) {
   const std::string path = std::string("securityContext.") + field;
   return IntAt(container, path, IntAt(pod, "spec." + path, fallback));
 }
@@ -53,7 +57,10 @@ JsonObject Mount(const char* destination, const char* type, const char* source,
                  std::initializer_list<std::string_view> options) {
   JsonArray list;
   for (const std::string_view option : options) list.emplace_back(option);
-  return {{"destination", destination}, {"type", type}, {"source", source}, {"options", std::move(list)}};
+  return {{"destination", destination},
+          {"type", type},
+          {"source", source},
+          {"options", std::move(list)}};
 }
 
 JsonObject Bind(const std::string& source, const std::string& destination, bool read_only) {
@@ -69,24 +76,28 @@ JsonArray BuildMounts(const ContainerInputs& inputs, bool privileged) {
   if (privileged) {
     mounts.push_back(Bind("/dev", "/dev", false));
   } else {
-    mounts.push_back(Mount("/dev", "tmpfs", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"}));
+    mounts.push_back(
+        Mount("/dev", "tmpfs", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"}));
     mounts.push_back(Mount("/dev/pts", "devpts", "devpts",
                            {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"}));
     mounts.push_back(Mount("/dev/mqueue", "mqueue", "mqueue", {"nosuid", "noexec", "nodev"}));
   }
-  mounts.push_back(Mount("/dev/shm", "tmpfs", "shm", {"nosuid", "noexec", "nodev", "mode=1777", "size=65536k"}));
+  mounts.push_back(
+      Mount("/dev/shm", "tmpfs", "shm", {"nosuid", "noexec", "nodev", "mode=1777", "size=65536k"}));
   if (privileged) {
     mounts.push_back(Mount("/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev"}));
   } else {
     mounts.push_back(Mount("/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", "ro"}));
   }
-  for (const auto& [host, path] : inputs.image.read_only_binds) mounts.push_back(Bind(host, path, true));
+  for (const auto& [host, path] : inputs.image.read_only_binds)
+    mounts.push_back(Bind(host, path, true));
   // A shorter path first: a volume may be mounted inside another one.
   std::vector<ContainerMount> volumes = inputs.mounts;
-  std::stable_sort(volumes.begin(), volumes.end(), [](const ContainerMount& a, const ContainerMount& b) {
-    return std::count(a.destination.begin(), a.destination.end(), '/') <
-           std::count(b.destination.begin(), b.destination.end(), '/');
-  });
+  std::stable_sort(volumes.begin(), volumes.end(),
+                   [](const ContainerMount& a, const ContainerMount& b) {
+                     return std::count(a.destination.begin(), a.destination.end(), '/') <
+                            std::count(b.destination.begin(), b.destination.end(), '/');
+                   });
   for (const ContainerMount& volume : volumes) {
     mounts.push_back(Bind(volume.source, volume.destination, volume.read_only));
   }
@@ -103,7 +114,8 @@ Json BuildProcess(const ContainerInputs& inputs, const std::vector<std::string>&
   const std::int64_t uid = SecurityInt(pod, container, "runAsUser", 0);
   JsonObject user{{"uid", uid}, {"gid", SecurityInt(pod, container, "runAsGroup", 0)}};
   JsonArray groups = ArrayAt(pod, "spec.securityContext.supplementalGroups");
-  if (const Json* group = Find(pod, "spec.securityContext.fsGroup"); group != nullptr && !group->is_null()) {
+  if (const Json* group = Find(pod, "spec.securityContext.fsGroup");
+      group != nullptr && !group->is_null()) {
     groups.push_back(*group);
   }
   if (!groups.empty()) user["additionalGids"] = std::move(groups);
@@ -129,16 +141,25 @@ Json BuildLinux(const ContainerInputs& inputs, bool privileged) {
   JsonArray rules{JsonObject{{"allow", privileged}, {"access", "rwm"}}};
   JsonArray devices;
   for (const ContainerDevice& device : inputs.devices) {
-    devices.push_back(JsonObject{{"path", device.path}, {"type", "b"}, {"major", device.major},
-                                 {"minor", device.minor}, {"fileMode", 0660}, {"uid", 0}, {"gid", 0}});
-    rules.push_back(JsonObject{{"allow", true}, {"type", "b"}, {"major", device.major},
-                               {"minor", device.minor}, {"access", "rwm"}});
+    devices.push_back(JsonObject{{"path", device.path},
+                                 {"type", "b"},
+                                 {"major", device.major},
+                                 {"minor", device.minor},
+                                 {"fileMode", 0660},
+                                 {"uid", 0},
+                                 {"gid", 0}});
+    rules.push_back(JsonObject{{"allow", true},
+                               {"type", "b"},
+                               {"major", device.major},
+                               {"minor", device.minor},
+                               {"access", "rwm"}});
   }
   JsonObject resources{{"devices", std::move(rules)}};
   const std::string name = StringAt(inputs.container, "name");
   if (!StringIn(inputs.container, "resources.limits", "memory").empty()) {
     const Result<std::string> bytes = ContainerResource(inputs.pod, name, "limits.memory", "1");
-    if (bytes.ok() && *bytes != "0") resources["memory"] = JsonObject{{"limit", std::stoll(*bytes)}};
+    if (bytes.ok() && *bytes != "0")
+      resources["memory"] = JsonObject{{"limit", std::stoll(*bytes)}};
   }
   if (!StringIn(inputs.container, "resources.limits", "cpu").empty()) {
     const Result<std::string> millis = ContainerResource(inputs.pod, name, "limits.cpu", "1m");
@@ -157,16 +178,18 @@ Json BuildLinux(const ContainerInputs& inputs, bool privileged) {
     linux_part["namespaces"].as_array().push_back(JsonObject{{"type", "pid"}});
   }
   if (!privileged) {
-    linux_part["maskedPaths"] = JsonArray{"/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/timer_list",
-                                          "/proc/sched_debug", "/sys/firmware"};
-    linux_part["readonlyPaths"] = JsonArray{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
+    linux_part["maskedPaths"] = JsonArray{"/proc/acpi",       "/proc/kcore",       "/proc/keys",
+                                          "/proc/timer_list", "/proc/sched_debug", "/sys/firmware"};
+    linux_part["readonlyPaths"] =
+        JsonArray{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
   }
   return linux_part;
 }
 
 }  // namespace
 
-std::vector<std::string> CommandOf(const Json& container, const RootPlan& image, const Variables& environment) {
+std::vector<std::string> CommandOf(const Json& container, const RootPlan& image,
+                                   const Variables& environment) {
   std::vector<std::string> command;
   for (const char* list : {"command", "args"}) {
     for (const Json& item : ArrayAt(container, list)) {
@@ -177,11 +200,13 @@ std::vector<std::string> CommandOf(const Json& container, const RootPlan& image,
 }
 
 Result<Json> BuildContainerConfig(const ContainerInputs& inputs) {
-  const std::vector<std::string> command = CommandOf(inputs.container, inputs.image, inputs.environment);
+  const std::vector<std::string> command =
+      CommandOf(inputs.container, inputs.image, inputs.environment);
   if (command.empty()) {
-    return Error(Code::kInvalidArgument, "container " + StringAt(inputs.container, "name") + ": image " +
-                                             StringAt(inputs.container, "image") +
-                                             " has no command of its own, and command and args are empty");
+    return Error(Code::kInvalidArgument,
+                 "container " + StringAt(inputs.container, "name") + ": image " +
+                     StringAt(inputs.container, "image") +
+                     " has no command of its own, and command and args are empty");
   }
   if (BoolAt(inputs.container, "securityContext.runAsNonRoot",
              BoolAt(inputs.pod, "spec.securityContext.runAsNonRoot")) &&
@@ -194,7 +219,8 @@ Result<Json> BuildContainerConfig(const ContainerInputs& inputs) {
       {"ociVersion", "1.0.2"},
       {"process", BuildProcess(inputs, command)},
       {"root", JsonObject{{"path", inputs.root},
-                          {"readonly", BoolAt(inputs.container, "securityContext.readOnlyRootFilesystem")}}},
+                          {"readonly",
+                           BoolAt(inputs.container, "securityContext.readOnlyRootFilesystem")}}},
       {"hostname", inputs.hostname},
       {"mounts", BuildMounts(inputs, privileged)},
       {"linux", BuildLinux(inputs, privileged)},

@@ -1,4 +1,5 @@
-// The OCI runtime's config.json of one container, from the pod's YAML and what was prepared for it. Pure.
+// The OCI runtime's config.json of one container, from the pod's YAML and what was prepared for it.
+// Pure.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +37,8 @@ struct ContainerInputs {
 };
 
 // What the container runs: command and args, or the image's default.
-std::vector<std::string> CommandOf(const Json& container, const RootPlan& image, const Variables& environment);
+std::vector<std::string> CommandOf(const Json& container, const RootPlan& image,
+                                   const Variables& environment);
 
 // kInvalidArgument with the field, for what no container of ours can be.
 Result<Json> BuildContainerConfig(const ContainerInputs& inputs);

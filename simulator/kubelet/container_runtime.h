@@ -1,12 +1,12 @@
-// ContainerRuntime: containers as the kubelet sees them. The real one is runc; a container's first process becomes a
-// child of this process, which must therefore be process 1 of its namespace or a subreaper.
+// ContainerRuntime: containers as the kubelet sees them. The real one is runc; a container's first
+// process becomes a child of this process, which must therefore be process 1 of its namespace or a
+// subreaper.
 #pragma once
-
-#include <sys/types.h>
 
 #include <functional>
 #include <memory>
 #include <string>
+#include <sys/types.h>
 #include <vector>
 
 #include "base/core/clock.h"
@@ -40,9 +40,10 @@ struct ExecStart {
 class ContainerRuntime {
  public:
   virtual ~ContainerRuntime() = default;
-  // Runs it. `on_exit` comes once, from another task, after everything it wrote is in the log. The error of a program
-  // that cannot be run is kInvalidArgument with the runtime's own words.
-  virtual Status Start(const ContainerLaunch& launch, std::function<void(ContainerExit)> on_exit) = 0;
+  // Runs it. `on_exit` comes once, from another task, after everything it wrote is in the log. The
+  // error of a program that cannot be run is kInvalidArgument with the runtime's own words.
+  virtual Status Start(const ContainerLaunch& launch,
+                       std::function<void(ContainerExit)> on_exit) = 0;
   // To its first process; missing is fine.
   virtual void Signal(const std::string& id, int signal) = 0;
   // Kills what runs and forgets the container.

@@ -16,7 +16,8 @@ csi::v1::VolumeCapability CapabilityOf(const CsiVolume& volume) {
     capability.mutable_block();
   } else {
     capability.mutable_mount()->set_fs_type(volume.fs_type);
-    for (const std::string& option : volume.mount_options) capability.mutable_mount()->add_mount_flags(option);
+    for (const std::string& option : volume.mount_options)
+      capability.mutable_mount()->add_mount_flags(option);
   }
   using Mode = csi::v1::VolumeCapability::AccessMode;
   switch (volume.access) {
@@ -45,8 +46,10 @@ class ProtoCsiNode final : public CsiNode {
     const auto node = TRY(service_->NodeGetInfo(Until(std::chrono::seconds(1)), {}));
     info.node_id = node.node_id();
     info.max_volumes = node.max_volumes_per_node();
-    for (const auto& [key, value] : node.accessible_topology().segments()) info.topology[key] = value;
-    const auto capabilities = TRY(service_->NodeGetCapabilities(Until(std::chrono::seconds(1)), {}));
+    for (const auto& [key, value] : node.accessible_topology().segments())
+      info.topology[key] = value;
+    const auto capabilities =
+        TRY(service_->NodeGetCapabilities(Until(std::chrono::seconds(1)), {}));
     using Rpc = csi::v1::NodeServiceCapability::RPC;
     for (const auto& capability : capabilities.capabilities()) {
       info.stages |= capability.rpc().type() == Rpc::STAGE_UNSTAGE_VOLUME;
@@ -74,8 +77,8 @@ class ProtoCsiNode final : public CsiNode {
     return {};
   }
 
-  Status Publish(const CsiVolume& volume, const std::string& staging_path, const std::string& target_path,
-                 bool read_only) override {
+  Status Publish(const CsiVolume& volume, const std::string& staging_path,
+                 const std::string& target_path, bool read_only) override {
     csi::v1::NodePublishVolumeRequest request;
     request.set_volume_id(volume.id);
     request.set_staging_target_path(staging_path);
@@ -95,8 +98,8 @@ class ProtoCsiNode final : public CsiNode {
     return {};
   }
 
-  Status Expand(const CsiVolume& volume, const std::string& volume_path, const std::string& staging_path,
-                std::int64_t bytes) override {
+  Status Expand(const CsiVolume& volume, const std::string& volume_path,
+                const std::string& staging_path, std::int64_t bytes) override {
     csi::v1::NodeExpandVolumeRequest request;
     request.set_volume_id(volume.id);
     request.set_volume_path(volume_path);

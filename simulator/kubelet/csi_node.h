@@ -38,11 +38,11 @@ class CsiNode {
   virtual Result<CsiNodeInfo> GetInfo() = 0;
   virtual Status Stage(const CsiVolume& volume, const std::string& staging_path) = 0;
   virtual Status Unstage(const std::string& volume_id, const std::string& staging_path) = 0;
-  virtual Status Publish(const CsiVolume& volume, const std::string& staging_path, const std::string& target_path,
-                         bool read_only) = 0;
+  virtual Status Publish(const CsiVolume& volume, const std::string& staging_path,
+                         const std::string& target_path, bool read_only) = 0;
   virtual Status Unpublish(const std::string& volume_id, const std::string& target_path) = 0;
-  virtual Status Expand(const CsiVolume& volume, const std::string& volume_path, const std::string& staging_path,
-                        std::int64_t bytes) = 0;
+  virtual Status Expand(const CsiVolume& volume, const std::string& volume_path,
+                        const std::string& staging_path, std::int64_t bytes) = 0;
 };
 
 // endpoint: "unix:csi.sock". The driver may come later, and go and come back.

@@ -14,7 +14,8 @@ namespace {
 
 // What Kubernetes lets be a variable: no '=' and nothing unprintable.
 bool UsableName(std::string_view name) {
-  return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c < 127 && c != '='; });
+  return !name.empty() && std::all_of(name.begin(), name.end(),
+                                      [](char c) { return c > ' ' && c < 127 && c != '='; });
 }
 
 Result<std::string> KeyOfConfigMap(const Json& object, const std::string& key) {
@@ -50,7 +51,8 @@ Result<std::optional<std::string>> FromKey(const Json& reference, const char* ki
   if (!object.ok()) return std::move(object).error().In(what);
   Result<std::string> value = secret ? KeyOfSecret(*object, key) : KeyOfConfigMap(*object, key);
   if (value.ok()) return std::optional<std::string>(std::move(*value));
-  if (value.Is(Code::kNotFound) && BoolAt(reference, "optional")) return std::optional<std::string>();
+  if (value.Is(Code::kNotFound) && BoolAt(reference, "optional"))
+    return std::optional<std::string>();
   return Error(value.error().code(), what + " " + value.error().message());
 }
 
@@ -79,15 +81,16 @@ Status AddAll(const Json& source, const EnvironmentSources& sources, Variables* 
   return {};
 }
 
-// "500m", "128Mi", "2", "1e3" as a number; 0 for what cannot be read (the API server has checked it).
+// "500m", "128Mi", "2", "1e3" as a number; 0 for what cannot be read (the API server has checked
+// it).
 double ParseQuantity(std::string_view text) {
   double number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc()) return 0;
   const std::string_view suffix = text.substr(static_cast<std::size_t>(end - text.data()));
   static constexpr std::pair<std::string_view, double> kSuffixes[] = {
-      {"", 1},      {"m", 1e-3},          {"k", 1e3},           {"M", 1e6},           {"G", 1e9},
-      {"T", 1e12},  {"Ki", 1024.0},       {"Mi", 1048576.0},    {"Gi", 1073741824.0}, {"Ti", 1099511627776.0},
+      {"", 1},     {"m", 1e-3},    {"k", 1e3},        {"M", 1e6},           {"G", 1e9},
+      {"T", 1e12}, {"Ki", 1024.0}, {"Mi", 1048576.0}, {"Gi", 1073741824.0}, {"Ti", 1099511627776.0},
   };
   for (const auto& [name, factor] : kSuffixes) {
     if (suffix == name) return number * factor;
@@ -165,10 +168,12 @@ Result<std::string> PodField(const Json& pod, const std::string& path) {
     return kube::AnnotationOf(pod, QuotedKey(path, "metadata.annotations"));
   }
   static constexpr std::string_view kFields[] = {
-      "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
-      "status.hostIP", "status.podIP",       "status.hostIPs", "status.podIPs"};
+      "metadata.name", "metadata.namespace",      "metadata.uid",
+      "spec.nodeName", "spec.serviceAccountName", "status.hostIP",
+      "status.podIP",  "status.hostIPs",          "status.podIPs"};
   if (std::find(std::begin(kFields), std::end(kFields), path) == std::end(kFields)) {
-    return Error(Code::kInvalidArgument, "fieldPath " + path + " is not one that a pod can ask for");
+    return Error(Code::kInvalidArgument,
+                 "fieldPath " + path + " is not one that a pod can ask for");
   }
   // The whole world is one host's loopback.
   if (path.starts_with("status.")) return std::string("127.0.0.1");
@@ -182,7 +187,8 @@ Result<std::string> ContainerResource(const Json& pod, const std::string& contai
   const std::string kind = resource.substr(0, dot);
   const std::string name = dot == std::string::npos ? "" : resource.substr(dot + 1);
   if ((kind != "limits" && kind != "requests") || name.empty()) {
-    return Error(Code::kInvalidArgument, "resource " + resource + " is neither limits.NAME nor requests.NAME");
+    return Error(Code::kInvalidArgument,
+                 "resource " + resource + " is neither limits.NAME nor requests.NAME");
   }
   for (const char* list : {"spec.containers", "spec.initContainers"}) {
     for (const Json& item : ArrayAt(pod, list)) {
@@ -196,7 +202,8 @@ Result<std::string> ContainerResource(const Json& pod, const std::string& contai
   return Error(Code::kInvalidArgument, "the pod has no container " + container);
 }
 
-Result<Variables> BuildEnvironment(const Json& pod, const Json& container, const EnvironmentSources& sources) {
+Result<Variables> BuildEnvironment(const Json& pod, const Json& container,
+                                   const EnvironmentSources& sources) {
   Variables variables = sources.defaults;
   for (const Json& source : ArrayAt(container, "envFrom")) {
     TRY(AddAll(source, sources, &variables));

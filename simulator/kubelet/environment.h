@@ -25,14 +25,16 @@ struct EnvironmentSources {
 // $(NAME) becomes its value, $$(NAME) becomes $(NAME), an unknown name stays as it is written.
 std::string ExpandReferences(std::string_view text, const Variables& variables);
 
-// A field of the pod, as the downward API names it: metadata.name, metadata.labels['x'], spec.nodeName, status.podIP.
+// A field of the pod, as the downward API names it: metadata.name, metadata.labels['x'],
+// spec.nodeName, status.podIP.
 Result<std::string> PodField(const Json& pod, const std::string& path);
 // limits.memory and the like of a container; unset limits answer the node's whole.
 Result<std::string> ContainerResource(const Json& pod, const std::string& container,
                                       const std::string& resource, const std::string& divisor);
 
 // kNotFound or kInvalidArgument with a sentence naming the variable and what it refers to.
-Result<Variables> BuildEnvironment(const Json& pod, const Json& container, const EnvironmentSources& sources);
+Result<Variables> BuildEnvironment(const Json& pod, const Json& container,
+                                   const EnvironmentSources& sources);
 
 const std::string* FindVariable(const Variables& variables, std::string_view name);
 void SetVariable(Variables& variables, const std::string& name, const std::string& value);

@@ -1,15 +1,14 @@
 #include "simulator/kubelet/frames.h"
 
+#include <array>
+#include <cerrno>
+#include <cstring>
 #include <fcntl.h>
+#include <filesystem>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#include <array>
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
 
 #include "base/core/bytes.h"
 
@@ -57,7 +56,8 @@ Result<Address> AddressOf(const std::string& path) {
   const std::string short_path =
       "/proc/self/fd/" + std::to_string(address.folder.get()) + "/" + as_path.filename().string();
   if (short_path.size() >= sizeof address.un.sun_path) {
-    return Error(Code::kInvalidArgument, "socket name " + as_path.filename().string() + " is too long");
+    return Error(Code::kInvalidArgument,
+                 "socket name " + as_path.filename().string() + " is too long");
   }
   address.un.sun_family = AF_UNIX;
   std::memcpy(address.un.sun_path, short_path.c_str(), short_path.size() + 1);
@@ -83,7 +83,8 @@ Result<Frame> ReadFrame(int fd) {
   if (got < header.size()) return Error(Code::kUnavailable, "the stream broke off");
   std::uint32_t size = 0;
   std::memcpy(&size, header.data() + 1, sizeof size);
-  if (size > kLargest) return Error(Code::kInvalidArgument, "a frame of " + std::to_string(size) + " bytes");
+  if (size > kLargest)
+    return Error(Code::kInvalidArgument, "a frame of " + std::to_string(size) + " bytes");
   Frame frame;
   frame.type = static_cast<FrameType>(header[0]);
   frame.payload.resize(size);
@@ -97,7 +98,8 @@ Result<UniqueFd> ListenUnix(const std::string& path) {
   unlink(path.c_str());
   UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd) return ErrnoError(errno, "socket");
-  if (bind(fd.get(), reinterpret_cast<const struct sockaddr*>(&address.un), sizeof address.un) != 0) {
+  if (bind(fd.get(), reinterpret_cast<const struct sockaddr*>(&address.un), sizeof address.un) !=
+      0) {
     return ErrnoError(errno, "bind " + path);
   }
   chmod(path.c_str(), 0600);
@@ -109,7 +111,8 @@ Result<UniqueFd> ConnectUnix(const std::string& path) {
   const Address address = TRY(AddressOf(path));
   UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd) return ErrnoError(errno, "socket");
-  if (connect(fd.get(), reinterpret_cast<const struct sockaddr*>(&address.un), sizeof address.un) != 0) {
+  if (connect(fd.get(), reinterpret_cast<const struct sockaddr*>(&address.un), sizeof address.un) !=
+      0) {
     return Error(Code::kUnavailable, "nobody listens on " + path);
   }
   return fd;

@@ -1,8 +1,9 @@
-// Frames: how the API server's side and a node's kubelet talk over the node's unix socket about logs and exec.
-// A frame is a type byte, a length (32 bits, little-endian) and the payload.
+// Frames: how the API server's side and a node's kubelet talk over the node's unix socket about
+// logs and exec. A frame is a type byte, a length (32 bits, little-endian) and the payload.
 //
 //   client: kLogs or kExec (JSON), then for exec kStdin, kStdinEnd, kResize (JSON)
-//   server: kAccepted or kRefused (JSON: code, message), then kStdout, kStderr, at the end of an exec kExit (JSON)
+//   server: kAccepted or kRefused (JSON: code, message), then kStdout, kStderr, at the end of an
+//   exec kExit (JSON)
 #pragma once
 
 #include <cstdint>

@@ -1,16 +1,15 @@
 #include "simulator/kubelet/image.h"
 
-#include <fcntl.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
+#include <fcntl.h>
 #include <filesystem>
 #include <mutex>
 #include <sstream>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <system_error>
+#include <unistd.h>
 
 #include "base/core/file.h"
 
@@ -26,7 +25,8 @@ std::string WithoutTag(const std::string& image) {
   std::string text = image.substr(0, image.find('@'));
   const std::size_t slash = text.rfind('/');
   const std::size_t colon = text.rfind(':');
-  if (colon != std::string::npos && (slash == std::string::npos || colon > slash)) text.resize(colon);
+  if (colon != std::string::npos && (slash == std::string::npos || colon > slash))
+    text.resize(colon);
   return text;
 }
 
@@ -34,19 +34,22 @@ Error Failed(const std::string& what, const std::error_code& code) {
   return ErrnoError(code.value(), what);
 }
 
-// One binary and a link for each applet, made once in a folder that is moved to its place when complete.
+// One binary and a link for each applet, made once in a folder that is moved to its place when
+// complete.
 Status UnpackBusybox(const std::string& folder, CommandRunner& runner) {
   if (access((folder + "/bin/sh").c_str(), F_OK) == 0) return {};
   std::error_code code;
   if (access(kBusyboxPath, X_OK) != 0) {
-    return Error(Code::kFailedPrecondition,
-                 std::string("there is no ") + kBusyboxPath + "; install the package busybox-static");
+    return Error(Code::kFailedPrecondition, std::string("there is no ") + kBusyboxPath +
+                                                "; install the package busybox-static");
   }
-  const CommandOutput list = TRY(RunChecked(runner, Command{.argv = {kBusyboxPath, "--list"}, .env = {}, .input = ""}));
+  const CommandOutput list =
+      TRY(RunChecked(runner, Command{.argv = {kBusyboxPath, "--list"}, .env = {}, .input = ""}));
   const std::string draft = folder + "." + std::to_string(getpid()) + ".new";
   fs::remove_all(draft, code);
   TRY(MakeFolders(draft + "/bin"));
-  if (!fs::copy_file(kBusyboxPath, draft + "/bin/busybox", code)) return Failed("copy busybox", code);
+  if (!fs::copy_file(kBusyboxPath, draft + "/bin/busybox", code))
+    return Failed("copy busybox", code);
   std::istringstream applets(list.out);
   for (std::string applet; std::getline(applets, applet);) {
     if (applet.empty() || applet == "busybox") continue;
@@ -55,7 +58,8 @@ Status UnpackBusybox(const std::string& folder, CommandRunner& runner) {
   if (rename(draft.c_str(), folder.c_str()) != 0) {
     fs::remove_all(draft, code);
     // Another node was faster.
-    if (access((folder + "/bin/sh").c_str(), F_OK) != 0) return ErrnoError(EIO, "put " + folder + " in place");
+    if (access((folder + "/bin/sh").c_str(), F_OK) != 0)
+      return ErrnoError(EIO, "put " + folder + " in place");
   }
   return {};
 }
@@ -110,7 +114,8 @@ ImageChoice ChooseImage(const std::string& image, const ImageOptions& options) {
   return {ImageKind::kHost, ""};
 }
 
-Result<RootPlan> PlanRoot(const std::string& image, const ImageOptions& options, CommandRunner& runner) {
+Result<RootPlan> PlanRoot(const std::string& image, const ImageOptions& options,
+                          CommandRunner& runner) {
   RootPlan plan;
   plan.path_variable = kUsualPath;
   const ImageChoice choice = ChooseImage(image, options);
@@ -137,8 +142,8 @@ Result<RootPlan> PlanRoot(const std::string& image, const ImageOptions& options,
     case ImageKind::kFolder: {
       std::error_code code;
       if (!fs::is_directory(choice.folder, code)) {
-        return Error(Code::kFailedPrecondition,
-                     "image " + image + " is mapped to " + choice.folder + ", which is not a folder");
+        return Error(Code::kFailedPrecondition, "image " + image + " is mapped to " +
+                                                    choice.folder + ", which is not a folder");
       }
       plan.lower_folder = choice.folder;
       plan.default_command = {"sh"};
@@ -156,19 +161,21 @@ Status MakeRoot(const RootPlan& plan, const std::string& root, const std::string
     const std::string layers = root + ".layers";
     TRY(MakeFolders(layers + "/upper"));
     TRY(MakeFolders(layers + "/work"));
-    const std::string data =
-        "lowerdir=" + plan.lower_folder + ",upperdir=" + layers + "/upper,workdir=" + layers + "/work";
+    const std::string data = "lowerdir=" + plan.lower_folder + ",upperdir=" + layers +
+                             "/upper,workdir=" + layers + "/work";
     if (mount("overlay", root.c_str(), "overlay", 0, data.c_str()) != 0) {
       // The data folder lies on an overlay itself: a copy does it too.
-      fs::copy(plan.lower_folder, root, fs::copy_options::recursive | fs::copy_options::copy_symlinks, code);
+      fs::copy(plan.lower_folder, root,
+               fs::copy_options::recursive | fs::copy_options::copy_symlinks, code);
       if (code) return Failed("copy " + plan.lower_folder, code);
     }
   }
-  for (const char* folder : {"dev", "etc", "home", "opt", "proc", "root", "run", "sys", "tmp", "var/tmp",
-                             "var/log", "var/lib", "var/cache", "mnt", "srv"}) {
+  for (const char* folder : {"dev", "etc", "home", "opt", "proc", "root", "run", "sys", "tmp",
+                             "var/tmp", "var/log", "var/lib", "var/cache", "mnt", "srv"}) {
     fs::create_directories(root + "/" + folder, code);
   }
-  if (!fs::exists(fs::symlink_status(root + "/var/run", code))) fs::create_symlink("/run", root + "/var/run", code);
+  if (!fs::exists(fs::symlink_status(root + "/var/run", code)))
+    fs::create_symlink("/run", root + "/var/run", code);
   chmod((root + "/tmp").c_str(), 01777);
   chmod((root + "/var/tmp").c_str(), 01777);
   chmod((root + "/root").c_str(), 0700);
@@ -182,7 +189,8 @@ Status MakeRoot(const RootPlan& plan, const std::string& root, const std::string
     TRY(WriteText(root + "/etc/group", "root:x:0:\ndaemon:x:1:\nnogroup:x:65534:\n"));
     TRY(WriteText(root + "/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"));
   }
-  std::string hosts_text = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n127.0.0.1\t" + hostname + "\n";
+  std::string hosts_text =
+      "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n127.0.0.1\t" + hostname + "\n";
   for (const auto& [address, names] : hosts) hosts_text += address + "\t" + names + "\n";
   TRY(WriteText(root + "/etc/hosts", hosts_text));
   TRY(WriteText(root + "/etc/hostname", hostname + "\n"));

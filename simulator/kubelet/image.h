@@ -1,6 +1,6 @@
-// Images: what a name in a pod stands for on this machine. Nothing is pulled: an image is a root filesystem made of
-// read-only pieces of the host, of busybox-static, or of a folder that the user named. Every container gets a root of
-// its own that it may write to.
+// Images: what a name in a pod stands for on this machine. Nothing is pulled: an image is a root
+// filesystem made of read-only pieces of the host, of busybox-static, or of a folder that the user
+// named. Every container gets a root of its own that it may write to.
 #pragma once
 
 #include <map>
@@ -21,9 +21,10 @@ struct ImageOptions {
 
 // How to make a container's root.
 struct RootPlan {
-  std::vector<std::pair<std::string, std::string>> read_only_binds;  // host path -> path in the root
-  std::vector<std::pair<std::string, std::string>> links;            // path in the root -> target
-  std::string lower_folder;                                          // overlaid or copied, if given
+  std::vector<std::pair<std::string, std::string>>
+      read_only_binds;                                     // host path -> path in the root
+  std::vector<std::pair<std::string, std::string>> links;  // path in the root -> target
+  std::string lower_folder;                                // overlaid or copied, if given
   std::vector<std::string> default_command;
   std::string path_variable;
   std::string note;  // for the container's log, when it runs the default command
@@ -42,10 +43,11 @@ std::string ShortImageName(const std::string& image);
 ImageChoice ChooseImage(const std::string& image, const ImageOptions& options);
 
 // Prepares what is shared. kFailedPrecondition names what is missing on this machine.
-Result<RootPlan> PlanRoot(const std::string& image, const ImageOptions& options, CommandRunner& runner);
+Result<RootPlan> PlanRoot(const std::string& image, const ImageOptions& options,
+                          CommandRunner& runner);
 
-// Makes the container's own root folder: folders, links, a minimal /etc. The binds are left to the container's
-// configuration.
+// Makes the container's own root folder: folders, links, a minimal /etc. The binds are left to the
+// container's configuration.
 Status MakeRoot(const RootPlan& plan, const std::string& root, const std::string& hostname,
                 const std::vector<std::pair<std::string, std::string>>& hosts);
 

@@ -27,7 +27,8 @@ Kubelet::Kubelet(Runtime& runtime, kube::KubeClient& client, CommandRunner& runn
       options_(std::move(options)),
       events_(client, runtime.clock(), random, "kubelet"),
       volumes_(runtime, client, csi,
-               VolumeOptions{.folder = options_.folder, .memory_folder = options_.memory_folder,
+               VolumeOptions{.folder = options_.folder,
+                             .memory_folder = options_.memory_folder,
                              .driver = options_.driver}),
       prober_(runtime, containers, options_.memory_folder),
       context_{.runtime = runtime,
@@ -40,10 +41,11 @@ Kubelet::Kubelet(Runtime& runtime, kube::KubeClient& client, CommandRunner& runn
                .images = options_.images,
                .cgroup_prefix = options_.cgroup_prefix,
                .environment = options_.environment},
-      access_(runtime, containers,
-              [this](const std::string& ns, const std::string& pod, const std::string& uid,
-                     const std::string& container) { return Locate(ns, pod, uid, container); },
-              options_.memory_folder),
+      access_(
+          runtime, containers,
+          [this](const std::string& ns, const std::string& pod, const std::string& uid,
+                 const std::string& container) { return Locate(ns, pod, uid, container); },
+          options_.memory_folder),
       pods_(runtime, client, kube::types::kPod, "", "", "spec.nodeName=" + options_.node),
       claims_(runtime, client, kube::types::kPersistentVolumeClaim),
       facts_(ReadNodeFacts(options_.node, options_.folder)) {}
@@ -66,12 +68,16 @@ Status Kubelet::Start(TaskGroup& group) {
 
   // The folders of pods that went while the node was down, before any pod of now makes its own.
   const kube::ObjectList present =
-      TRY(client_.List(kube::types::kPod, "", {.label_selector = "", .field_selector = "spec.nodeName=" + options_.node, .resource_version = ""}));
+      TRY(client_.List(kube::types::kPod, "",
+                       {.label_selector = "",
+                        .field_selector = "spec.nodeName=" + options_.node,
+                        .resource_version = ""}));
   std::set<std::string> uids;
   for (const Json& pod : present.items) uids.insert(kube::UidOf(pod));
   volumes_.RemoveLeftovers(uids);
 
-  pods_.AddHandler([this](const kube::ObjectPtr& old, const kube::ObjectPtr& current) { OnPod(old, current); });
+  pods_.AddHandler(
+      [this](const kube::ObjectPtr& old, const kube::ObjectPtr& current) { OnPod(old, current); });
   claims_.AddHandler([this](const kube::ObjectPtr&, const kube::ObjectPtr& current) {
     if (current) WakeUsersOf(*current);
   });
@@ -88,10 +94,12 @@ Status Kubelet::Register() {
   node_uid_ = kube::UidOf(*node);
   // Labels of ours that a former life of the node had lost.
   const Json fresh = BuildNode(facts_);
-  TRY(client_.Patch(kube::types::kNode, {"", options_.node}, kube::PatchType::kMerge,
-                    JsonObject{{"metadata", JsonObject{{"labels", *Find(fresh, "metadata.labels")}}}}));
+  TRY(client_.Patch(
+      kube::types::kNode, {"", options_.node}, kube::PatchType::kMerge,
+      JsonObject{{"metadata", JsonObject{{"labels", *Find(fresh, "metadata.labels")}}}}));
   const Json status = BuildNodeStatus(facts_, Find(*node, "status"), now);
-  TRY(client_.Patch(kube::types::kNode, {"", options_.node}, kube::PatchType::kMerge, JsonObject{{"status", status}},
+  TRY(client_.Patch(kube::types::kNode, {"", options_.node}, kube::PatchType::kMerge,
+                    JsonObject{{"status", status}},
                     {.subresource = "status", .field_manager = "kubelet"}));
   return {};
 }
@@ -105,19 +113,21 @@ void Kubelet::Heartbeat() {
                                          JsonObject{{"spec", *Find(lease, "spec")}});
     if (written.Is(Code::kNotFound)) written = client_.Create(kube::types::kLease, lease);
     if (!written.ok()) LogWarning("kubelet", "renew the lease: " + written.error().ToString());
-    // The whole status now and then, and when somebody (the node lifecycle controller) has changed it.
+    // The whole status now and then, and when somebody (the node lifecycle controller) has changed
+    // it.
     const Result<Json> node = client_.Get(kube::types::kNode, {"", options_.node});
     if (node.ok()) {
       const bool ready = kube::ConditionIs(*node, "Ready");
       if (!ready || beat % kStatusEveryHeartbeats == kStatusEveryHeartbeats - 1) {
         const Json status = BuildNodeStatus(facts_, Find(*node, "status"), now);
-        const Result<Json> patched =
-            client_.Patch(kube::types::kNode, {"", options_.node}, kube::PatchType::kMerge,
-                          JsonObject{{"status", status}}, {.subresource = "status", .field_manager = "kubelet"});
+        const Result<Json> patched = client_.Patch(
+            kube::types::kNode, {"", options_.node}, kube::PatchType::kMerge,
+            JsonObject{{"status", status}}, {.subresource = "status", .field_manager = "kubelet"});
         if (!patched.ok()) LogWarning("kubelet", "update the node: " + patched.error().ToString());
       }
     } else if (node.Is(Code::kNotFound)) {
-      // Somebody deleted a node that lives: it comes back, as with any kubelet that is started again.
+      // Somebody deleted a node that lives: it comes back, as with any kubelet that is started
+      // again.
       const Status registered = Register();
       if (!registered.ok()) LogWarning("kubelet", registered.error().ToString());
     }
@@ -139,8 +149,9 @@ void Kubelet::RegisterDriver() {
       JsonObject labels;
       for (const auto& [key, value] : info->topology) labels[key] = value;
       if (written.ok()) {
-        written = client_.Patch(kube::types::kNode, {"", options_.node}, kube::PatchType::kMerge,
-                                JsonObject{{"metadata", JsonObject{{"labels", std::move(labels)}}}});
+        written =
+            client_.Patch(kube::types::kNode, {"", options_.node}, kube::PatchType::kMerge,
+                          JsonObject{{"metadata", JsonObject{{"labels", std::move(labels)}}}});
       }
       if (written.ok()) {
         LogInfo("kubelet", "driver " + info->driver + " is registered");
@@ -190,19 +201,22 @@ void Kubelet::StartWorker(const kube::ObjectPtr& pod) {
     if (!worker->finished()) return;
     std::lock_guard lock(mutex_);
     workers_.erase(uid);
-    if (const auto it = uid_of_.find(key); it != uid_of_.end() && it->second == uid) uid_of_.erase(it);
+    if (const auto it = uid_of_.find(key); it != uid_of_.end() && it->second == uid)
+      uid_of_.erase(it);
   });
 }
 
 void Kubelet::WakeUsersOf(const Json& claim) {
   // Few pods run on a node: each looks for itself whether the claim is one of its own.
-  if (!kube::ConditionIs(claim, "FileSystemResizePending") && StringAt(claim, "status.phase") != "Bound") return;
+  if (!kube::ConditionIs(claim, "FileSystemResizePending") &&
+      StringAt(claim, "status.phase") != "Bound")
+    return;
   std::lock_guard lock(mutex_);
   for (const auto& [uid, worker] : workers_) worker->ClaimChanged(kube::KeyOf(claim));
 }
 
-Result<ContainerPlace> Kubelet::Locate(const std::string& ns, const std::string& pod, const std::string& uid,
-                                       const std::string& container) {
+Result<ContainerPlace> Kubelet::Locate(const std::string& ns, const std::string& pod,
+                                       const std::string& uid, const std::string& container) {
   std::shared_ptr<PodWorker> worker;
   {
     std::lock_guard lock(mutex_);
@@ -214,7 +228,8 @@ Result<ContainerPlace> Kubelet::Locate(const std::string& ns, const std::string&
   }
   if (!worker) return Error(Code::kNotFound, "pod \"" + pod + "\" is not on node " + options_.node);
   const std::optional<ContainerPlace> place = worker->Locate(container);
-  if (!place) return Error(Code::kNotFound, "container " + container + " is not valid for pod " + pod);
+  if (!place)
+    return Error(Code::kNotFound, "container " + container + " is not valid for pod " + pod);
   return *place;
 }
 

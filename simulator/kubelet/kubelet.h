@@ -1,4 +1,5 @@
-// Kubelet: the agent of one node. It keeps Node, Lease and CSINode, and has a PodWorker for each pod bound to the node.
+// Kubelet: the agent of one node. It keeps Node, Lease and CSINode, and has a PodWorker for each
+// pod bound to the node.
 #pragma once
 
 #include <map>
@@ -25,7 +26,7 @@ struct KubeletOptions {
   std::string memory_folder;  // on a tmpfs of the node
   std::string cgroup_prefix;  // "/thinsnap-x/node-1"
   ImageOptions images;
-  Variables environment;      // of every container
+  Variables environment;  // of every container
   std::string driver = "csi.thinsnap.io";
 };
 
@@ -35,7 +36,8 @@ class Kubelet {
           ContainerRuntime& containers, CsiNode& csi, KubeletOptions options);
   ~Kubelet();
 
-  // Registers the node, then spawns everything in the group. Retries while the API server does not answer.
+  // Registers the node, then spawns everything in the group. Retries while the API server does not
+  // answer.
   Status Start(TaskGroup& group);
 
  private:
@@ -45,8 +47,8 @@ class Kubelet {
   void OnPod(const kube::ObjectPtr& old, const kube::ObjectPtr& current);
   void StartWorker(const kube::ObjectPtr& pod);
   void WakeUsersOf(const Json& claim);
-  Result<ContainerPlace> Locate(const std::string& ns, const std::string& pod, const std::string& uid,
-                                const std::string& container);
+  Result<ContainerPlace> Locate(const std::string& ns, const std::string& pod,
+                                const std::string& uid, const std::string& container);
 
   Runtime& runtime_;
   kube::KubeClient& client_;

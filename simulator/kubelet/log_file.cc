@@ -1,13 +1,12 @@
 #include "simulator/kubelet/log_file.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -39,7 +38,8 @@ bool ParseLine(std::string_view line, LogLine* out) {
   return true;
 }
 
-// Lines of one file from an offset on; remembers where it is, so that it can go on when the file has grown.
+// Lines of one file from an offset on; remembers where it is, so that it can go on when the file
+// has grown.
 class LineReader {
  public:
   Status Open(const std::string& path) {
@@ -64,7 +64,8 @@ class LineReader {
       if (n == 0) return {};
       partial_.append(buffer.data(), static_cast<std::size_t>(n));
       std::size_t begin = 0;
-      for (std::size_t end = 0; (end = partial_.find('\n', begin)) != std::string::npos; begin = end + 1) {
+      for (std::size_t end = 0; (end = partial_.find('\n', begin)) != std::string::npos;
+           begin = end + 1) {
         TRY(visit(std::string_view(partial_).substr(begin, end - begin)));
       }
       partial_.erase(0, begin);
@@ -80,7 +81,9 @@ class LineReader {
 class LineFilter {
  public:
   LineFilter(const LogReadOptions& options, const std::function<Status(std::string_view)>& sink)
-      : options_(options), sink_(sink), since_(options.since ? FormatRfc3339Nano(*options.since) : "") {}
+      : options_(options),
+        sink_(sink),
+        since_(options.since ? FormatRfc3339Nano(*options.since) : "") {}
 
   bool Wanted(const LogLine& line) const { return since_.empty() || line.time >= since_; }
 
@@ -130,8 +133,7 @@ class LineFilter {
 }  // namespace
 
 std::string FormatRfc3339Nano(WallTime time) {
-  const std::int64_t nanos =
-      (time - std::chrono::floor<std::chrono::seconds>(time)).count();
+  const std::int64_t nanos = (time - std::chrono::floor<std::chrono::seconds>(time)).count();
   std::string text = FormatRfc3339(time);
   char fraction[16];
   std::snprintf(fraction, sizeof fraction, ".%09lldZ", static_cast<long long>(nanos));
@@ -170,7 +172,8 @@ void LogFile::Write(std::string_view stream, std::string_view bytes) {
     std::string& pending = stream == "stderr" ? pending_err_ : pending_out_;
     pending.append(bytes);
     std::size_t begin = 0;
-    for (std::size_t end = 0; (end = pending.find('\n', begin)) != std::string::npos; begin = end + 1) {
+    for (std::size_t end = 0; (end = pending.find('\n', begin)) != std::string::npos;
+         begin = end + 1) {
       std::string_view text = std::string_view(pending).substr(begin, end - begin);
       for (; text.size() > kLongestLine; text.remove_prefix(kLongestLine)) {
         WriteLine(stream, "P", text.substr(0, kLongestLine));

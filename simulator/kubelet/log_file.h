@@ -1,5 +1,6 @@
-// LogFile: what one attempt of a container wrote, in the CRI's line format ("2026-11-21T02:57:00.123456789Z stdout F text"),
-// rotated by size. Readers follow it while it grows.
+// LogFile: what one attempt of a container wrote, in the CRI's line format
+// ("2026-11-21T02:57:00.123456789Z stdout F text"), rotated by size. Readers follow it while it
+// grows.
 #pragma once
 
 #include <cstdint>
@@ -55,8 +56,9 @@ struct LogReadOptions {
   std::function<bool()> abandoned;
 };
 
-// Hands over the texts of the file (and of its rotated predecessor), then, with follow and a `live` file, what comes
-// until it is closed. Ends with what `sink` returned, if that is an error. A file that is not there is empty.
+// Hands over the texts of the file (and of its rotated predecessor), then, with follow and a `live`
+// file, what comes until it is closed. Ends with what `sink` returned, if that is an error. A file
+// that is not there is empty.
 Status ReadLog(const std::string& path, const LogReadOptions& options, LogFile* live,
                const std::function<Status(std::string_view)>& sink);
 

@@ -1,11 +1,10 @@
 #include "simulator/kubelet/node_objects.h"
 
+#include <fstream>
+#include <sstream>
 #include <sys/statvfs.h>
 #include <sys/utsname.h>
 #include <unistd.h>
-
-#include <fstream>
-#include <sstream>
 
 #include "base/data/json.h"
 #include "base/kube/object.h"
@@ -36,8 +35,8 @@ std::string OsImage() {
 
 std::string Kibibytes(std::int64_t bytes) { return std::to_string(bytes / 1024) + "Ki"; }
 
-Json Condition(const char* type, bool status, const char* reason, const char* message, const Json* present,
-               WallTime now) {
+Json Condition(const char* type, bool status, const char* reason, const char* message,
+               const Json* present, WallTime now) {
   const std::string text = FormatRfc3339(now);
   std::string since = text;
   if (present != nullptr) {
@@ -47,8 +46,9 @@ Json Condition(const char* type, bool status, const char* reason, const char* me
       }
     }
   }
-  return JsonObject{{"type", type},         {"status", status ? "True" : "False"}, {"reason", reason},
-                    {"message", message},   {"lastHeartbeatTime", text},           {"lastTransitionTime", since}};
+  return JsonObject{
+      {"type", type},       {"status", status ? "True" : "False"}, {"reason", reason},
+      {"message", message}, {"lastHeartbeatTime", text},           {"lastTransitionTime", since}};
 }
 
 }  // namespace
@@ -60,7 +60,8 @@ NodeFacts ReadNodeFacts(const std::string& name, const std::string& folder) {
   facts.memory_bytes = sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
   struct statvfs info = {};
   if (statvfs(folder.c_str(), &info) == 0) {
-    facts.storage_bytes = static_cast<std::int64_t>(info.f_blocks) * static_cast<std::int64_t>(info.f_frsize);
+    facts.storage_bytes =
+        static_cast<std::int64_t>(info.f_blocks) * static_cast<std::int64_t>(info.f_frsize);
   }
   struct utsname names = {};
   if (uname(&names) == 0) facts.kernel = names.release;
@@ -91,11 +92,12 @@ Json BuildNodeStatus(const NodeFacts& facts, const Json* present, WallTime now) 
   JsonArray conditions;
   conditions.push_back(Condition("MemoryPressure", false, "KubeletHasSufficientMemory",
                                  "kubelet has sufficient memory available", present, now));
-  conditions.push_back(Condition("DiskPressure", false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure",
-                                 present, now));
+  conditions.push_back(Condition("DiskPressure", false, "KubeletHasNoDiskPressure",
+                                 "kubelet has no disk pressure", present, now));
   conditions.push_back(Condition("PIDPressure", false, "KubeletHasSufficientPID",
                                  "kubelet has sufficient PID available", present, now));
-  conditions.push_back(Condition("Ready", true, "KubeletReady", "kubelet is posting ready status", present, now));
+  conditions.push_back(
+      Condition("Ready", true, "KubeletReady", "kubelet is posting ready status", present, now));
   return JsonObject{
       {"capacity", capacity},
       {"allocatable", capacity},
@@ -119,20 +121,24 @@ Json BuildNodeStatus(const NodeFacts& facts, const Json* present, WallTime now) 
 Json BuildLease(const std::string& node, const std::string& node_uid, WallTime now) {
   Json lease = kube::NewObject(kube::types::kLease, {"kube-node-lease", node});
   Set(lease, "metadata.ownerReferences",
-      JsonArray{JsonObject{{"apiVersion", "v1"}, {"kind", "Node"}, {"name", node}, {"uid", node_uid}}});
-  Set(lease, "spec", JsonObject{{"holderIdentity", node},
-                                {"leaseDurationSeconds", 40},
-                                {"renewTime", FormatRfc3339Micro(now)}});
+      JsonArray{
+          JsonObject{{"apiVersion", "v1"}, {"kind", "Node"}, {"name", node}, {"uid", node_uid}}});
+  Set(lease, "spec",
+      JsonObject{{"holderIdentity", node},
+                 {"leaseDurationSeconds", 40},
+                 {"renewTime", FormatRfc3339Micro(now)}});
   return lease;
 }
 
 Json BuildCsiNode(const std::string& node, const std::string& node_uid, const CsiNodeInfo& driver) {
   Json csi_node = kube::NewObject(kube::types::kCsiNode, {"", node});
   Set(csi_node, "metadata.ownerReferences",
-      JsonArray{JsonObject{{"apiVersion", "v1"}, {"kind", "Node"}, {"name", node}, {"uid", node_uid}}});
+      JsonArray{
+          JsonObject{{"apiVersion", "v1"}, {"kind", "Node"}, {"name", node}, {"uid", node_uid}}});
   JsonArray keys;
   for (const auto& [key, value] : driver.topology) keys.emplace_back(key);
-  JsonObject entry{{"name", driver.driver}, {"nodeID", driver.node_id}, {"topologyKeys", std::move(keys)}};
+  JsonObject entry{
+      {"name", driver.driver}, {"nodeID", driver.node_id}, {"topologyKeys", std::move(keys)}};
   if (driver.max_volumes > 0) entry["allocatable"] = JsonObject{{"count", driver.max_volumes}};
   JsonArray drivers;
   drivers.push_back(std::move(entry));

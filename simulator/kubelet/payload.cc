@@ -1,14 +1,13 @@
 #include "simulator/kubelet/payload.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
+#include <fcntl.h>
 #include <filesystem>
 #include <optional>
+#include <sys/stat.h>
 #include <system_error>
+#include <unistd.h>
 #include <utility>
 
 #include "base/core/bytes.h"
@@ -26,7 +25,8 @@ constexpr std::int64_t kDefaultMode = 0644;
 // The API server refuses such paths too; this is what keeps a file inside its volume.
 Status CheckRelative(const std::string& path) {
   const fs::path as_path(path);
-  const bool climbs = std::any_of(as_path.begin(), as_path.end(), [](const fs::path& part) { return part == ".."; });
+  const bool climbs = std::any_of(as_path.begin(), as_path.end(),
+                                  [](const fs::path& part) { return part == ".."; });
   if (path.empty() || as_path.is_absolute() || climbs) {
     return Error(Code::kInvalidArgument, "path '" + path + "' must be relative and without '..'");
   }
@@ -65,7 +65,8 @@ Status AddKeys(const Json& source, const std::string& name, bool secret, std::in
   std::map<std::string, std::string> content = TRY(ContentOf(*object, secret).In(what));
   const JsonArray& items = ArrayAt(source, "items");
   if (items.empty()) {
-    for (auto& [key, text] : content) (*payload)[key] = {std::move(text), static_cast<unsigned>(mode)};
+    for (auto& [key, text] : content)
+      (*payload)[key] = {std::move(text), static_cast<unsigned>(mode)};
     return {};
   }
   for (const Json& item : items) {
@@ -75,7 +76,8 @@ Status AddKeys(const Json& source, const std::string& name, bool secret, std::in
       if (optional) continue;
       return Error(Code::kNotFound, what + " has no key " + key);
     }
-    (*payload)[StringAt(item, "path")] = {it->second, static_cast<unsigned>(IntAt(item, "mode", mode))};
+    (*payload)[StringAt(item, "path")] = {it->second,
+                                          static_cast<unsigned>(IntAt(item, "mode", mode))};
   }
   return {};
 }
@@ -87,8 +89,8 @@ Status AddDownward(const Json& pod, const Json& source, std::int64_t mode, Paylo
     if (const Json* field = Find(item, "fieldRef")) {
       text = PodField(pod, StringAt(*field, "fieldPath"));
     } else if (const Json* resource = Find(item, "resourceFieldRef")) {
-      text = ContainerResource(pod, StringAt(*resource, "containerName"), StringAt(*resource, "resource"),
-                               StringAt(*resource, "divisor"));
+      text = ContainerResource(pod, StringAt(*resource, "containerName"),
+                               StringAt(*resource, "resource"), StringAt(*resource, "divisor"));
     }
     if (!text.ok()) return std::move(text).error().In("downward API item " + path);
     (*payload)[path] = {std::move(*text), static_cast<unsigned>(IntAt(item, "mode", mode))};
@@ -96,7 +98,8 @@ Status AddDownward(const Json& pod, const Json& source, std::int64_t mode, Paylo
   return {};
 }
 
-Status AddProjected(const Json& pod, const Json& projected, const PayloadSources& sources, Payload* payload) {
+Status AddProjected(const Json& pod, const Json& projected, const PayloadSources& sources,
+                    Payload* payload) {
   const std::int64_t mode = IntAt(projected, "defaultMode", kDefaultMode);
   for (const Json& source : ArrayAt(projected, "sources")) {
     if (const Json* secret = Find(source, "secret")) {
@@ -106,8 +109,8 @@ Status AddProjected(const Json& pod, const Json& projected, const PayloadSources
     } else if (const Json* downward = Find(source, "downwardAPI")) {
       TRY(AddDownward(pod, *downward, mode, payload));
     } else if (const Json* token = Find(source, "serviceAccountToken")) {
-      std::string text =
-          TRY(sources.token(StringAt(*token, "audience"), IntAt(*token, "expirationSeconds", 3600)));
+      std::string text = TRY(
+          sources.token(StringAt(*token, "audience"), IntAt(*token, "expirationSeconds", 3600)));
       // Readable for the pod's own user, whoever that is.
       (*payload)[StringAt(*token, "path")] = {std::move(text), 0644};
     }
@@ -145,11 +148,11 @@ bool HasPayload(const Json& volume) {
 Result<Payload> BuildPayload(const Json& pod, const Json& volume, const PayloadSources& sources) {
   Payload payload;
   if (const Json* config_map = Find(volume, "configMap")) {
-    TRY(AddKeys(*config_map, StringAt(*config_map, "name"), false, IntAt(*config_map, "defaultMode", kDefaultMode),
-                sources, &payload));
+    TRY(AddKeys(*config_map, StringAt(*config_map, "name"), false,
+                IntAt(*config_map, "defaultMode", kDefaultMode), sources, &payload));
   } else if (const Json* secret = Find(volume, "secret")) {
-    TRY(AddKeys(*secret, StringAt(*secret, "secretName"), true, IntAt(*secret, "defaultMode", kDefaultMode), sources,
-                &payload));
+    TRY(AddKeys(*secret, StringAt(*secret, "secretName"), true,
+                IntAt(*secret, "defaultMode", kDefaultMode), sources, &payload));
   } else if (const Json* downward = Find(volume, "downwardAPI")) {
     TRY(AddDownward(pod, *downward, IntAt(*downward, "defaultMode", kDefaultMode), &payload));
   } else if (const Json* projected = Find(volume, "projected")) {
@@ -171,7 +174,8 @@ Status WritePayload(const std::string& folder, const Payload& payload, WallTime 
     TRY(MakeFolders(fs::path(target).parent_path().string()));
     UniqueFd fd(open(target.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
     if (!fd) return ErrnoError(errno, "write " + path);
-    if (write(fd.get(), file.content.data(), file.content.size()) != static_cast<ssize_t>(file.content.size())) {
+    if (write(fd.get(), file.content.data(), file.content.size()) !=
+        static_cast<ssize_t>(file.content.size())) {
       return ErrnoError(ENOSPC, "write " + path);
     }
     fchmod(fd.get(), file.mode);

@@ -1,5 +1,6 @@
-// Payload: the files of configMap, secret, downwardAPI and projected volumes, and how they are put in place: readers
-// see all of the old ones or all of the new ones ("..data" is a link that is replaced).
+// Payload: the files of configMap, secret, downwardAPI and projected volumes, and how they are put
+// in place: readers see all of the old ones or all of the new ones ("..data" is a link that is
+// replaced).
 #pragma once
 
 #include <functional>
@@ -17,7 +18,6 @@ struct PayloadFile {
   unsigned mode = 0644;
 };
 using Payload = std::map<std::string, PayloadFile>;  // by path relative to the volume
-
 
 struct PayloadSources {
   std::function<Result<Json>(const std::string& name)> config_map, secret;

@@ -1,16 +1,15 @@
 // The half of PodWorker that starts containers and takes note of their end.
-#include <fcntl.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <fcntl.h>
 #include <filesystem>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 #include <utility>
 
 #include "base/core/file.h"
@@ -49,8 +48,10 @@ std::string HostnameOf(const Json& pod) {
 // A place below a volume, made when missing, that no link may lead out of the volume.
 Result<std::string> PlaceBelow(const std::string& volume, const std::string& sub_path) {
   const fs::path relative(sub_path);
-  if (relative.is_absolute() || std::find(relative.begin(), relative.end(), "..") != relative.end()) {
-    return Error(Code::kInvalidArgument, "subPath " + sub_path + " must be relative and without '..'");
+  if (relative.is_absolute() ||
+      std::find(relative.begin(), relative.end(), "..") != relative.end()) {
+    return Error(Code::kInvalidArgument,
+                 "subPath " + sub_path + " must be relative and without '..'");
   }
   std::error_code code;
   const fs::path place = fs::path(volume) / relative;
@@ -67,25 +68,31 @@ Result<std::string> PlaceBelow(const std::string& volume, const std::string& sub
 }  // namespace
 
 std::string PodWorker::BundleOf(const Slot& slot) const {
-  return node_.volumes.PodFolder(uid_) + "/containers/" + slot.name + "/" + std::to_string(slot.attempt);
+  return node_.volumes.PodFolder(uid_) + "/containers/" + slot.name + "/" +
+         std::to_string(slot.attempt);
 }
 
 std::string PodWorker::LogPath(const Slot& slot, int attempt) const {
-  return node_.volumes.PodFolder(uid_) + "/logs/" + slot.name + "/" + std::to_string(attempt) + ".log";
+  return node_.volumes.PodFolder(uid_) + "/logs/" + slot.name + "/" + std::to_string(attempt) +
+         ".log";
 }
 
 Result<Variables> PodWorker::EnvironmentOf(const Json& container, const RootPlan& image) const {
   EnvironmentSources sources;
-  sources.defaults = {{"PATH", image.path_variable}, {"HOME", "/root"}, {"HOSTNAME", HostnameOf(*pod_)}};
+  sources.defaults = {
+      {"PATH", image.path_variable}, {"HOME", "/root"}, {"HOSTNAME", HostnameOf(*pod_)}};
   for (const auto& [name, value] : node_.environment) SetVariable(sources.defaults, name, value);
   sources.config_map = [this](const std::string& name) {
     return node_.client.Get(kube::types::kConfigMap, {key_.ns, name});
   };
-  sources.secret = [this](const std::string& name) { return node_.client.Get(kube::types::kSecret, {key_.ns, name}); };
+  sources.secret = [this](const std::string& name) {
+    return node_.client.Get(kube::types::kSecret, {key_.ns, name});
+  };
   return BuildEnvironment(*pod_, container, sources);
 }
 
-Result<std::vector<ContainerMount>> PodWorker::MountsOf(const Json& container, const Variables& environment,
+Result<std::vector<ContainerMount>> PodWorker::MountsOf(const Json& container,
+                                                        const Variables& environment,
                                                         const std::string& bundle) const {
   std::vector<ContainerMount> mounts;
   for (const Json& item : ArrayAt(container, "volumeMounts")) {
@@ -94,19 +101,22 @@ Result<std::vector<ContainerMount>> PodWorker::MountsOf(const Json& container, c
     const std::optional<MountedVolume> volume = node_.volumes.Find(uid_, name);
     if (!volume) return Error(Code::kUnavailable, "volume " + name + " is not mounted");
     if (volume->block) {
-      return Error(Code::kInvalidArgument, "volume " + name + " is a block device; name it in volumeDevices");
+      return Error(Code::kInvalidArgument,
+                   "volume " + name + " is a block device; name it in volumeDevices");
     }
     ContainerMount mount{volume->path, path, volume->read_only || BoolAt(item, "readOnly")};
     std::string sub_path = StringAt(item, "subPath");
     if (sub_path.empty()) sub_path = ExpandReferences(StringAt(item, "subPathExpr"), environment);
-    if (!sub_path.empty()) mount.source = TRY(PlaceBelow(volume->path, sub_path).In("volume " + name));
+    if (!sub_path.empty())
+      mount.source = TRY(PlaceBelow(volume->path, sub_path).In("volume " + name));
     mounts.push_back(std::move(mount));
   }
   const std::string message_file = bundle + "/termination-log";
   UniqueFd fd(open(message_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
   if (!fd) return ErrnoError(errno, "make " + message_file);
   fchmod(fd.get(), 0666);
-  mounts.push_back({message_file, StringAt(container, "terminationMessagePath", "/dev/termination-log"), false});
+  mounts.push_back(
+      {message_file, StringAt(container, "terminationMessagePath", "/dev/termination-log"), false});
   return mounts;
 }
 
@@ -116,7 +126,8 @@ Result<std::vector<ContainerDevice>> PodWorker::DevicesOf(const Json& container)
     const std::string name = StringAt(item, "name");
     const std::optional<MountedVolume> volume = node_.volumes.Find(uid_, name);
     if (!volume || !volume->block) {
-      return Error(Code::kInvalidArgument, "volume " + name + " is no block device; name it in volumeMounts");
+      return Error(Code::kInvalidArgument,
+                   "volume " + name + " is no block device; name it in volumeMounts");
     }
     struct stat info = {};
     if (stat(volume->path.c_str(), &info) != 0) return ErrnoError(errno, "volume " + name);
@@ -152,13 +163,18 @@ void PodWorker::TryStart(Slot& slot) {
     std::lock_guard lock(mutex_);
     slot.ran = true;
     slot.finished = now;
-    slot.ended = Termination{.exit_code = 128, .reason = "StartError", .message = error.message(),
-                             .container_id = "runc://" + slot.id, .started = at, .finished = at};
+    slot.ended = Termination{.exit_code = 128,
+                             .reason = "StartError",
+                             .message = error.message(),
+                             .container_id = "runc://" + slot.id,
+                             .started = at,
+                             .finished = at};
     slot.waiting_reason.clear();
     return;
   }
   slot.not_before = now + kRetrySetup;
-  slot.waiting_reason = error.message().starts_with("runc ") ? "RunContainerError" : "CreateContainerConfigError";
+  slot.waiting_reason =
+      error.message().starts_with("runc ") ? "RunContainerError" : "CreateContainerConfigError";
   slot.waiting_message = error.message();
 }
 
@@ -194,7 +210,8 @@ Status PodWorker::StartContainer(Slot& slot, const Json& container) {
       .mounts = mounts,
       .devices = devices,
   }));
-  UniqueFd fd(open((bundle + "/config.json").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  UniqueFd fd(
+      open((bundle + "/config.json").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   const std::string text = ToJson(config);
   if (!fd || write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
     return ErrnoError(errno, "write config.json");
@@ -202,8 +219,10 @@ Status PodWorker::StartContainer(Slot& slot, const Json& container) {
   Emit("Normal", "Pulled", "Container image \"" + image + "\" already present on machine");
 
   const std::string id = uid_ + "-" + slot.name + "-" + std::to_string(slot.attempt);
-  const std::shared_ptr<LogFile> log = TRY(LogFile::Open(node_.runtime, LogPath(slot, slot.attempt)));
-  const bool default_command = ArrayAt(container, "command").empty() && ArrayAt(container, "args").empty();
+  const std::shared_ptr<LogFile> log =
+      TRY(LogFile::Open(node_.runtime, LogPath(slot, slot.attempt)));
+  const bool default_command =
+      ArrayAt(container, "command").empty() && ArrayAt(container, "args").empty();
   if (default_command && !plan.note.empty()) log->Write("stderr", plan.note + "\n");
   {
     std::lock_guard lock(mutex_);
@@ -240,19 +259,21 @@ void PodWorker::StartProbes(Slot& slot, const Json& container) {
   slot.has_readiness_probe = Find(container, "readinessProbe") != nullptr;
   slot.ready = !slot.has_readiness_probe && slot.started;
   if (slot.init && !slot.sidecar) return;
-  static constexpr std::pair<const char*, ProbeKind> kProbes[] = {{"startupProbe", ProbeKind::kStartup},
-                                                                  {"livenessProbe", ProbeKind::kLiveness},
-                                                                  {"readinessProbe", ProbeKind::kReadiness}};
+  static constexpr std::pair<const char*, ProbeKind> kProbes[] = {
+      {"startupProbe", ProbeKind::kStartup},
+      {"livenessProbe", ProbeKind::kLiveness},
+      {"readinessProbe", ProbeKind::kReadiness}};
   for (const auto& [field, kind] : kProbes) {
     const Json* probe = Find(container, field);
     if (probe == nullptr) continue;
     if (!slot.probes) slot.probes = std::make_unique<TaskGroup>(node_.runtime, group_);
     TaskGroup* group = slot.probes.get();
     // The pod's object may be replaced while the probe runs: it gets its own copies.
-    group->Spawn("probe", [this, group, &slot, kind = kind, probe_copy = *probe, container_copy = container,
-                           id = slot.id] {
+    group->Spawn("probe", [this, group, &slot, kind = kind, probe_copy = *probe,
+                           container_copy = container, id = slot.id] {
       node_.prober.Run(
-          *group, ReadProbe(kind, probe_copy), probe_copy, container_copy, id, [&slot] { return slot.started.load(); },
+          *group, ReadProbe(kind, probe_copy), probe_copy, container_copy, id,
+          [&slot] { return slot.started.load(); },
           [this, id, kind](bool good, const std::string& message) {
             {
               std::lock_guard lock(mutex_);
@@ -293,11 +314,11 @@ void PodWorker::EndAttempt(Slot& slot, const ContainerExit& exit) {
       StringAt(*container, "terminationMessagePolicy") == "FallbackToLogsOnError") {
     LogReadOptions last_lines;
     last_lines.tail_lines = 80;
-    const Status done =
-        ReadLog(LogPath(slot, slot.attempt), last_lines, nullptr, [&](std::string_view text) -> Status {
-          end.message += text;
-          return {};
-        });
+    const Status done = ReadLog(LogPath(slot, slot.attempt), last_lines, nullptr,
+                                [&](std::string_view text) -> Status {
+                                  end.message += text;
+                                  return {};
+                                });
     if (!done.ok()) LogWarning("kubelet", done.error().ToString());
     if (end.message.size() > 2048) end.message.erase(0, end.message.size() - 2048);
   }

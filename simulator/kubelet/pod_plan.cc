@@ -50,7 +50,8 @@ void StopAll(const PodView& pod, PodPlan* plan) {
   plan->finished = !main_running && !init_running;
 }
 
-// Returns true when the main containers may start. `main_ran`: they already did, so only sidecars are looked after.
+// Returns true when the main containers may start. `main_ran`: they already did, so only sidecars
+// are looked after.
 bool PlanInit(const PodView& pod, bool main_ran, MonoTime now, PodPlan* plan) {
   for (const ContainerView& container : pod.init) {
     if (container.sidecar) {
@@ -117,7 +118,8 @@ PodPlan PlanPod(const PodView& pod, MonoTime now) {
   const bool main_ran = std::any_of(pod.main.begin(), pod.main.end(),
                                     [](const ContainerView& container) { return container.ran; });
   const bool main_over =
-      main_ran && std::all_of(pod.main.begin(), pod.main.end(), [&](const ContainerView& container) {
+      main_ran &&
+      std::all_of(pod.main.begin(), pod.main.end(), [&](const ContainerView& container) {
         return container.ran && !container.running && !ComesBack(pod.restart_policy, container);
       });
   if (main_over) {

@@ -1,4 +1,5 @@
-// What a kubelet does next for a pod, as a pure function of what the pod asks for and what its containers are doing.
+// What a kubelet does next for a pod, as a pure function of what the pod asks for and what its
+// containers are doing.
 //
 // Vocabulary
 //   Attempt  one run of a container; a restart is a new attempt.
@@ -15,8 +16,8 @@ namespace thinsnap::kubelet {
 
 enum class RestartPolicy { kAlways, kOnFailure, kNever };
 
-// Kubernetes' crash loop: the first restart at once, then 10 s after the end, doubling to 5 minutes; forgotten after
-// ten quiet minutes.
+// Kubernetes' crash loop: the first restart at once, then 10 s after the end, doubling to 5
+// minutes; forgotten after ten quiet minutes.
 struct CrashBackoff {
   Duration delay{0};  // to wait after the next end
   MonoTime last_start;
@@ -29,7 +30,7 @@ struct CrashBackoff {
 struct ContainerView {
   std::string name;
   bool sidecar = false;
-  bool ran = false;      // there was an attempt since the node came up (or one that counts from before)
+  bool ran = false;  // there was an attempt since the node came up (or one that counts from before)
   bool running = false;
   bool started = false;  // running, and the startup probe has passed
   int exit_code = 0;     // when it ran and does not run

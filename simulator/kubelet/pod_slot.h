@@ -1,4 +1,5 @@
-// PodWorker::Slot: one container of a pod, over all its attempts. Private to pod_worker.cc and pod_containers.cc.
+// PodWorker::Slot: one container of a pod, over all its attempts. Private to pod_worker.cc and
+// pod_containers.cc.
 #pragma once
 
 #include <atomic>

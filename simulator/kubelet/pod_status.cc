@@ -25,7 +25,8 @@ Json StateOf(const ContainerReport& container) {
   }
   if (!container.waiting_reason.empty() || !container.ended) {
     JsonObject waiting;
-    waiting["reason"] = container.waiting_reason.empty() ? "ContainerCreating" : container.waiting_reason;
+    waiting["reason"] =
+        container.waiting_reason.empty() ? "ContainerCreating" : container.waiting_reason;
     if (!container.waiting_message.empty()) waiting["message"] = container.waiting_message;
     return JsonObject{{"waiting", std::move(waiting)}};
   }
@@ -35,7 +36,8 @@ Json StateOf(const ContainerReport& container) {
 Json StatusOf(const ContainerReport& container) {
   const bool waiting = !container.running && !container.waiting_reason.empty();
   // While it waits for another attempt the last end is history.
-  const std::optional<Termination>& last = waiting && container.ended ? container.ended : container.previous;
+  const std::optional<Termination>& last =
+      waiting && container.ended ? container.ended : container.previous;
   JsonObject status{{"name", container.name},
                     {"state", StateOf(container)},
                     {"lastState", last ? TerminatedState(*last) : Json(JsonObject())},
@@ -48,7 +50,8 @@ Json StatusOf(const ContainerReport& container) {
   if (container.init && !container.sidecar) {
     status["started"] = container.running;
     // A finished init container is ready by definition.
-    status["ready"] = !container.running && !waiting && container.ended && container.ended->exit_code == 0;
+    status["ready"] =
+        !container.running && !waiting && container.ended && container.ended->exit_code == 0;
   }
   return status;
 }
@@ -62,7 +65,9 @@ JsonArray StatusesOf(const std::vector<ContainerReport>& containers) {
 void SetPodCondition(JsonArray& conditions, const char* type, bool value, const std::string& reason,
                      const std::string& message, WallTime now) {
   const char* text = value ? "True" : "False";
-  JsonObject fresh{{"type", type}, {"status", text}, {"lastProbeTime", nullptr},
+  JsonObject fresh{{"type", type},
+                   {"status", text},
+                   {"lastProbeTime", nullptr},
                    {"lastTransitionTime", FormatRfc3339(now)}};
   if (!reason.empty()) fresh["reason"] = reason;
   if (!message.empty()) fresh["message"] = message;
@@ -77,7 +82,8 @@ void SetPodCondition(JsonArray& conditions, const char* type, bool value, const 
   conditions.push_back(std::move(fresh));
 }
 
-std::string JoinNames(const std::vector<ContainerReport>& containers, bool (*pick)(const ContainerReport&)) {
+std::string JoinNames(const std::vector<ContainerReport>& containers,
+                      bool (*pick)(const ContainerReport&)) {
   std::string names;
   for (const ContainerReport& container : containers) {
     if (!pick(container)) continue;
@@ -104,16 +110,18 @@ std::string QosClass(const Json& pod) {
 std::string PhaseOf(const PodReport& report, const std::string& present_phase) {
   if (present_phase == "Succeeded" || present_phase == "Failed") return present_phase;
   if (!report.failed_reason.empty()) {
-    const bool any_runs = std::any_of(report.main.begin(), report.main.end(),
-                                      [](const ContainerReport& container) { return container.running; });
+    const bool any_runs =
+        std::any_of(report.main.begin(), report.main.end(),
+                    [](const ContainerReport& container) { return container.running; });
     return any_runs ? "Running" : "Failed";
   }
   if (!report.init_done) {
-    const bool failed = report.restart_policy == RestartPolicy::kNever &&
-                        std::any_of(report.init.begin(), report.init.end(), [](const ContainerReport& container) {
-                          return !container.sidecar && !container.running && container.ended &&
-                                 container.ended->exit_code != 0;
-                        });
+    const bool failed =
+        report.restart_policy == RestartPolicy::kNever &&
+        std::any_of(report.init.begin(), report.init.end(), [](const ContainerReport& container) {
+          return !container.sidecar && !container.running && container.ended &&
+                 container.ended->exit_code != 0;
+        });
     return failed ? "Failed" : "Pending";
   }
   int running = 0, waiting = 0, stopped = 0, succeeded = 0;
@@ -122,7 +130,8 @@ std::string PhaseOf(const PodReport& report, const std::string& present_phase) {
       ++running;
     } else if (container.ended || container.previous) {
       ++stopped;
-      if (container.waiting_reason.empty() && container.ended && container.ended->exit_code == 0) ++succeeded;
+      if (container.waiting_reason.empty() && container.ended && container.ended->exit_code == 0)
+        ++succeeded;
     } else {
       ++waiting;
     }
@@ -140,7 +149,8 @@ std::string PhaseOf(const PodReport& report, const std::string& present_phase) {
 
 Json BuildPodStatus(const Json& pod, const PodReport& report, WallTime now) {
   Json status = JsonObject();
-  if (const Json* present = Find(pod, "status"); present != nullptr && present->is_object()) status = *present;
+  if (const Json* present = Find(pod, "status"); present != nullptr && present->is_object())
+    status = *present;
   const std::string phase = PhaseOf(report, StringAt(status, "phase"));
   Set(status, "phase", Json(phase));
   if (!report.failed_reason.empty() && phase == "Failed") {
@@ -162,19 +172,24 @@ Json BuildPodStatus(const Json& pod, const PodReport& report, WallTime now) {
   const bool over = phase == "Succeeded" || phase == "Failed";
   const std::string completed = phase == "Succeeded" ? "PodCompleted" : "";
   const auto incomplete = [](const ContainerReport& container) {
-    return !container.sidecar && (container.running || !container.ended || container.ended->exit_code != 0);
+    return !container.sidecar &&
+           (container.running || !container.ended || container.ended->exit_code != 0);
   };
   const auto not_ready = [](const ContainerReport& container) { return !container.ready; };
   const bool initialized = report.init_done || phase == "Succeeded";
-  SetPodCondition(conditions, "Initialized", initialized,
-                  initialized ? completed : "ContainersNotInitialized",
-                  initialized ? "" : "containers with incomplete status: [" + JoinNames(report.init, incomplete) + "]",
-                  now);
+  SetPodCondition(
+      conditions, "Initialized", initialized, initialized ? completed : "ContainersNotInitialized",
+      initialized
+          ? ""
+          : "containers with incomplete status: [" + JoinNames(report.init, incomplete) + "]",
+      now);
   const std::string unready = JoinNames(report.main, not_ready);
   const bool ready = unready.empty() && initialized && !over;
   std::string reason, message;
   if (!ready) {
-    reason = phase == "Succeeded" ? "PodCompleted" : phase == "Failed" ? "PodFailed" : "ContainersNotReady";
+    reason = phase == "Succeeded" ? "PodCompleted"
+             : phase == "Failed"  ? "PodFailed"
+                                  : "ContainersNotReady";
     if (!over) message = "containers with unready status: [" + unready + "]";
   }
   SetPodCondition(conditions, "Ready", ready, reason, message, now);

@@ -1,4 +1,5 @@
-// A pod's status as the kubelet reports it, computed from its spec and what its containers did. Pure.
+// A pod's status as the kubelet reports it, computed from its spec and what its containers did.
+// Pure.
 #pragma once
 
 #include <optional>
@@ -24,8 +25,8 @@ struct ContainerReport {
   bool running = false, ready = false, started = false;
   bool init = false, sidecar = false;
   WallTime started_at;
-  std::optional<Termination> ended;     // the present attempt's end, when it does not run
-  std::optional<Termination> previous;  // the attempt before
+  std::optional<Termination> ended;             // the present attempt's end, when it does not run
+  std::optional<Termination> previous;          // the attempt before
   std::string waiting_reason, waiting_message;  // why it does not run, when it will
 };
 
@@ -41,7 +42,8 @@ struct PodReport {
 // Pending, Running, Succeeded or Failed; the latter two are never left.
 std::string PhaseOf(const PodReport& report, const std::string& present_phase);
 
-// The whole status: conditions that others own are kept, transition times change only with the status.
+// The whole status: conditions that others own are kept, transition times change only with the
+// status.
 Json BuildPodStatus(const Json& pod, const PodReport& report, WallTime now);
 
 }  // namespace thinsnap::kubelet

@@ -87,7 +87,8 @@ void PodWorker::ClaimChanged(const kube::ObjectKey& claim) {
   {
     std::lock_guard lock(mutex_);
     const auto names_it = [&claim](const Json& volume) {
-      return StringAt(volume, "persistentVolumeClaim.claimName") == claim.name || Find(volume, "ephemeral") != nullptr;
+      return StringAt(volume, "persistentVolumeClaim.claimName") == claim.name ||
+             Find(volume, "ephemeral") != nullptr;
     };
     const JsonArray& volumes = ArrayAt(*latest_, "spec.volumes");
     if (std::none_of(volumes.begin(), volumes.end(), names_it)) return;
@@ -142,14 +143,19 @@ void PodWorker::TakeOver() {
       if (!end) end = ReadTermination(Find(*found, "lastState.terminated"));
       if (Find(*found, "state.running") != nullptr) {
         // It ran when the node went down.
-        end = Termination{.exit_code = 137, .reason = "Error", .message = "the node went down",
-                          .container_id = StringAt(*found, "containerID"),
-                          .started = ParseRfc3339(StringAt(*found, "state.running.startedAt")).ValueOr(WallTime()),
-                          .finished = node_.runtime.clock().Now()};
+        end = Termination{
+            .exit_code = 137,
+            .reason = "Error",
+            .message = "the node went down",
+            .container_id = StringAt(*found, "containerID"),
+            .started =
+                ParseRfc3339(StringAt(*found, "state.running.startedAt")).ValueOr(WallTime()),
+            .finished = node_.runtime.clock().Now()};
       }
     }
     if (slot.init) {
-      // A new life of the pod runs its init containers again, if there is anything left to initialize.
+      // A new life of the pod runs its init containers again, if there is anything left to
+      // initialize.
       if (end && main_starts) slot.previous = end;
       if (end && main_starts) ++slot.attempt;
       continue;
@@ -210,7 +216,8 @@ void PodWorker::CollectExits() {
       if (verdict.good) continue;
       static constexpr const char* kNames[] = {"Startup", "Liveness", "Readiness"};
       Emit("Warning", "Unhealthy",
-           std::string(kNames[static_cast<int>(verdict.kind)]) + " probe failed: " + verdict.message);
+           std::string(kNames[static_cast<int>(verdict.kind)]) +
+               " probe failed: " + verdict.message);
       if (verdict.kind != ProbeKind::kReadiness && !slot->stopping) {
         RequestStop(*slot, "Container " + slot->name + " failed its probe, will be restarted");
       }
@@ -274,16 +281,19 @@ MonoTime PodWorker::Step() {
     plan = PlanPod(BuildView(), now);
   }
   for (const std::string& name : plan.stop) {
-    if (Slot* slot = FindSlot(name); !slot->stopping) RequestStop(*slot, "Stopping container " + name);
+    if (Slot* slot = FindSlot(name); !slot->stopping)
+      RequestStop(*slot, "Stopping container " + name);
   }
   for (const std::string& name : plan.crash_looping) {
     Slot* slot = FindSlot(name);
     if (slot->waiting_reason == "CrashLoopBackOff") continue;
     slot->waiting_reason = "CrashLoopBackOff";
-    slot->waiting_message = "back-off " + FormatDuration(slot->backoff.delay) + " restarting failed container=" +
-                            name + " pod=" + key_.name + "_" + key_.ns + "(" + uid_ + ")";
+    slot->waiting_message = "back-off " + FormatDuration(slot->backoff.delay) +
+                            " restarting failed container=" + name + " pod=" + key_.name + "_" +
+                            key_.ns + "(" + uid_ + ")";
     Emit("Warning", "BackOff",
-         "Back-off restarting failed container " + name + " in pod " + key_.name + "_" + key_.ns + "(" + uid_ + ")");
+         "Back-off restarting failed container " + name + " in pod " + key_.name + "_" + key_.ns +
+             "(" + uid_ + ")");
   }
   bool started_any = false;
   for (const std::string& name : plan.start) {
@@ -308,7 +318,8 @@ MonoTime PodWorker::Step() {
   }
 
   if (plan.finished) {
-    // The end is reported before the volumes go, so that nobody waits for the driver to learn of it.
+    // The end is reported before the volumes go, so that nobody waits for the driver to learn of
+    // it.
     if (!gone_ && !reported_over_ && Report().ok()) reported_over_ = IsOver(*pod_);
     if (!torn_down_ && now >= next_teardown_) TearDown();
     if (!torn_down_) {
@@ -329,7 +340,8 @@ MonoTime PodWorker::Step() {
 
 Duration PodWorker::Grace() const {
   if (gone_) return Duration{0};
-  if (kube::IsDeleting(*pod_)) return seconds(IntAt(*pod_, "metadata.deletionGracePeriodSeconds", 30));
+  if (kube::IsDeleting(*pod_))
+    return seconds(IntAt(*pod_, "metadata.deletionGracePeriodSeconds", 30));
   return seconds(IntAt(*pod_, "spec.terminationGracePeriodSeconds", 30));
 }
 
@@ -342,9 +354,11 @@ void PodWorker::RequestStop(Slot& slot, const std::string& why) {
   for (const char* list : {"spec.containers", "spec.initContainers"}) {
     for (const Json& container : ArrayAt(*pod_, list)) {
       const Json* hook = Find(container, "lifecycle.preStop");
-      if (StringAt(container, "name") != slot.name || hook == nullptr || Grace() == Duration{0}) continue;
+      if (StringAt(container, "name") != slot.name || hook == nullptr || Grace() == Duration{0})
+        continue;
       const Status done = node_.prober.Ask(*group_, *hook, container, slot.id, Grace());
-      if (!done.ok()) Emit("Warning", "FailedPreStopHook", "PreStopHook failed: " + done.error().message());
+      if (!done.ok())
+        Emit("Warning", "FailedPreStopHook", "PreStopHook failed: " + done.error().message());
     }
   }
   node_.containers.Signal(slot.id, Grace() == Duration{0} ? SIGKILL : SIGTERM);
@@ -420,7 +434,8 @@ PodReport PodWorker::BuildReport() const {
       container.waiting_message = slot->waiting_message;
     }
     if (!slot->running && !slot->ended && container.waiting_reason.empty()) {
-      container.waiting_reason = report.init_done || slot->init ? "ContainerCreating" : "PodInitializing";
+      container.waiting_reason =
+          report.init_done || slot->init ? "ContainerCreating" : "PodInitializing";
     }
     for (const char* list : {"spec.containers", "spec.initContainers"}) {
       for (const Json& item : ArrayAt(*pod_, list)) {
@@ -435,11 +450,11 @@ PodReport PodWorker::BuildReport() const {
 Status PodWorker::Report() {
   if (IsOver(*pod_) && reported_over_) return {};
   const Json status = BuildPodStatus(*pod_, BuildReport(), node_.runtime.clock().Now());
-  if (const Json* present = Find(*pod_, "status"); present != nullptr && *present == status) return {};
+  if (const Json* present = Find(*pod_, "status"); present != nullptr && *present == status)
+    return {};
   const Json patch = JsonObject{{"metadata", JsonObject{{"uid", uid_}}}, {"status", status}};
-  Result<Json> written =
-      node_.client.Patch(kube::types::kPod, key_, kube::PatchType::kMerge, patch, {.subresource = "status",
-                                                                                   .field_manager = "kubelet"});
+  Result<Json> written = node_.client.Patch(kube::types::kPod, key_, kube::PatchType::kMerge, patch,
+                                            {.subresource = "status", .field_manager = "kubelet"});
   if (written.ok()) {
     pod_ = std::make_shared<const Json>(std::move(*written));
     return {};
@@ -451,9 +466,9 @@ Status PodWorker::Report() {
 }
 
 Status PodWorker::DeleteObject() {
-  const Result<Json> deleted =
-      node_.client.Delete(kube::types::kPod, key_, {.grace_period_seconds = 0, .propagation_policy = "",
-                                                    .uid = uid_, .resource_version = ""});
+  const Result<Json> deleted = node_.client.Delete(
+      kube::types::kPod, key_,
+      {.grace_period_seconds = 0, .propagation_policy = "", .uid = uid_, .resource_version = ""});
   if (deleted.ok() || deleted.Is(Code::kNotFound) || deleted.Is(Code::kAborted)) return {};
   return deleted.error();
 }

@@ -1,5 +1,6 @@
-// PodWorker: one pod on this node, from its first sight to its last. One task at a time works on it: it looks at the
-// pod and its containers, asks PlanPod what to do, does that, reports the status, and sleeps until something changes.
+// PodWorker: one pod on this node, from its first sight to its last. One task at a time works on
+// it: it looks at the pod and its containers, asks PlanPod what to do, does that, reports the
+// status, and sleeps until something changes.
 #pragma once
 
 #include <atomic>
@@ -38,8 +39,8 @@ struct NodeContext {
   Prober& prober;
   kube::EventRecorder& events;
   ImageOptions images;
-  std::string cgroup_prefix;    // "/thinsnap/node-1"
-  Variables environment;        // of every container: where the API server is
+  std::string cgroup_prefix;  // "/thinsnap/node-1"
+  Variables environment;      // of every container: where the API server is
 };
 
 // Where a container's output and processes are found.
@@ -101,7 +102,8 @@ class PodWorker {
   std::atomic<bool> finished_{false};
   TaskGroup* group_ = nullptr;
 
-  mutable std::mutex mutex_;  // guards what other tasks touch: latest_, gone_, exits_, verdicts_ and the slots' places
+  mutable std::mutex mutex_;  // guards what other tasks touch: latest_, gone_, exits_, verdicts_
+                              // and the slots' places
   kube::ObjectPtr latest_;
   bool gone_ = false;
   struct Exit {

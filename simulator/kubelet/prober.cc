@@ -1,18 +1,17 @@
 #include "simulator/kubelet/prober.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <algorithm>
+#include <arpa/inet.h>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <utility>
 
 #include "base/core/file.h"
@@ -48,8 +47,10 @@ ProbePlan ReadProbe(ProbeKind kind, const Json& probe) {
   plan.initial_delay = SecondsAt(probe, "initialDelaySeconds", 0);
   plan.period = std::max<Duration>(seconds(1), SecondsAt(probe, "periodSeconds", 10));
   plan.timeout = std::max<Duration>(seconds(1), SecondsAt(probe, "timeoutSeconds", 1));
-  plan.success_threshold = static_cast<int>(std::max<std::int64_t>(1, IntAt(probe, "successThreshold", 1)));
-  plan.failure_threshold = static_cast<int>(std::max<std::int64_t>(1, IntAt(probe, "failureThreshold", 3)));
+  plan.success_threshold =
+      static_cast<int>(std::max<std::int64_t>(1, IntAt(probe, "successThreshold", 1)));
+  plan.failure_threshold =
+      static_cast<int>(std::max<std::int64_t>(1, IntAt(probe, "failureThreshold", 3)));
   return plan;
 }
 
@@ -73,16 +74,18 @@ int ResolvePort(const Json& port, const Json& container) {
 Prober::Prober(Runtime& runtime, ContainerRuntime& containers, std::string scratch_folder)
     : runtime_(runtime), containers_(containers), scratch_folder_(std::move(scratch_folder)) {}
 
-Status Prober::Ask(TaskGroup& group, const Json& handler, const Json& container, const std::string& container_id,
-                   Duration timeout) {
+Status Prober::Ask(TaskGroup& group, const Json& handler, const Json& container,
+                   const std::string& container_id, Duration timeout) {
   if (const Json* exec = Find(handler, "exec")) return AskExec(group, *exec, container_id, timeout);
   if (const Json* get = Find(handler, "httpGet")) return AskHttp(*get, container, timeout);
   if (const Json* socket = Find(handler, "tcpSocket")) return AskTcp(*socket, container, timeout);
-  if (const Json* sleep = Find(handler, "sleep")) return runtime_.SleepFor(SecondsAt(*sleep, "seconds", 0));
+  if (const Json* sleep = Find(handler, "sleep"))
+    return runtime_.SleepFor(SecondsAt(*sleep, "seconds", 0));
   return Error(Code::kInvalidArgument, "the handler is none of exec, httpGet, tcpSocket and sleep");
 }
 
-Status Prober::AskExec(TaskGroup& group, const Json& exec, const std::string& container_id, Duration timeout) {
+Status Prober::AskExec(TaskGroup& group, const Json& exec, const std::string& container_id,
+                       Duration timeout) {
   static std::atomic<std::uint64_t> counter{0};
   Pipe out = TRY(MakePipe());
   ExecStart start;
@@ -108,7 +111,8 @@ Status Prober::AskExec(TaskGroup& group, const Json& exec, const std::string& co
   if (!code.ok()) return code.error();
   if (*code == 0) return {};
   const std::string said = ReadSome(out.read.get());
-  return Error(Code::kFailedPrecondition, said.empty() ? "command ended with code " + std::to_string(*code) : said);
+  return Error(Code::kFailedPrecondition,
+               said.empty() ? "command ended with code " + std::to_string(*code) : said);
 }
 
 Status Prober::AskHttp(const Json& get, const Json& container, Duration timeout) {
@@ -127,21 +131,24 @@ Status Prober::AskHttp(const Json& get, const Json& container, Duration timeout)
   options.insecure = true;
   const net::HttpResponse response = TRY(net::MakeHttpClient(std::move(options))->Do(request));
   if (response.status >= 200 && response.status < 400) return {};
-  return Error(Code::kFailedPrecondition, "HTTP probe failed with statuscode: " + std::to_string(response.status));
+  return Error(Code::kFailedPrecondition,
+               "HTTP probe failed with statuscode: " + std::to_string(response.status));
 }
 
 Status Prober::AskTcp(const Json& socket_json, const Json& container, Duration timeout) {
   const Json* port = Find(socket_json, "port");
   struct sockaddr_in address = {};
   address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<std::uint16_t>(port != nullptr ? ResolvePort(*port, container) : 0));
+  address.sin_port =
+      htons(static_cast<std::uint16_t>(port != nullptr ? ResolvePort(*port, container) : 0));
   const std::string host = StringAt(socket_json, "host", "127.0.0.1");
   if (inet_pton(AF_INET, host.c_str(), &address.sin_addr) != 1) {
     return Error(Code::kInvalidArgument, "tcpSocket.host " + host + " is not an IPv4 address");
   }
   UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return ErrnoError(errno, "socket");
-  if (connect(fd.get(), reinterpret_cast<const struct sockaddr*>(&address), sizeof address) == 0) return {};
+  if (connect(fd.get(), reinterpret_cast<const struct sockaddr*>(&address), sizeof address) == 0)
+    return {};
   if (errno != EINPROGRESS) return ErrnoError(errno, "connect");
   struct pollfd wait = {fd.get(), POLLOUT, 0};
   const int limit = static_cast<int>(std::chrono::ceil<milliseconds>(timeout).count());

@@ -25,7 +25,8 @@ ProbePlan ReadProbe(ProbeKind kind, const Json& probe);
 class ProbeTally {
  public:
   explicit ProbeTally(const ProbePlan& plan) : plan_(plan) {}
-  // The new verdict when this answer completes a threshold that changes or repeats it; nothing before.
+  // The new verdict when this answer completes a threshold that changes or repeats it; nothing
+  // before.
   enum class Verdict { kNone, kGood, kBad };
   Verdict Count(bool good);
 
@@ -41,18 +42,20 @@ class Prober {
  public:
   Prober(Runtime& runtime, ContainerRuntime& containers, std::string scratch_folder);
 
-  // Performs one handler (exec, httpGet, tcpSocket, sleep). An error's message is what the event shows.
-  Status Ask(TaskGroup& group, const Json& handler, const Json& container, const std::string& container_id,
-             Duration timeout);
+  // Performs one handler (exec, httpGet, tcpSocket, sleep). An error's message is what the event
+  // shows.
+  Status Ask(TaskGroup& group, const Json& handler, const Json& container,
+             const std::string& container_id, Duration timeout);
 
-  // Asks until the group is stopped. `wait_started`: whether to hold back until `started` says true. The callback
-  // gets each verdict with the message of the last failure.
+  // Asks until the group is stopped. `wait_started`: whether to hold back until `started` says
+  // true. The callback gets each verdict with the message of the last failure.
   void Run(TaskGroup& group, const ProbePlan& plan, const Json& probe, const Json& container,
            const std::string& container_id, const std::function<bool()>& started,
            const std::function<void(bool good, const std::string& message)>& on_verdict);
 
  private:
-  Status AskExec(TaskGroup& group, const Json& exec, const std::string& container_id, Duration timeout);
+  Status AskExec(TaskGroup& group, const Json& exec, const std::string& container_id,
+                 Duration timeout);
   Status AskHttp(const Json& get, const Json& container, Duration timeout);
   Status AskTcp(const Json& socket, const Json& container, Duration timeout);
 

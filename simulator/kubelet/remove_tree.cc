@@ -1,9 +1,8 @@
 #include "simulator/kubelet/remove_tree.h"
 
+#include <cstdio>
 #include <ftw.h>
 #include <sys/stat.h>
-
-#include <cstdio>
 
 namespace thinsnap::kubelet {
 

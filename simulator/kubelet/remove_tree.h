@@ -1,4 +1,5 @@
-// RemoveTree: rm -r that stays on one filesystem, so that a volume still mounted inside is never emptied.
+// RemoveTree: rm -r that stays on one filesystem, so that a volume still mounted inside is never
+// emptied.
 #pragma once
 
 #include <string>

@@ -1,21 +1,20 @@
 #include "simulator/kubelet/runc_runtime.h"
 
-#include <fcntl.h>
-#include <sys/epoll.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -44,8 +43,10 @@ std::string LastError(const std::string& log_path) {
 
 // True for what the pod's author got wrong: nothing to run, a folder that is not there.
 bool IsCannotRun(const std::string& message) {
-  return message.find("exec:") != std::string::npos || message.find("executable file not found") != std::string::npos ||
-         message.find("chdir") != std::string::npos || message.find("exec format error") != std::string::npos ||
+  return message.find("exec:") != std::string::npos ||
+         message.find("executable file not found") != std::string::npos ||
+         message.find("chdir") != std::string::npos ||
+         message.find("exec format error") != std::string::npos ||
          message.find("permission denied") != std::string::npos;
 }
 
@@ -83,7 +84,8 @@ Status RuncRuntime::StartWatching(TaskGroup& group) {
   struct epoll_event event = {};
   event.events = EPOLLIN;
   event.data.u64 = kStopToken;
-  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, stop->fd(), &event) != 0) return ErrnoError(errno, "epoll");
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, stop->fd(), &event) != 0)
+    return ErrnoError(errno, "epoll");
   group.Spawn("containers", [this, stop] { WatchLoop(stop->fd()); });
   return {};
 }
@@ -106,7 +108,8 @@ void RuncRuntime::WatchLoop(int stop_fd) {
       std::shared_ptr<Watched> container;
       {
         std::lock_guard lock(mutex_);
-        if (const auto it = by_token_.find(key / 4); it != by_token_.end()) container = it->second.lock();
+        if (const auto it = by_token_.find(key / 4); it != by_token_.end())
+          container = it->second.lock();
       }
       if (!container) continue;
       switch (key % 4) {
@@ -161,7 +164,8 @@ void RuncRuntime::Finish(const std::shared_ptr<Watched>& container) {
   container->on_exit(exit);
 }
 
-Status RuncRuntime::Start(const ContainerLaunch& launch, std::function<void(ContainerExit)> on_exit) {
+Status RuncRuntime::Start(const ContainerLaunch& launch,
+                          std::function<void(ContainerExit)> on_exit) {
   Pipe out = TRY(MakePipe());
   Pipe err = TRY(MakePipe());
   TRY(SetNonBlocking(out.read.get()));
@@ -169,8 +173,9 @@ Status RuncRuntime::Start(const ContainerLaunch& launch, std::function<void(Cont
   const std::string pid_file = launch.bundle + "/pid";
   const std::string runc_log = launch.bundle + "/runc.log";
   ChildOptions create;
-  create.argv = {"runc",     "--root", state_folder_,   "--log",    runc_log, "--log-format", "json",   "create",
-                 "--bundle", launch.bundle, "--pid-file", pid_file, "--no-new-keyring", launch.id};
+  create.argv = {"runc",         "--root", state_folder_,      "--log",    runc_log,
+                 "--log-format", "json",   "create",           "--bundle", launch.bundle,
+                 "--pid-file",   pid_file, "--no-new-keyring", launch.id};
   create.stdout_fd = out.write.get();
   create.stderr_fd = err.write.get();
   ChildProcess child = TRY(StartChild(create));
@@ -180,8 +185,9 @@ Status RuncRuntime::Start(const ContainerLaunch& launch, std::function<void(Cont
   if (code != 0) {
     const std::string message = LastError(runc_log);
     Remove(launch.id);
-    return Error(IsCannotRun(message) ? Code::kInvalidArgument : Code::kInternal,
-                 "runc create: " + (message.empty() ? "exit code " + std::to_string(code) : message));
+    return Error(
+        IsCannotRun(message) ? Code::kInvalidArgument : Code::kInternal,
+        "runc create: " + (message.empty() ? "exit code " + std::to_string(code) : message));
   }
   const std::string pid_text = TRY(ReadFile(pid_file, 64));
   auto container = std::make_shared<Watched>();
@@ -194,16 +200,18 @@ Status RuncRuntime::Start(const ContainerLaunch& launch, std::function<void(Cont
   container->log = launch.log;
   container->on_exit = std::move(on_exit);
 
-  const CommandOutput started = TRY(runner_.Run(
-      Command{.argv = {"runc", "--root", state_folder_, "--log", runc_log, "--log-format", "json", "start", launch.id},
-              .env = {},
-              .input = ""}));
+  const CommandOutput started =
+      TRY(runner_.Run(Command{.argv = {"runc", "--root", state_folder_, "--log", runc_log,
+                                       "--log-format", "json", "start", launch.id},
+                              .env = {},
+                              .input = ""}));
   if (started.exit_code != 0) {
     const std::string message = LastError(runc_log);
     Remove(launch.id);
     int status = 0;
     waitpid(container->pid, &status, __WALL);
-    return Error(IsCannotRun(message) ? Code::kInvalidArgument : Code::kInternal, "runc start: " + message);
+    return Error(IsCannotRun(message) ? Code::kInvalidArgument : Code::kInternal,
+                 "runc start: " + message);
   }
   {
     std::lock_guard lock(mutex_);
@@ -211,13 +219,15 @@ Status RuncRuntime::Start(const ContainerLaunch& launch, std::function<void(Cont
     by_token_[container->token] = container;
     running_[container->id] = container;
   }
-  const std::pair<int, std::uint64_t> watched[] = {
-      {container->out.get(), kStdout}, {container->err.get(), kStderr}, {container->pidfd.get(), kPidfd}};
+  const std::pair<int, std::uint64_t> watched[] = {{container->out.get(), kStdout},
+                                                   {container->err.get(), kStderr},
+                                                   {container->pidfd.get(), kPidfd}};
   for (const auto& [fd, which] : watched) {
     struct epoll_event event = {};
     event.events = EPOLLIN;
     event.data.u64 = container->token * 4 + which;
-    if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) return ErrnoError(errno, "watch a container");
+    if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
+      return ErrnoError(errno, "watch a container");
   }
   return {};
 }
@@ -230,8 +240,8 @@ void RuncRuntime::Signal(const std::string& id, int signal) {
 }
 
 void RuncRuntime::Remove(const std::string& id) {
-  const Result<CommandOutput> removed = runner_.Run(
-      Command{.argv = {"runc", "--root", state_folder_, "delete", "--force", id}, .env = {}, .input = ""});
+  const Result<CommandOutput> removed = runner_.Run(Command{
+      .argv = {"runc", "--root", state_folder_, "delete", "--force", id}, .env = {}, .input = ""});
   if (!removed.ok()) LogWarning("kubelet", "runc delete " + id + ": " + removed.error().ToString());
 }
 
@@ -258,7 +268,8 @@ void RuncRuntime::ReapOrphans() {
       std::string text;
       std::getline(stat, text);
       const std::size_t paren = text.rfind(')');
-      if (paren == std::string::npos || text.size() <= paren + 2 || text[paren + 2] != 'Z') continue;
+      if (paren == std::string::npos || text.size() <= paren + 2 || text[paren + 2] != 'Z')
+        continue;
       dead[pid] = orphans_.contains(pid) ? 2 : 1;
     }
   }

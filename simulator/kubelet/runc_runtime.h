@@ -15,13 +15,15 @@ namespace thinsnap::kubelet {
 
 class RuncRuntime final : public ContainerRuntime {
  public:
-  // `state_folder` is runc's own (--root); what is left in it from before is of no use and must be gone.
+  // `state_folder` is runc's own (--root); what is left in it from before is of no use and must be
+  // gone.
   RuncRuntime(Runtime& runtime, CommandRunner& runner, std::string state_folder);
   ~RuncRuntime() override;
 
   // Spawns the task that watches the containers.
   Status StartWatching(TaskGroup& group);
-  // Process 1 inherits what its descendants leave: reaps children that have been dead for two calls and are nobody's.
+  // Process 1 inherits what its descendants leave: reaps children that have been dead for two calls
+  // and are nobody's.
   void ReapOrphans();
 
   Status Start(const ContainerLaunch& launch, std::function<void(ContainerExit)> on_exit) override;

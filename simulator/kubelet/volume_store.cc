@@ -1,15 +1,14 @@
 #include "simulator/kubelet/volume_store.h"
 
+#include <algorithm>
+#include <cerrno>
 #include <fcntl.h>
+#include <filesystem>
 #include <openssl/sha.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <filesystem>
 #include <system_error>
+#include <unistd.h>
 #include <utility>
 
 #include "base/core/bytes.h"
@@ -61,17 +60,20 @@ CsiVolume VolumeOf(const Json& pv) {
 }
 
 std::string ClaimOf(const Json& pod, const Json& volume) {
-  if (Find(volume, "ephemeral") != nullptr) return kube::NameOf(pod) + "-" + StringAt(volume, "name");
+  if (Find(volume, "ephemeral") != nullptr)
+    return kube::NameOf(pod) + "-" + StringAt(volume, "name");
   return StringAt(volume, "persistentVolumeClaim.claimName");
 }
 
 bool IsClaim(const Json& volume) {
-  return thinsnap::Find(volume, "persistentVolumeClaim") != nullptr || thinsnap::Find(volume, "ephemeral") != nullptr;
+  return thinsnap::Find(volume, "persistentVolumeClaim") != nullptr ||
+         thinsnap::Find(volume, "ephemeral") != nullptr;
 }
 
 }  // namespace
 
-VolumeStore::VolumeStore(Runtime& runtime, kube::KubeClient& client, CsiNode& csi, VolumeOptions options)
+VolumeStore::VolumeStore(Runtime& runtime, kube::KubeClient& client, CsiNode& csi,
+                         VolumeOptions options)
     : runtime_(runtime), client_(client), csi_(csi), options_(std::move(options)) {}
 
 void VolumeStore::RemoveLeftovers(const std::set<std::string>& live_uids) {
@@ -97,17 +99,21 @@ Status VolumeStore::MountAll(const Json& pod) {
 Result<MountedVolume> VolumeStore::MountOne(const Json& pod, const Json& volume) {
   const std::string name = StringAt(volume, "name");
   if (IsClaim(volume)) {
-    return MountClaim(pod, name, ClaimOf(pod, volume), BoolAt(volume, "persistentVolumeClaim.readOnly"));
+    return MountClaim(pod, name, ClaimOf(pod, volume),
+                      BoolAt(volume, "persistentVolumeClaim.readOnly"));
   }
-  if (const Json* source = thinsnap::Find(volume, "emptyDir")) return MountEmpty(pod, name, *source);
+  if (const Json* source = thinsnap::Find(volume, "emptyDir"))
+    return MountEmpty(pod, name, *source);
   if (const Json* source = thinsnap::Find(volume, "hostPath")) return MountHostPath(*source);
   if (HasPayload(volume)) return MountPayload(pod, volume);
   return Error(Code::kInvalidArgument,
-               "its source is not supported here; use persistentVolumeClaim, ephemeral, emptyDir, configMap, secret, "
+               "its source is not supported here; use persistentVolumeClaim, ephemeral, emptyDir, "
+               "configMap, secret, "
                "downwardAPI, projected or hostPath");
 }
 
-Result<MountedVolume> VolumeStore::MountEmpty(const Json& pod, const std::string& name, const Json& source) {
+Result<MountedVolume> VolumeStore::MountEmpty(const Json& pod, const std::string& name,
+                                              const Json& source) {
   MountedVolume mounted;
   mounted.path = PodFolder(kube::UidOf(pod)) + "/volumes/kubernetes.io~empty-dir/" + name;
   TRY(MakeFolders(mounted.path));
@@ -119,7 +125,8 @@ Result<MountedVolume> VolumeStore::MountEmpty(const Json& pod, const std::string
     pods_[kube::UidOf(pod)].own_mounts.push_back(mounted.path);
   }
   chmod(mounted.path.c_str(), 0777);
-  if (const Json* group = thinsnap::Find(pod, "spec.securityContext.fsGroup"); group != nullptr && group->is_number()) {
+  if (const Json* group = thinsnap::Find(pod, "spec.securityContext.fsGroup");
+      group != nullptr && group->is_number()) {
     TRY(ApplyFsGroup(mounted.path, group->to_number<std::int64_t>()));
   }
   return mounted;
@@ -131,10 +138,13 @@ Result<MountedVolume> VolumeStore::MountHostPath(const Json& source) {
   const std::string type = StringAt(source, "type");
   std::error_code code;
   if (type == "DirectoryOrCreate") TRY(MakeFolders(mounted.path));
-  if (type == "FileOrCreate" && !fs::exists(mounted.path, code)) TRY(WriteFileAtomic(mounted.path, ""));
+  if (type == "FileOrCreate" && !fs::exists(mounted.path, code))
+    TRY(WriteFileAtomic(mounted.path, ""));
   const fs::file_status status = fs::status(mounted.path, code);
-  const bool fits = type.empty() || type.ends_with("OrCreate") || (type == "Directory" && fs::is_directory(status)) ||
-                    (type == "File" && fs::is_regular_file(status)) || (type == "Socket" && fs::is_socket(status)) ||
+  const bool fits = type.empty() || type.ends_with("OrCreate") ||
+                    (type == "Directory" && fs::is_directory(status)) ||
+                    (type == "File" && fs::is_regular_file(status)) ||
+                    (type == "Socket" && fs::is_socket(status)) ||
                     (type == "CharDevice" && fs::is_character_file(status)) ||
                     (type == "BlockDevice" && fs::is_block_file(status));
   if (!fits) {
@@ -164,21 +174,25 @@ PayloadSources VolumeStore::SourcesFor(const Json& pod) {
   sources.config_map = [this, ns](const std::string& name) {
     return client_.Get(kube::types::kConfigMap, {ns, name});
   };
-  sources.secret = [this, ns](const std::string& name) { return client_.Get(kube::types::kSecret, {ns, name}); };
-  sources.token = [this, ns, &pod](const std::string& audience, std::int64_t seconds) -> Result<std::string> {
+  sources.secret = [this, ns](const std::string& name) {
+    return client_.Get(kube::types::kSecret, {ns, name});
+  };
+  sources.token = [this, ns, &pod](const std::string& audience,
+                                   std::int64_t seconds) -> Result<std::string> {
     JsonArray audiences;
     if (!audience.empty()) audiences.emplace_back(audience);
-    const Json request = JsonObject{
-        {"apiVersion", "authentication.k8s.io/v1"},
-        {"kind", "TokenRequest"},
-        {"spec", JsonObject{{"audiences", std::move(audiences)},
-                            {"expirationSeconds", seconds},
-                            {"boundObjectRef", JsonObject{{"apiVersion", "v1"},
-                                                          {"kind", "Pod"},
-                                                          {"name", kube::NameOf(pod)},
-                                                          {"uid", kube::UidOf(pod)}}}}}};
+    const Json request =
+        JsonObject{{"apiVersion", "authentication.k8s.io/v1"},
+                   {"kind", "TokenRequest"},
+                   {"spec", JsonObject{{"audiences", std::move(audiences)},
+                                       {"expirationSeconds", seconds},
+                                       {"boundObjectRef", JsonObject{{"apiVersion", "v1"},
+                                                                     {"kind", "Pod"},
+                                                                     {"name", kube::NameOf(pod)},
+                                                                     {"uid", kube::UidOf(pod)}}}}}};
     const Json answer = TRY(client_.CreateSubresource(
-        kube::types::kServiceAccount, {ns, StringAt(pod, "spec.serviceAccountName", "default")}, "token", request));
+        kube::types::kServiceAccount, {ns, StringAt(pod, "spec.serviceAccountName", "default")},
+        "token", request));
     return StringAt(answer, "status.token");
   };
   return sources;
@@ -195,8 +209,8 @@ Status VolumeStore::Refresh(const Json& pod) {
   return {};
 }
 
-Result<MountedVolume> VolumeStore::MountClaim(const Json& pod, const std::string& name, const std::string& claim,
-                                              bool read_only) {
+Result<MountedVolume> VolumeStore::MountClaim(const Json& pod, const std::string& name,
+                                              const std::string& claim, bool read_only) {
   const std::string ns = kube::NamespaceOf(pod);
   const std::string uid = kube::UidOf(pod);
   const std::string what = "persistentvolumeclaim " + ns + "/" + claim;
@@ -207,11 +221,12 @@ Result<MountedVolume> VolumeStore::MountClaim(const Json& pod, const std::string
   }
   const Json pv = TRY(client_.Get(kube::types::kPersistentVolume, {"", pv_name}));
   if (StringAt(pv, "spec.csi.driver") != options_.driver) {
-    return Error(Code::kInvalidArgument, what + ": persistent volume " + pv_name + " has no csi source of the driver " +
-                                             options_.driver);
+    return Error(Code::kInvalidArgument, what + ": persistent volume " + pv_name +
+                                             " has no csi source of the driver " + options_.driver);
   }
   if (StringAt(pv, "spec.claimRef.uid") != kube::UidOf(pvc)) {
-    return Error(Code::kFailedPrecondition, what + ": persistent volume " + pv_name + " belongs to another claim");
+    return Error(Code::kFailedPrecondition,
+                 what + ": persistent volume " + pv_name + " belongs to another claim");
   }
   Published published;
   published.claim_namespace = ns;
@@ -220,7 +235,8 @@ Result<MountedVolume> VolumeStore::MountClaim(const Json& pod, const std::string
   volume.context["csi.storage.k8s.io/pod.name"] = kube::NameOf(pod);
   volume.context["csi.storage.k8s.io/pod.namespace"] = ns;
   volume.context["csi.storage.k8s.io/pod.uid"] = uid;
-  volume.context["csi.storage.k8s.io/serviceAccount.name"] = StringAt(pod, "spec.serviceAccountName", "default");
+  volume.context["csi.storage.k8s.io/serviceAccount.name"] =
+      StringAt(pod, "spec.serviceAccountName", "default");
   const bool block = volume.block;
   const std::string pod_folder = PodFolder(uid);
   published.target_path = block ? pod_folder + "/volumeDevices/kubernetes.io~csi/" + pv_name
@@ -234,7 +250,8 @@ Result<MountedVolume> VolumeStore::MountClaim(const Json& pod, const std::string
     slot->staging_path = options_.folder + "/plugins/kubernetes.io/csi/" + options_.driver + "/" +
                          Sha256Hex(volume.id) + "/globalmount";
     slot->volume = std::move(volume);
-    // Noted before the driver is asked: an error leaves it uncertain, and the end of the pod undoes it.
+    // Noted before the driver is asked: an error leaves it uncertain, and the end of the pod undoes
+    // it.
     pods_[uid].published[name] = published;
   }
   Status done = StageAndPublish(published, read_only);
@@ -255,7 +272,8 @@ Status VolumeStore::StageAndPublish(const Published& published, bool read_only) 
     staged.staged = true;
   }
   TRY(MakeFolders(fs::path(published.target_path).parent_path().string()));
-  return csi_.Publish(staged.volume, staged.staging_path, published.target_path, read_only).In("publish");
+  return csi_.Publish(staged.volume, staged.staging_path, published.target_path, read_only)
+      .In("publish");
 }
 
 Status VolumeStore::GiveUp(const Published& published, const std::string& pod_uid) {
@@ -300,7 +318,8 @@ Status VolumeStore::UnmountAll(const std::string& pod_uid, bool remove_data) {
   return {};
 }
 
-std::optional<MountedVolume> VolumeStore::Find(const std::string& pod_uid, const std::string& volume) const {
+std::optional<MountedVolume> VolumeStore::Find(const std::string& pod_uid,
+                                               const std::string& volume) const {
   std::lock_guard lock(mutex_);
   const auto pod = pods_.find(pod_uid);
   if (pod == pods_.end()) return std::nullopt;
@@ -325,13 +344,16 @@ Status VolumeStore::Expand(const Json& pod) {
     }
   }
   for (const auto& [name, item] : published) {
-    Json pvc = TRY(client_.Get(kube::types::kPersistentVolumeClaim, {item.claim_namespace, item.claim_name}));
+    Json pvc = TRY(
+        client_.Get(kube::types::kPersistentVolumeClaim, {item.claim_namespace, item.claim_name}));
     if (!kube::ConditionIs(pvc, "FileSystemResizePending")) continue;
-    const Json pv = TRY(client_.Get(kube::types::kPersistentVolume, {"", StringAt(pvc, "spec.volumeName")}));
+    const Json pv =
+        TRY(client_.Get(kube::types::kPersistentVolume, {"", StringAt(pvc, "spec.volumeName")}));
     const std::string capacity = StringIn(pv, "spec.capacity", "storage");
     {
       std::lock_guard lock(item.staged->mutex);
-      Status grown = csi_.Expand(item.staged->volume, item.target_path, item.staged->staging_path, 0);
+      Status grown =
+          csi_.Expand(item.staged->volume, item.target_path, item.staged->staging_path, 0);
       if (!grown.ok()) return std::move(grown).error().In("volume " + name + ": expand");
     }
     Set(pvc, "status.capacity", JsonObject{{"storage", capacity}});
@@ -358,9 +380,10 @@ Status ApplyFsGroup(const std::string& path, std::int64_t group) {
   };
   std::error_code code;
   apply(path);
-  for (auto it = fs::recursive_directory_iterator(path, code); it != fs::recursive_directory_iterator();
-       it.increment(code)) {
-    if (code) return ErrnoError(code.value(), "give " + path + " to group " + std::to_string(group));
+  for (auto it = fs::recursive_directory_iterator(path, code);
+       it != fs::recursive_directory_iterator(); it.increment(code)) {
+    if (code)
+      return ErrnoError(code.value(), "give " + path + " to group " + std::to_string(group));
     apply(it->path());
   }
   return {};

@@ -1,5 +1,6 @@
-// VolumeStore: the volumes of a node's pods. A CSI volume is staged once and published for each pod; the last pod to go
-// unstages it. Everything mounted lives and dies with the node's mount namespace, so nothing is remembered on disk.
+// VolumeStore: the volumes of a node's pods. A CSI volume is staged once and published for each
+// pod; the last pod to go unstages it. Everything mounted lives and dies with the node's mount
+// namespace, so nothing is remembered on disk.
 #pragma once
 
 #include <functional>
@@ -37,8 +38,8 @@ class VolumeStore {
  public:
   VolumeStore(Runtime& runtime, kube::KubeClient& client, CsiNode& csi, VolumeOptions options);
 
-  // Makes every volume of the pod ready; repeating is harmless and goes on where it failed. Errors are for people:
-  // "volume data: ...".
+  // Makes every volume of the pod ready; repeating is harmless and goes on where it failed. Errors
+  // are for people: "volume data: ...".
   Status MountAll(const Json& pod);
   // By the volume's name in the pod; nothing before MountAll succeeded for it.
   std::optional<MountedVolume> Find(const std::string& pod_uid, const std::string& volume) const;
@@ -53,7 +54,9 @@ class VolumeStore {
   // Removes what pods that are gone have left on disk. Before the first MountAll.
   void RemoveLeftovers(const std::set<std::string>& live_uids);
 
-  std::string PodFolder(const std::string& pod_uid) const { return options_.folder + "/pods/" + pod_uid; }
+  std::string PodFolder(const std::string& pod_uid) const {
+    return options_.folder + "/pods/" + pod_uid;
+  }
 
  private:
   struct Staged {
@@ -75,8 +78,8 @@ class VolumeStore {
   };
 
   Result<MountedVolume> MountOne(const Json& pod, const Json& volume);
-  Result<MountedVolume> MountClaim(const Json& pod, const std::string& name, const std::string& claim,
-                                   bool read_only);
+  Result<MountedVolume> MountClaim(const Json& pod, const std::string& name,
+                                   const std::string& claim, bool read_only);
   Result<MountedVolume> MountEmpty(const Json& pod, const std::string& name, const Json& source);
   Result<MountedVolume> MountHostPath(const Json& source);
   Result<MountedVolume> MountPayload(const Json& pod, const Json& volume);
@@ -90,8 +93,8 @@ class VolumeStore {
   CsiNode& csi_;
   const VolumeOptions options_;
   mutable std::mutex mutex_;
-  std::map<std::string, PodVolumes> pods_;                  // by uid
-  std::map<std::string, std::shared_ptr<Staged>> staged_;   // by volume handle
+  std::map<std::string, PodVolumes> pods_;                 // by uid
+  std::map<std::string, std::shared_ptr<Staged>> staged_;  // by volume handle
 };
 
 // Gives the volume's files to the pod's fsGroup, as Kubernetes does for filesystems of one writer.

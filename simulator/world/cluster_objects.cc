@@ -19,14 +19,15 @@ namespace {
 std::optional<kube::ResourceType> TypeOf(const Json& object, const std::vector<Json>& crds) {
   const std::string kind = StringAt(object, "kind");
   for (const kube::ResourceType& type :
-       {kube::types::kNamespace, kube::types::kServiceAccount, kube::types::kRole, kube::types::kRoleBinding,
-        kube::types::kClusterRole, kube::types::kClusterRoleBinding, kube::types::kCsiDriver,
-        kube::types::kConfigMap}) {
+       {kube::types::kNamespace, kube::types::kServiceAccount, kube::types::kRole,
+        kube::types::kRoleBinding, kube::types::kClusterRole, kube::types::kClusterRoleBinding,
+        kube::types::kCsiDriver, kube::types::kConfigMap}) {
     if (type.kind == kind && type.api_version() == StringAt(object, "apiVersion")) return type;
   }
   for (const Json& crd : crds) {
     kube::ResourceType type{StringAt(crd, "spec.group"), "", StringAt(crd, "spec.names.plural"),
-                            StringAt(crd, "spec.names.kind"), StringAt(crd, "spec.scope") == "Namespaced"};
+                            StringAt(crd, "spec.names.kind"),
+                            StringAt(crd, "spec.scope") == "Namespaced"};
     if (type.kind != kind) continue;
     for (const Json& version : ArrayAt(crd, "spec.versions")) {
       type.version = StringAt(version, "name");
@@ -48,8 +49,10 @@ Status Install(kube::KubeClient& client, const kube::ResourceType& type, const J
 
 }  // namespace
 
-Status InstallClusterObjects(Runtime& runtime, kube::KubeClient& client, const std::string& api_domain) {
-  TRY(Install(client, kube::types::kNamespace, kube::NewObject(kube::types::kNamespace, {"", kSystemNamespace})));
+Status InstallClusterObjects(Runtime& runtime, kube::KubeClient& client,
+                             const std::string& api_domain) {
+  TRY(Install(client, kube::types::kNamespace,
+              kube::NewObject(kube::types::kNamespace, {"", kSystemNamespace})));
   std::vector<Json> crds, others;
   std::vector<Json> driver = TRY(ParseYamlStream(kDriverManifests));
   for (Json& object : driver) {
@@ -64,7 +67,8 @@ Status InstallClusterObjects(Runtime& runtime, kube::KubeClient& client, const s
     const std::optional<kube::ResourceType> type = TypeOf(object, crds);
     if (!type) {
       return Error(Code::kInternal, "the manifests have a " + StringAt(object, "kind") + " of " +
-                                        StringAt(object, "apiVersion") + ", which no definition names");
+                                        StringAt(object, "apiVersion") +
+                                        ", which no definition names");
     }
     TRY(Install(client, *type, object));
   }

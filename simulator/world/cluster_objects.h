@@ -1,5 +1,5 @@
-// The objects that a cluster with thinsnap has before its first user comes: definitions, the driver, roles, the backup
-// catalog. What an administrator would apply from deploy/.
+// The objects that a cluster with thinsnap has before its first user comes: definitions, the
+// driver, roles, the backup catalog. What an administrator would apply from deploy/.
 #pragma once
 
 #include <string>
@@ -14,6 +14,7 @@ inline constexpr char kSystemNamespace[] = "thinsnap-system";
 inline constexpr char kDriverName[] = "csi.thinsnap.io";
 
 // Idempotent: existing objects are brought up to date.
-Status InstallClusterObjects(Runtime& runtime, kube::KubeClient& client, const std::string& api_domain);
+Status InstallClusterObjects(Runtime& runtime, kube::KubeClient& client,
+                             const std::string& api_domain);
 
 }  // namespace thinsnap::world

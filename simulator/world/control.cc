@@ -1,9 +1,8 @@
 #include "simulator/world/control.h"
 
+#include <cerrno>
 #include <poll.h>
 #include <sys/socket.h>
-
-#include <cerrno>
 #include <utility>
 
 #include "base/data/json.h"
@@ -15,7 +14,8 @@ namespace thinsnap::world {
 using kubelet::Frame;
 using kubelet::FrameType;
 
-ControlServer::ControlServer(TaskGroup& group, Handler handler) : group_(group), handler_(std::move(handler)) {}
+ControlServer::ControlServer(TaskGroup& group, Handler handler)
+    : group_(group), handler_(std::move(handler)) {}
 
 Status ControlServer::Start(const std::string& socket_path) {
   listener_ = TRY(kubelet::ListenUnix(socket_path));
@@ -37,22 +37,27 @@ void ControlServer::Serve(int fd) {
   const Result<Frame> frame = kubelet::ReadFrame(fd);
   if (!frame.ok()) return;
   const Result<Json> request = ParseJson(frame->payload);
-  const Status done = request.ok() ? handler_(StringAt(*request, "command"), StringAt(*request, "name"))
-                                   : Status(request.error());
+  const Status done = request.ok()
+                          ? handler_(StringAt(*request, "command"), StringAt(*request, "name"))
+                          : Status(request.error());
   const Status answered =
-      done.ok() ? kubelet::WriteFrame(fd, FrameType::kAccepted, "")
-                : kubelet::WriteFrame(fd, FrameType::kRefused,
-                                      ToJson(JsonObject{{"code", static_cast<int>(done.error().code())},
-                                                        {"message", done.error().message()}}));
+      done.ok()
+          ? kubelet::WriteFrame(fd, FrameType::kAccepted, "")
+          : kubelet::WriteFrame(fd, FrameType::kRefused,
+                                ToJson(JsonObject{{"code", static_cast<int>(done.error().code())},
+                                                  {"message", done.error().message()}}));
   answered.IgnoreError();  // who has asked may have gone
 }
 
-Status SendControl(const std::string& data_folder, const std::string& command, const std::string& name) {
+Status SendControl(const std::string& data_folder, const std::string& command,
+                   const std::string& name) {
   const Result<UniqueFd> fd = kubelet::ConnectUnix(data_folder + "/" + kControlSocket);
-  if (!fd.ok()) return Error(Code::kUnavailable, "no `thinsnap-sim up` runs on the folder " + data_folder);
+  if (!fd.ok())
+    return Error(Code::kUnavailable, "no `thinsnap-sim up` runs on the folder " + data_folder);
   TRY(kubelet::WriteFrame(fd->get(), FrameType::kExec,
                           ToJson(JsonObject{{"command", command}, {"name", name}})));
-  const Frame answer = TRY(kubelet::ReadFrame(fd->get()).In("wait for the running `thinsnap-sim up`"));
+  const Frame answer =
+      TRY(kubelet::ReadFrame(fd->get()).In("wait for the running `thinsnap-sim up`"));
   if (answer.type == FrameType::kAccepted) return {};
   const Json refusal = TRY(ParseJson(answer.payload));
   return Error(static_cast<Code>(IntAt(refusal, "code", static_cast<int>(Code::kInternal))),

@@ -1,4 +1,5 @@
-// The control socket of a running `up`: commands of `thinsnap-sim` to it, one line of JSON each way.
+// The control socket of a running `up`: commands of `thinsnap-sim` to it, one line of JSON each
+// way.
 #pragma once
 
 #include <functional>
@@ -29,6 +30,7 @@ class ControlServer {
 };
 
 // kUnavailable when no `up` runs on that folder.
-Status SendControl(const std::string& data_folder, const std::string& command, const std::string& name);
+Status SendControl(const std::string& data_folder, const std::string& command,
+                   const std::string& name);
 
 }  // namespace thinsnap::world

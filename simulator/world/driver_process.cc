@@ -1,9 +1,8 @@
 #include "simulator/world/driver_process.h"
 
-#include <unistd.h>
-
 #include <csignal>
 #include <memory>
+#include <unistd.h>
 #include <utility>
 
 #include "base/core/command.h"
@@ -36,7 +35,8 @@ Status RunDriverProcess(const DriverProcessOptions& options) {
   tls.cert_pem = TRY(ReadFile(options.tls_cert));
   tls.key_pem = Secret(TRY(ReadFile(options.tls_key)));
   kube::ClientConfig config = TRY(kube::LoadClientConfig(options.kubeconfig));
-  const std::unique_ptr<kube::KubeClient> client = kube::MakeHttpKubeClient(std::move(config), "thinsnap-node");
+  const std::unique_ptr<kube::KubeClient> client =
+      kube::MakeHttpKubeClient(std::move(config), "thinsnap-node");
   std::unique_ptr<pool::ThinPool> reflink =
       TRY(pool::OpenReflinkThinPool(clock, random, {.folder = options.pool, .on_step = nullptr}));
   const std::unique_ptr<pool::ThinPool> pool = pool::MakeGuardedThinPool(std::move(reflink), {});
@@ -49,7 +49,8 @@ Status RunDriverProcess(const DriverProcessOptions& options) {
   TaskGroup group(runtime);
   Status outcome;
   group.Spawn("driver", [&] {
-    outcome = driver::RunNodeDriver(runtime, group, random, *pool, mounter, runner, client.get(), driver_options);
+    outcome = driver::RunNodeDriver(runtime, group, random, *pool, mounter, runner, client.get(),
+                                    driver_options);
     kill(getpid(), SIGTERM);  // ends the wait below
   });
   int received = 0;

@@ -9,8 +9,8 @@ namespace thinsnap::world {
 
 struct DriverProcessOptions {
   std::string node;
-  std::string socket;      // its CSI socket; absolute
-  std::string pool;        // the mounted pool's folder
+  std::string socket;  // its CSI socket; absolute
+  std::string pool;    // the mounted pool's folder
   std::string kubeconfig;
   std::string tls_ca, tls_cert, tls_key;  // files
 };

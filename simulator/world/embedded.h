@@ -1,4 +1,5 @@
-// The manifests of deploy/driver, put into the program at build time by the CMakeLists.txt beside this file.
+// The manifests of deploy/driver, put into the program at build time by the CMakeLists.txt beside
+// this file.
 #pragma once
 
 #include <string_view>

@@ -1,13 +1,12 @@
 #include "simulator/world/janitor.h"
 
+#include <cerrno>
+#include <csignal>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include <cerrno>
-#include <csignal>
 
 #include "simulator/kubelet/cgroups.h"
 #include "simulator/kubelet/child_process.h"
@@ -32,7 +31,8 @@ namespace {
   }
   // The last processes of a node die a moment after `up`.
   constexpr int kTries = 200;
-  for (int attempt = 0; attempt < kTries && !kubelet::RemoveCgroups(cgroup); ++attempt) poll(nullptr, 0, 50);
+  for (int attempt = 0; attempt < kTries && !kubelet::RemoveCgroups(cgroup); ++attempt)
+    poll(nullptr, 0, 50);
   _exit(0);
 }
 

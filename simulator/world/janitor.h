@@ -1,5 +1,6 @@
-// Janitor: a small process that outlives a killed `up` by a moment. Namespaces take mounts, processes and loop devices
-// with them, but nobody removes the empty control groups of dead containers: it does, and ends.
+// Janitor: a small process that outlives a killed `up` by a moment. Namespaces take mounts,
+// processes and loop devices with them, but nobody removes the empty control groups of dead
+// containers: it does, and ends.
 #pragma once
 
 #include <string>
@@ -12,7 +13,8 @@ namespace thinsnap::world {
 
 class Janitor {
  public:
-  // To be called before any thread exists. It works when this process, and with it the other end of a pipe, is gone.
+  // To be called before any thread exists. It works when this process, and with it the other end of
+  // a pipe, is gone.
   static Result<Janitor> Start(const std::string& cgroup);
 
  private:

@@ -12,10 +12,12 @@ constexpr char kExtension[] = "thinsnap-sim";
 
 }  // namespace
 
-Result<std::string> NameDataFolder(const std::string& kubeconfig_yaml, const std::string& data_folder) {
+Result<std::string> NameDataFolder(const std::string& kubeconfig_yaml,
+                                   const std::string& data_folder) {
   Json config = TRY(ParseYaml(kubeconfig_yaml));
   JsonArray extensions;
-  extensions.push_back(JsonObject{{"name", kExtension}, {"extension", JsonObject{{"data", data_folder}}}});
+  extensions.push_back(
+      JsonObject{{"name", kExtension}, {"extension", JsonObject{{"data", data_folder}}}});
   Set(config, "extensions", std::move(extensions));
   return ToYaml(config);
 }
@@ -27,7 +29,8 @@ Result<std::string> FindDataFolder(const std::string& kubeconfig_path) {
     if (StringAt(item, "name") == kExtension) return StringAt(item, "extension.data");
   }
   return Error(Code::kFailedPrecondition,
-               kubeconfig_path + " was not written by `thinsnap-sim up`; name the cluster's folder with --data");
+               kubeconfig_path +
+                   " was not written by `thinsnap-sim up`; name the cluster's folder with --data");
 }
 
 }  // namespace thinsnap::world

@@ -1,5 +1,5 @@
-// The kubeconfig that `up` writes also says which data folder it belongs to, in an extension that clients pass over:
-// so `thinsnap-sim destroy-node` finds the running cluster the way kubectl does.
+// The kubeconfig that `up` writes also says which data folder it belongs to, in an extension that
+// clients pass over: so `thinsnap-sim destroy-node` finds the running cluster the way kubectl does.
 #pragma once
 
 #include <string>
@@ -8,7 +8,8 @@
 
 namespace thinsnap::world {
 
-Result<std::string> NameDataFolder(const std::string& kubeconfig_yaml, const std::string& data_folder);
+Result<std::string> NameDataFolder(const std::string& kubeconfig_yaml,
+                                   const std::string& data_folder);
 // kFailedPrecondition when the file is not one of ours.
 Result<std::string> FindDataFolder(const std::string& kubeconfig_path);
 

@@ -23,8 +23,8 @@ Result<net::KeyPair> LoadOrMakeAuthority(const std::string& folder, Clock& clock
   return made;
 }
 
-Status WriteDriverTls(const std::string& folder, const net::KeyPair& authority, const std::string& name,
-                      Clock& clock) {
+Status WriteDriverTls(const std::string& folder, const net::KeyPair& authority,
+                      const std::string& name, Clock& clock) {
   net::CertificateRequest request;
   request.common_name = name;
   request.dns_names = {driver::kTlsName};
@@ -34,8 +34,8 @@ Status WriteDriverTls(const std::string& folder, const net::KeyPair& authority, 
   return WriteFileAtomic(folder + "/" + kTlsKey, pair.key_pem.Reveal(), 0600);
 }
 
-NodeFleet::NodeFleet(Runtime& runtime, TaskGroup& parent, apiserver::ApiServer& api, const net::KeyPair& authority,
-                     const UpOptions& options, WorldState state)
+NodeFleet::NodeFleet(Runtime& runtime, TaskGroup& parent, apiserver::ApiServer& api,
+                     const net::KeyPair& authority, const UpOptions& options, WorldState state)
     : runtime_(runtime),
       parent_(parent),
       api_(api),
@@ -58,11 +58,11 @@ Status NodeFleet::Start(const std::string& name) {
   kubelet::SupervisedOptions node;
   node.name = name;
   node.child.argv = {options_.program, "kubelet",
-                     "--node", name,
-                     "--folder", folder,
-                     "--images", options_.data + "/images",
-                     "--cgroup", "/" + CgroupOf(state_) + "/" + name,
-                     "--pool-bytes", std::to_string(options_.pool_bytes)};
+                     "--node",         name,
+                     "--folder",       folder,
+                     "--images",       options_.data + "/images",
+                     "--cgroup",       "/" + CgroupOf(state_) + "/" + name,
+                     "--pool-bytes",   std::to_string(options_.pool_bytes)};
   for (const auto& [image, image_folder] : options_.image_folders) {
     node.child.argv.push_back("--image");
     node.child.argv.push_back(image + "=" + image_folder);
@@ -73,7 +73,9 @@ Status NodeFleet::Start(const std::string& name) {
   Running running;
   running.burns = node.no_mercy = std::make_shared<std::atomic<bool>>(false);
   running.group = std::make_unique<TaskGroup>(runtime_, &parent_);
-  running.group->Spawn(name, [this, group = running.group.get(), node] { kubelet::Supervise(runtime_, *group, node); });
+  running.group->Spawn(name, [this, group = running.group.get(), node] {
+    kubelet::Supervise(runtime_, *group, node);
+  });
   std::lock_guard lock(mutex_);
   nodes_[name] = std::move(running);
   return {};
@@ -87,7 +89,8 @@ Status NodeFleet::Destroy(const std::string& name) {
     if (it == nodes_.end()) {
       std::string known;
       for (const auto& [other, unused] : nodes_) known += (known.empty() ? "" : ", ") + other;
-      return Error(Code::kNotFound, "there is no node " + name + "; the nodes are " + (known.empty() ? "all gone" : known));
+      return Error(Code::kNotFound, "there is no node " + name + "; the nodes are " +
+                                        (known.empty() ? "all gone" : known));
     }
     // Remembered first: a world that dies now must not bring the node back.
     WorldState state = state_;

@@ -20,17 +20,20 @@ namespace thinsnap::world {
 // Thread-safe.
 class NodeFleet {
  public:
-  NodeFleet(Runtime& runtime, TaskGroup& parent, apiserver::ApiServer& api, const net::KeyPair& authority,
-            const UpOptions& options, WorldState state);
+  NodeFleet(Runtime& runtime, TaskGroup& parent, apiserver::ApiServer& api,
+            const net::KeyPair& authority, const UpOptions& options, WorldState state);
 
   // Writes the node's folder and starts its process, again whenever it ends.
   Status Start(const std::string& name);
-  // A fire: the process, the pool and the folder go, and the name never comes back. kNotFound names the nodes there are.
+  // A fire: the process, the pool and the folder go, and the name never comes back. kNotFound names
+  // the nodes there are.
   Status Destroy(const std::string& name);
   // Ends the node processes orderly, all at the same time, and waits.
   void StopAll();
   std::vector<std::string> names() const;
-  static std::string FolderOf(const std::string& data, const std::string& node) { return data + "/nodes/" + node; }
+  static std::string FolderOf(const std::string& data, const std::string& node) {
+    return data + "/nodes/" + node;
+  }
 
  private:
   Status WriteFiles(const std::string& name);
@@ -52,6 +55,7 @@ class NodeFleet {
 // The certificate authority of the driver's own connections, kept in the folder.
 Result<net::KeyPair> LoadOrMakeAuthority(const std::string& folder, Clock& clock);
 // A certificate that both roles of the driver use, as three files.
-Status WriteDriverTls(const std::string& folder, const net::KeyPair& authority, const std::string& name, Clock& clock);
+Status WriteDriverTls(const std::string& folder, const net::KeyPair& authority,
+                      const std::string& name, Clock& clock);
 
 }  // namespace thinsnap::world

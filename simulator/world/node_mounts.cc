@@ -1,17 +1,16 @@
 #include "simulator/world/node_mounts.h"
 
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sched.h>
+#include <string>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
-
-#include <cerrno>
-#include <climits>
-#include <cstdlib>
-#include <string>
 
 #include "base/core/file.h"
 #include "simulator/pool/loop_device.h"
@@ -19,7 +18,8 @@
 namespace thinsnap::world {
 namespace {
 
-// Leaves a chroot the way root can: the true root of the mount namespace is above every folder that is open.
+// Leaves a chroot the way root can: the true root of the mount namespace is above every folder that
+// is open.
 Status EnterTrueRoot(int root_fd) {
   char hole[] = "/tmp/thinsnap-root-XXXXXX";
   if (mkdtemp(hole) == nullptr) return ErrnoError(errno, "make a folder in /tmp");
@@ -50,8 +50,10 @@ Status BindChrootOntoItself() {
   if (fchdir(old_root.get()) != 0) return ErrnoError(errno, "go back to the chroot");
   char path[PATH_MAX];
   if (getcwd(path, sizeof path) == nullptr) return ErrnoError(errno, "name the chroot");
-  if (mount(path, path, nullptr, MS_BIND | MS_REC, nullptr) != 0) return ErrnoError(errno, "bind the chroot onto itself");
-  if (chdir(path) != 0 || chroot(".") != 0 || chdir("/") != 0) return ErrnoError(errno, "enter the chroot again");
+  if (mount(path, path, nullptr, MS_BIND | MS_REC, nullptr) != 0)
+    return ErrnoError(errno, "bind the chroot onto itself");
+  if (chdir(path) != 0 || chroot(".") != 0 || chdir("/") != 0)
+    return ErrnoError(errno, "enter the chroot again");
   return {};
 }
 
@@ -65,7 +67,8 @@ bool IsFilesystem(const char* path, long magic) {
 Status MakeNodeRoot() {
   if (!MakePrivate()) {
     char folder[PATH_MAX];
-    if (getcwd(folder, sizeof folder) == nullptr) return ErrnoError(errno, "name the working folder");
+    if (getcwd(folder, sizeof folder) == nullptr)
+      return ErrnoError(errno, "name the working folder");
     TRY(BindChrootOntoItself());
     if (chdir(folder) != 0) return ErrnoError(errno, std::string("enter ") + folder);
   }
@@ -79,17 +82,20 @@ Status MakeNodeRoot() {
     }
   }
   if (IsFilesystem("/sys/fs/cgroup", SYSFS_MAGIC)) {
-    if (mount("cgroup2", "/sys/fs/cgroup", "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) {
+    if (mount("cgroup2", "/sys/fs/cgroup", "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) !=
+        0) {
       return ErrnoError(errno, "mount /sys/fs/cgroup");
     }
   }
   if (access("/dev/loop-control", F_OK) != 0 || access("/dev/null", F_OK) != 0) {
-    if (mount("devtmpfs", "/dev", "devtmpfs", MS_NOSUID, "mode=0755") != 0) return ErrnoError(errno, "mount /dev");
+    if (mount("devtmpfs", "/dev", "devtmpfs", MS_NOSUID, "mode=0755") != 0)
+      return ErrnoError(errno, "mount /dev");
   }
   if (access("/dev/pts/ptmx", F_OK) != 0) {
     mkdir("/dev/pts", 0755);
     mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666");
-    if (access("/dev/ptmx", F_OK) != 0 && symlink("pts/ptmx", "/dev/ptmx") != 0) return ErrnoError(errno, "link /dev/ptmx");
+    if (access("/dev/ptmx", F_OK) != 0 && symlink("pts/ptmx", "/dev/ptmx") != 0)
+      return ErrnoError(errno, "link /dev/ptmx");
   }
   return {};
 }
@@ -109,12 +115,14 @@ Status MountPoolImage(CommandRunner& runner, const std::string& image, std::uint
     {
       UniqueFd fd(open(draft.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
       if (!fd) return ErrnoError(errno, "create " + draft);
-      if (ftruncate(fd.get(), static_cast<off_t>(size_bytes)) != 0) return ErrnoError(errno, "size " + draft);
+      if (ftruncate(fd.get(), static_cast<off_t>(size_bytes)) != 0)
+        return ErrnoError(errno, "size " + draft);
     }
     Command format;
     format.argv = {"mkfs.xfs", "-q", "-K", "-f", "-m", "reflink=1", draft};
     TRY(RunChecked(runner, format));
-    if (rename(draft.c_str(), image.c_str()) != 0) return ErrnoError(errno, "put " + image + " in place");
+    if (rename(draft.c_str(), image.c_str()) != 0)
+      return ErrnoError(errno, "put " + image + " in place");
   }
   TRY(MakeFolders(path, 0700));
   const pool::LoopDevice device = TRY(pool::AttachLoopDevice(image));

@@ -1,5 +1,5 @@
-// The mount namespace of a simulated node. Everything is mounted in here and nothing of it is seen outside; when the
-// node's last process dies, the kernel undoes all of it.
+// The mount namespace of a simulated node. Everything is mounted in here and nothing of it is seen
+// outside; when the node's last process dies, the kernel undoes all of it.
 #pragma once
 
 #include <cstdint>
@@ -10,9 +10,9 @@
 
 namespace thinsnap::world {
 
-// To be called by process 1 of a new mount and PID namespace before it starts a thread: cuts propagation, makes / a
-// mount point where it is none (a chroot; runc needs that), and mounts /proc, /sys, cgroups and /dev where they are
-// missing.
+// To be called by process 1 of a new mount and PID namespace before it starts a thread: cuts
+// propagation, makes / a mount point where it is none (a chroot; runc needs that), and mounts
+// /proc, /sys, cgroups and /dev where they are missing.
 Status MakeNodeRoot();
 
 // A small tmpfs for secrets, tokens and the state of containers.

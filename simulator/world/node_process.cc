@@ -1,11 +1,10 @@
 #include "simulator/world/node_process.h"
 
-#include <sys/mount.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <csignal>
 #include <memory>
+#include <sys/mount.h>
+#include <unistd.h>
 #include <utility>
 
 #include "base/core/command.h"
@@ -40,23 +39,13 @@ kubelet::Variables ClusterVariables(const std::string& server) {
 kubelet::SupervisedOptions DriverProcess(const NodeProcessOptions& options) {
   kubelet::SupervisedOptions driver;
   driver.name = "driver of " + options.node;
-  driver.child.argv = {options.program,
-                       "node",
-                       "--node",
-                       options.node,
-                       "--socket",
+  driver.child.argv = {options.program, "node", "--node", options.node, "--socket",
                        // Short, however deep the data folder lies: sockets need that.
-                       std::string("/proc/self/cwd/") + kCsiSocket,
-                       "--pool",
-                       options.folder + "/" + kPoolFolder,
-                       "--kubeconfig",
-                       options.folder + "/" + kNodeKubeconfig,
-                       "--tls-ca",
-                       options.folder + "/" + kTlsCa,
-                       "--tls-cert",
-                       options.folder + "/" + kTlsCert,
-                       "--tls-key",
-                       options.folder + "/" + kTlsKey};
+                       std::string("/proc/self/cwd/") + kCsiSocket, "--pool",
+                       options.folder + "/" + kPoolFolder, "--kubeconfig",
+                       options.folder + "/" + kNodeKubeconfig, "--tls-ca",
+                       options.folder + "/" + kTlsCa, "--tls-cert", options.folder + "/" + kTlsCert,
+                       "--tls-key", options.folder + "/" + kTlsKey};
   driver.child.folder = options.folder;
   driver.log_file = options.folder + "/driver.log";
   return driver;
@@ -90,7 +79,8 @@ Status RunNodeProcess(const NodeProcessOptions& options) {
   ThreadRuntime runtime(clock);
   kube::ClientConfig config = TRY(kube::LoadClientConfig(options.folder + "/" + kNodeKubeconfig));
   const kubelet::Variables environment = ClusterVariables(config.server);
-  const std::unique_ptr<kube::KubeClient> client = kube::MakeHttpKubeClient(std::move(config), "thinsnap-kubelet");
+  const std::unique_ptr<kube::KubeClient> client =
+      kube::MakeHttpKubeClient(std::move(config), "thinsnap-kubelet");
 
   kubelet::RuncRuntime containers(runtime, runner, memory + "/runc");
   const std::unique_ptr<kubelet::CsiNode> csi =
@@ -104,7 +94,8 @@ Status RunNodeProcess(const NodeProcessOptions& options) {
   kubelet_options.images.program_folder = options.program.substr(0, options.program.rfind('/'));
   kubelet_options.images.folders = options.image_folders;
   kubelet_options.environment = environment;
-  kubelet::Kubelet agent(runtime, *client, runner, random, containers, *csi, std::move(kubelet_options));
+  kubelet::Kubelet agent(runtime, *client, runner, random, containers, *csi,
+                         std::move(kubelet_options));
 
   TaskGroup group(runtime);
   TRY(containers.StartWatching(group));
@@ -114,14 +105,16 @@ Status RunNodeProcess(const NodeProcessOptions& options) {
   });
   group.Spawn("kubelet", [&] {
     const Status started = agent.Start(group);
-    if (!started.ok() && !started.Is(Code::kCancelled)) LogError("kubelet", started.error().ToString());
+    if (!started.ok() && !started.Is(Code::kCancelled))
+      LogError("kubelet", started.error().ToString());
   });
 
   int received = 0;
   sigwait(&signals, &received);
   group.Stop();
   group.Join();
-  // Volumes are flushed and everything is unmounted when this process, the last that matters, is gone.
+  // Volumes are flushed and everything is unmounted when this process, the last that matters, is
+  // gone.
   return {};
 }
 

@@ -1,5 +1,6 @@
-// One simulated node: the process that is number 1 of its namespaces. It mounts the pool, runs the node's driver as a
-// child, and is the kubelet of the node's pods. When it dies, the node has lost its power.
+// One simulated node: the process that is number 1 of its namespaces. It mounts the pool, runs the
+// node's driver as a child, and is the kubelet of the node's pods. When it dies, the node has lost
+// its power.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +15,10 @@ namespace thinsnap::world {
 
 struct NodeProcessOptions {
   std::string node;
-  std::string folder;      // the node's, absolute
-  std::string images;      // unpacked images of all nodes
-  std::string program;     // our own, for the driver
-  std::string cgroup;      // "/thinsnap-x/node-1"
+  std::string folder;   // the node's, absolute
+  std::string images;   // unpacked images of all nodes
+  std::string program;  // our own, for the driver
+  std::string cgroup;   // "/thinsnap-x/node-1"
   std::uint64_t pool_bytes = 0;
   std::map<std::string, std::string> image_folders;
   std::string api_domain;

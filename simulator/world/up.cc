@@ -1,15 +1,14 @@
 #include "simulator/world/up.h"
 
-#include <fcntl.h>
-#include <malloc.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <fcntl.h>
+#include <malloc.h>
 #include <memory>
+#include <sys/file.h>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -39,7 +38,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// Short for every process whose working folder is the data folder, however deep that lies: sockets need that.
+// Short for every process whose working folder is the data folder, however deep that lies: sockets
+// need that.
 constexpr char kControllerEndpoint[] = "unix:///proc/self/cwd/controller.sock";
 
 // Held for life: two worlds on one folder would destroy each other.
@@ -113,7 +113,8 @@ Status World::Start() {
   apiserver::Options api_options;
   api_options.data_folder = options_.data + "/api";
   api_options.port = options_.port;
-  api_ = TRY(apiserver::ApiServer::Start(runtime_, random_, std::move(api_options), access_.get()).In("API server"));
+  api_ = TRY(apiserver::ApiServer::Start(runtime_, random_, std::move(api_options), access_.get())
+                 .In("API server"));
   const std::string kubeconfig = TRY(NameDataFolder(api_->Kubeconfig(), options_.data));
   TRY(WriteFileAtomic(options_.kubeconfig, kubeconfig, 0600));
   client_ = apiserver::MakeInProcessKubeClient(*api_, "system:thinsnap-sim");
@@ -121,10 +122,11 @@ Status World::Start() {
   authority_ = TRY(LoadOrMakeAuthority(options_.data + "/tls", clock_));
   fleet_ = std::make_unique<NodeFleet>(runtime_, group_, *api_, authority_, options_, state_);
   for (const std::string& name : NodeNames(options_.nodes, state_)) TRY(fleet_->Start(name));
-  control_ = std::make_unique<ControlServer>(group_, [this](const std::string& command, const std::string& name) {
-    if (command == "destroy-node") return fleet_->Destroy(name);
-    return Status(Error(Code::kInvalidArgument, "unknown command " + command));
-  });
+  control_ = std::make_unique<ControlServer>(
+      group_, [this](const std::string& command, const std::string& name) {
+        if (command == "destroy-node") return fleet_->Destroy(name);
+        return Status(Error(Code::kInvalidArgument, "unknown command " + command));
+      });
   TRY(control_->Start(options_.data + "/" + kControlSocket));
   TRY(InstallClusterObjects(runtime_, *client_, options_.api_domain));
   TRY(StartControllers());
@@ -135,14 +137,15 @@ Status World::StartControllers() {
   informers_ = std::make_unique<kube::InformerSet>(runtime_, *client_);
   controllers::ControllerOptions controller_options;
   controller_options.root_ca_pem = api_->ca_pem();
-  controllers_ =
-      controllers::StartControllers(runtime_, group_, *client_, *informers_, random_, controller_options);
+  controllers_ = controllers::StartControllers(runtime_, group_, *client_, *informers_, random_,
+                                               controller_options);
   sidecars::SidecarOptions sidecar_options;
   sidecar_options.csi_endpoint = kControllerEndpoint;
   sidecar_options.driver_name = kDriverName;
   // The driver keeps the volumes of a namespace together; the sidecar would spread them.
   sidecar_options.immediate_topology = false;
-  sidecars_ = sidecars::StartSidecars(runtime_, group_, *client_, *informers_, random_, sidecar_options);
+  sidecars_ =
+      sidecars::StartSidecars(runtime_, group_, *client_, *informers_, random_, sidecar_options);
   informers_->StartAll(group_);
   return {};
 }
@@ -169,13 +172,17 @@ void World::Run(const std::string& name, std::vector<std::string> arguments) {
 Status World::StartPrograms() {
   TRY(WriteDriverTls(options_.data + "/tls", authority_, "controller", clock_));
   const std::string tls = options_.data + "/tls/";
-  Run("thinsnap-csi",
-      {"controller", "--endpoint", kControllerEndpoint, "--kubeconfig",
-       TRY(WriteKubeconfig("csi-controller", "system:serviceaccount:thinsnap-system:thinsnap-csi-controller")),
-       "--tls-ca", tls + kTlsCa, "--tls-cert", tls + kTlsCert, "--tls-key", tls + kTlsKey});
-  Run("thinsnap-operator",
-      {"--kubeconfig", TRY(WriteKubeconfig("operator", "system:serviceaccount:thinsnap-system:thinsnap-operator")),
-       "--api-domain", options_.api_domain});
+  Run("thinsnap-csi", {
+    "controller", "--endpoint", kControllerEndpoint, "--kubeconfig",
+        TRY(WriteKubeconfig("csi-controller",
+                            "system:serviceaccount:thinsnap-system:thinsnap-csi-controller"))
+    , "--tls-ca", tls + kTlsCa, "--tls-cert", tls + kTlsCert, "--tls-key", tls + kTlsKey
+  });
+  Run("thinsnap-operator", {
+    "--kubeconfig",
+        TRY(WriteKubeconfig("operator", "system:serviceaccount:thinsnap-system:thinsnap-operator"))
+    , "--api-domain", options_.api_domain
+  });
   return {};
 }
 
@@ -227,8 +234,8 @@ Status RunUp(const UpOptions& options) {
     TaskGroup waiting(runtime);
     waiting.Spawn("ready", [&] {
       if (!world.WaitUntilReady().ok()) return;
-      std::printf("thinsnap-sim: %s is ready, %d nodes; export KUBECONFIG=%s\n", world.url().c_str(), options.nodes,
-                  options.kubeconfig.c_str());
+      std::printf("thinsnap-sim: %s is ready, %d nodes; export KUBECONFIG=%s\n",
+                  world.url().c_str(), options.nodes, options.kubeconfig.c_str());
       std::fflush(stdout);
     });
     int received = 0;

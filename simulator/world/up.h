@@ -1,6 +1,7 @@
-// `thinsnap-sim up`: a cluster on this machine. One main process (API server, controllers, scheduler, sidecars), a
-// process for each node in its own namespaces, and the programs that users install (the driver's controller, the
-// operator) as children. Killing it is power loss for all of them; started again on its folder it goes on.
+// `thinsnap-sim up`: a cluster on this machine. One main process (API server, controllers,
+// scheduler, sidecars), a process for each node in its own namespaces, and the programs that users
+// install (the driver's controller, the operator) as children. Killing it is power loss for all of
+// them; started again on its folder it goes on.
 //
 //   <data>/api/                 objects, certificates, port
 //   <data>/world.json           what WorldState remembers
@@ -26,10 +27,11 @@ struct UpOptions {
   std::string api_domain = "kubestash.com";
   std::uint64_t pool_bytes = 32 * kGiB;
   std::map<std::string, std::string> image_folders;
-  std::string program;     // our own, absolute; thinsnap-csi and thinsnap-operator lie beside it
+  std::string program;  // our own, absolute; thinsnap-csi and thinsnap-operator lie beside it
 };
 
-// Returns when SIGTERM or SIGINT came and everything is down. To be called before any thread exists.
+// Returns when SIGTERM or SIGINT came and everything is down. To be called before any thread
+// exists.
 Status RunUp(const UpOptions& options);
 
 }  // namespace thinsnap::world

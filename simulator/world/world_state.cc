@@ -27,7 +27,8 @@ Result<WorldState> LoadWorldState(const std::string& path, Random& random) {
 Status SaveWorldState(const std::string& path, const WorldState& state) {
   JsonArray destroyed;
   for (const std::string& name : state.destroyed) destroyed.emplace_back(name);
-  return WriteFileAtomic(path, ToPrettyJson(JsonObject{{"id", state.id}, {"destroyed", std::move(destroyed)}}));
+  return WriteFileAtomic(
+      path, ToPrettyJson(JsonObject{{"id", state.id}, {"destroyed", std::move(destroyed)}}));
 }
 
 std::vector<std::string> NodeNames(int count, const WorldState& state) {

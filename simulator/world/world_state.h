@@ -1,5 +1,5 @@
-// WorldState: what `up` remembers in its data folder besides the API server's objects: which nodes there are, which were
-// destroyed, and the random name under which this world appears in cgroups.
+// WorldState: what `up` remembers in its data folder besides the API server's objects: which nodes
+// there are, which were destroyed, and the random name under which this world appears in cgroups.
 #pragma once
 
 #include <set>
@@ -12,8 +12,8 @@
 namespace thinsnap::world {
 
 struct WorldState {
-  std::string id;                    // of cgroups: "thinsnap-<id>"
-  std::set<std::string> destroyed;   // node names that never come back
+  std::string id;                   // of cgroups: "thinsnap-<id>"
+  std::set<std::string> destroyed;  // node names that never come back
 };
 
 // The control group in which all containers of the world are.

@@ -59,7 +59,8 @@ spec:
   ASSERT_TRUE(WaitForPodPhase("ok", "Succeeded"));
   EXPECT_EQ(Logs("ok"), "init says hello\nout\n0\n");
   ASSERT_TRUE(WaitForPodPhase("bad", "Failed"));
-  EXPECT_EQ(Kubectl({"get", "pod", "bad", "-o", "jsonpath={.status.containerStatuses[0].state.terminated.exitCode}"})
+  EXPECT_EQ(Kubectl({"get", "pod", "bad", "-o",
+                     "jsonpath={.status.containerStatuses[0].state.terminated.exitCode}"})
                 .out,
             "42");
   const CommandOutput described = Kubectl({"describe", "pod", "ok"});
@@ -88,7 +89,8 @@ spec:
   ASSERT_TRUE(WaitFor(kube::types::kPod, {"default", "p"}, [&](const Json*) {
     return Kubectl({"logs", "p", "--tail=1"}).out == "line 20000\n";
   }));
-  EXPECT_EQ(Kubectl({"logs", "p"}).out.size(), 20000 * 6 + 9 + 90 * 2 + 900 * 3 + 9000 * 4 + 10001 * 5);
+  EXPECT_EQ(Kubectl({"logs", "p"}).out.size(),
+            20000 * 6 + 9 + 90 * 2 + 900 * 3 + 9000 * 4 + 10001 * 5);
   ASSERT_EQ(Kubectl({"cp", Program("thinsnap-sim"), "p:/tmp/program"}).exit_code, 0);
   const CommandOutput sum = Kubectl({"exec", "p", "--", "sha256sum", "/tmp/program"});
   EXPECT_EQ(sum.out.substr(0, 64), Run({"sha256sum", Program("thinsnap-sim")}).out.substr(0, 64));
@@ -147,16 +149,19 @@ spec:
 )yaml");
   ASSERT_EQ(Kubectl({"wait", "--for=condition=Ready", "pod/reader", "--timeout=60s"}).exit_code, 0);
   EXPECT_EQ(Logs("reader"), "kept\n");
-  ASSERT_EQ(Kubectl({"patch", "pvc", "data", "-p", R"({"spec": {"resources": {"requests": {"storage": "2Gi"}}}})"})
+  ASSERT_EQ(Kubectl({"patch", "pvc", "data", "-p",
+                     R"({"spec": {"resources": {"requests": {"storage": "2Gi"}}}})"})
                 .exit_code,
             0);
-  ASSERT_TRUE(WaitFor(kube::types::kPersistentVolumeClaim, {"default", "data"}, [](const Json* claim) {
-    return claim != nullptr && StringIn(*claim, "status.capacity", "storage") == "2Gi";
-  }));
+  ASSERT_TRUE(
+      WaitFor(kube::types::kPersistentVolumeClaim, {"default", "data"}, [](const Json* claim) {
+        return claim != nullptr && StringIn(*claim, "status.capacity", "storage") == "2Gi";
+      }));
   const CommandOutput df = Kubectl({"exec", "reader", "--", "df", "-m", "/data"});
   const std::size_t line = df.out.find("/data");
   ASSERT_NE(line, std::string::npos) << df.out;
-  EXPECT_THAT(df.out, testing::ContainsRegex(" (19|20)[0-9][0-9] ")) << "about 2048 MiB less what the filesystem takes";
+  EXPECT_THAT(df.out, testing::ContainsRegex(" (19|20)[0-9][0-9] "))
+      << "about 2048 MiB less what the filesystem takes";
 }
 
 TEST_F(PodsTest, ARawVolumeIsADevice) {

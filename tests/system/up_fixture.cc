@@ -1,18 +1,17 @@
 #include "tests/system/up_fixture.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <dirent.h>
+#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <poll.h>
 #include <sstream>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/core/file.h"
 #include "base/data/json.h"
@@ -38,7 +37,8 @@ std::string ReadAll(const std::string& path) {
 }
 
 bool OnPath(const std::string& program) {
-  for (const char* folder : {"/usr/local/sbin/", "/usr/local/bin/", "/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/"}) {
+  for (const char* folder :
+       {"/usr/local/sbin/", "/usr/local/bin/", "/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/"}) {
     if (access((folder + program).c_str(), X_OK) == 0) return true;
   }
   return false;
@@ -88,10 +88,12 @@ void UpTest::StartUp(int nodes, const std::vector<std::string>& more_arguments) 
   ASSERT_FALSE(up_.running());
   Result<kubelet::Pipe> out = kubelet::MakePipe();
   ASSERT_TRUE(out.ok());
-  const UniqueFd err(open((folder_ + "/up.err").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  const UniqueFd err(
+      open((folder_ + "/up.err").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   kubelet::ChildOptions options;
-  options.argv = {Program("thinsnap-sim"), "up", "--nodes", std::to_string(nodes), "--data", data(),
-                  "--kubeconfig", kubeconfig()};
+  options.argv = {Program("thinsnap-sim"), "up",        "--nodes",
+                  std::to_string(nodes),   "--data",    data(),
+                  "--kubeconfig",          kubeconfig()};
   options.argv.insert(options.argv.end(), more_arguments.begin(), more_arguments.end());
   options.stdout_fd = out->write.get();
   options.stderr_fd = err.get();
@@ -102,7 +104,9 @@ void UpTest::StartUp(int nodes, const std::vector<std::string>& more_arguments) 
   out->write.Reset();
   struct pollfd ready = {out->read.get(), POLLIN, 0};
   char line[512] = {};
-  ASSERT_GT(poll(&ready, 1, static_cast<int>(std::chrono::ceil<milliseconds>(kPatience).count())), 0) << "no ready line";
+  ASSERT_GT(poll(&ready, 1, static_cast<int>(std::chrono::ceil<milliseconds>(kPatience).count())),
+            0)
+      << "no ready line";
   ASSERT_GT(read(out->read.get(), line, sizeof line - 1), 0)
       << "up ended at once: " << ReadAll(folder_ + "/up.err") << ReadAll(data() + "/logs/up.log");
   ASSERT_NE(std::string(line).find("is ready"), std::string::npos) << line;
@@ -150,8 +154,10 @@ bool UpTest::WaitFor(const kube::ResourceType& type, const kube::ObjectKey& key,
   std::string last = "never seen";
   while (clock_.MonoNow() < deadline) {
     const Result<kube::ObjectList> list =
-        client_->List(type, key.ns, {.label_selector = "", .field_selector = "metadata.name=" + key.name,
-                                     .resource_version = ""});
+        client_->List(type, key.ns,
+                      {.label_selector = "",
+                       .field_selector = "metadata.name=" + key.name,
+                       .resource_version = ""});
     if (!list.ok()) {
       last = list.error().ToString();
       if (!runtime_.SleepFor(milliseconds(100)).ok()) return false;
@@ -164,7 +170,8 @@ bool UpTest::WaitFor(const kube::ResourceType& type, const kube::ObjectKey& key,
     kube::WatchOptions options;
     options.field_selector = "metadata.name=" + key.name;
     options.resource_version = list->resource_version;
-    options.timeout_seconds = static_cast<int>(std::chrono::ceil<seconds>(deadline - clock_.MonoNow()).count());
+    options.timeout_seconds =
+        static_cast<int>(std::chrono::ceil<seconds>(deadline - clock_.MonoNow()).count());
     // How it ends does not matter: the list is read again.
     client_
         ->Watch(type, key.ns, options,
@@ -182,9 +189,11 @@ bool UpTest::WaitFor(const kube::ResourceType& type, const kube::ObjectKey& key,
   return false;
 }
 
-bool UpTest::WaitForPodPhase(const std::string& name, const std::string& phase, const std::string& ns) {
-  return WaitFor(kube::types::kPod, {ns, name},
-                 [&](const Json* pod) { return pod != nullptr && StringAt(*pod, "status.phase") == phase; });
+bool UpTest::WaitForPodPhase(const std::string& name, const std::string& phase,
+                             const std::string& ns) {
+  return WaitFor(kube::types::kPod, {ns, name}, [&](const Json* pod) {
+    return pod != nullptr && StringAt(*pod, "status.phase") == phase;
+  });
 }
 
 bool UpTest::WaitForGone(const kube::ResourceType& type, const kube::ObjectKey& key) {
@@ -230,7 +239,8 @@ void UpTest::ExpectNothingLeft() {
       }
     }
     for (const auto& entry : fs::directory_iterator("/sys/fs/cgroup", code)) {
-      if (fs::exists(entry.path() / ("thinsnap-" + id), code)) left += "a control group in " + entry.path().string() + "\n";
+      if (fs::exists(entry.path() / ("thinsnap-" + id), code))
+        left += "a control group in " + entry.path().string() + "\n";
     }
     if (fs::exists("/sys/fs/cgroup/thinsnap-" + id, code)) left += "a control group\n";
     if (left.empty()) return;

@@ -1,10 +1,9 @@
-// UpTest: a system test's own `thinsnap-sim up`, on a free port, with its own folder. Skipped by name where root, runc
-// or loop devices are missing.
+// UpTest: a system test's own `thinsnap-sim up`, on a free port, with its own folder. Skipped by
+// name where root, runc or loop devices are missing.
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <functional>
+#include <gtest/gtest.h>
 #include <map>
 #include <memory>
 #include <optional>
@@ -40,7 +39,9 @@ class UpTest : public testing::Test {
   std::string data() const { return folder_ + "/data"; }
   std::string kubeconfig() const { return folder_ + "/kubeconfig"; }
   // A program of build/bin.
-  static std::string Program(const std::string& name) { return std::string(THINSNAP_BINARY_DIR) + "/bin/" + name; }
+  static std::string Program(const std::string& name) {
+    return std::string(THINSNAP_BINARY_DIR) + "/bin/" + name;
+  }
 
   // All documents of the text; kinds of the cluster as kubectl finds them. Needs kubectl.
   void Apply(const std::string& yaml);
@@ -48,15 +49,17 @@ class UpTest : public testing::Test {
   CommandOutput Kubectl(std::vector<std::string> arguments, const std::string& input = "");
   CommandOutput Run(std::vector<std::string> argv, const std::string& input = "");
 
-  // Waits on a watch until the object is as asked (null: absent). Adds a failure with the object after two minutes.
+  // Waits on a watch until the object is as asked (null: absent). Adds a failure with the object
+  // after two minutes.
   bool WaitFor(const kube::ResourceType& type, const kube::ObjectKey& key,
                const std::function<bool(const Json* object)>& check);
-  bool WaitForPodPhase(const std::string& name, const std::string& phase, const std::string& ns = "default");
+  bool WaitForPodPhase(const std::string& name, const std::string& phase,
+                       const std::string& ns = "default");
   bool WaitForGone(const kube::ResourceType& type, const kube::ObjectKey& key);
   // What the container wrote, by kubectl.
   std::string Logs(const std::string& pod, const std::string& ns = "default");
-  // Waits until nothing of this test is left on the host: processes, mounts, loop devices, control groups. Adds a
-  // failure that names what is.
+  // Waits until nothing of this test is left on the host: processes, mounts, loop devices, control
+  // groups. Adds a failure that names what is.
   void ExpectNothingLeft();
   // Processes whose command line has the test's folder in it, or that run below it.
   std::vector<pid_t> Processes(const std::string& with = "") const;

@@ -1,9 +1,8 @@
 // The life of a world: orderly ends, power loss, killed processes, a burning node.
-#include <gmock/gmock.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <csignal>
+#include <gmock/gmock.h>
+#include <unistd.h>
 
 #include "base/data/json.h"
 #include "base/kube/object.h"
@@ -60,7 +59,9 @@ spec:
   }
 
   std::string Starts() { return Kubectl({"exec", "busy", "--", "cat", "/data/starts"}).out; }
-  std::string Uid() { return Kubectl({"get", "pod", "busy", "-o", "jsonpath={.metadata.uid}"}).out; }
+  std::string Uid() {
+    return Kubectl({"get", "pod", "busy", "-o", "jsonpath={.metadata.uid}"}).out;
+  }
 };
 
 TEST_F(WorldTest, AnOrderlyEndLeavesNothingAndGoesOn) {
@@ -69,7 +70,8 @@ TEST_F(WorldTest, AnOrderlyEndLeavesNothingAndGoesOn) {
   CreateBusyPod();
   if (HasFatalFailure()) return;
   const std::string uid = Uid();
-  const CommandOutput server = Kubectl({"config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"});
+  const CommandOutput server =
+      Kubectl({"config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"});
   EXPECT_EQ(StopUp(), 0);
   ExpectNothingLeft();
   StartUp(2);
@@ -77,7 +79,9 @@ TEST_F(WorldTest, AnOrderlyEndLeavesNothingAndGoesOn) {
   WaitForStarts(1);
   EXPECT_EQ(Uid(), uid);
   EXPECT_EQ(Starts(), "start\nstart\n");
-  EXPECT_EQ(Kubectl({"config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"}).out, server.out);
+  EXPECT_EQ(
+      Kubectl({"config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"}).out,
+      server.out);
 }
 
 TEST_F(WorldTest, PowerLossUnderLoadLeavesNothingAndGoesOn) {
@@ -157,10 +161,12 @@ TEST_F(WorldTest, ADestroyedNodeNeverComesBack) {
   CreateBusyPod();
   if (HasFatalFailure()) return;
   const std::string node = Kubectl({"get", "pod", "busy", "-o", "jsonpath={.spec.nodeName}"}).out;
-  const CommandOutput unknown = Run({Program("thinsnap-sim"), "destroy-node", "node-9", "--data", data()});
+  const CommandOutput unknown =
+      Run({Program("thinsnap-sim"), "destroy-node", "node-9", "--data", data()});
   EXPECT_EQ(unknown.exit_code, 1);
   EXPECT_THAT(unknown.err, HasSubstr("there is no node node-9; the nodes are node-1, node-2"));
-  ASSERT_EQ(Run({Program("thinsnap-sim"), "destroy-node", node}).exit_code, 0) << "found through KUBECONFIG";
+  ASSERT_EQ(Run({Program("thinsnap-sim"), "destroy-node", node}).exit_code, 0)
+      << "found through KUBECONFIG";
   EXPECT_NE(access((data() + "/nodes/" + node).c_str(), F_OK), 0);
   ASSERT_EQ(Kubectl({"delete", "node", node}).exit_code, 0);
   ASSERT_TRUE(WaitForGone(kube::types::kPod, {"default", "busy"}));

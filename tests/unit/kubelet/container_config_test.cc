@@ -24,7 +24,8 @@ RootPlan Busybox() {
   return plan;
 }
 
-Result<Json> Build(const std::string& container_text, const std::string& pod_text = R"({"spec": {}})") {
+Result<Json> Build(const std::string& container_text,
+                   const std::string& pod_text = R"({"spec": {}})") {
   const Json pod = Parse(pod_text);
   const Json container = Parse(container_text);
   const RootPlan image = Busybox();
@@ -47,14 +48,17 @@ std::vector<std::string> Strings(const Json& json, const char* path) {
 
 TEST(ContainerConfigTest, CommandAndArgsReplaceTheImagesDefault) {
   EXPECT_THAT(Strings(*Build(R"({"name": "c"})"), "process.args"), ElementsAre("sh"));
-  EXPECT_THAT(Strings(*Build(R"json({"name": "c", "command": ["echo"], "args": ["hello $(WHO)"]})json"), "process.args"),
-              ElementsAre("echo", "hello world"));
+  EXPECT_THAT(
+      Strings(*Build(R"json({"name": "c", "command": ["echo"], "args": ["hello $(WHO)"]})json"),
+              "process.args"),
+      ElementsAre("echo", "hello world"));
 }
 
 TEST(ContainerConfigTest, OuterMountsComeBeforeInnerOnes) {
   const Json config = *Build(R"({"name": "c"})");
   std::vector<std::string> destinations;
-  for (const Json& mount : ArrayAt(config, "mounts")) destinations.push_back(StringAt(mount, "destination"));
+  for (const Json& mount : ArrayAt(config, "mounts"))
+    destinations.push_back(StringAt(mount, "destination"));
   const auto outer = std::find(destinations.begin(), destinations.end(), "/data");
   const auto inner = std::find(destinations.begin(), destinations.end(), "/data/sub");
   ASSERT_NE(outer, destinations.end());
@@ -64,7 +68,8 @@ TEST(ContainerConfigTest, OuterMountsComeBeforeInnerOnes) {
     const std::string destination = StringAt(mount, "destination");
     const bool read_only = destination == "/data" || destination == "/bin";
     if (!read_only && destination != "/data/sub") continue;
-    EXPECT_THAT(Strings(mount, "options"), testing::Contains(read_only ? "ro" : "rw")) << destination;
+    EXPECT_THAT(Strings(mount, "options"), testing::Contains(read_only ? "ro" : "rw"))
+        << destination;
   }
 }
 
@@ -101,8 +106,14 @@ TEST(ContainerConfigTest, LimitsReachTheControlGroup) {
     {"name": "c", "resources": {"limits": {"memory": "64Mi", "cpu": "500m"}}}]}})");
   const Json& container = ArrayAt(pod, "spec.containers")[0];
   const RootPlan image = Busybox();
-  const Result<Json> config = BuildContainerConfig({.pod = pod, .container = container, .image = image, .root = "/r",
-                                                    .cgroup = "/c", .hostname = "p", .environment = {}, .mounts = {},
+  const Result<Json> config = BuildContainerConfig({.pod = pod,
+                                                    .container = container,
+                                                    .image = image,
+                                                    .root = "/r",
+                                                    .cgroup = "/c",
+                                                    .hostname = "p",
+                                                    .environment = {},
+                                                    .mounts = {},
                                                     .devices = {}});
   ASSERT_TRUE(config.ok());
   EXPECT_EQ(IntAt(*config, "linux.resources.memory.limit"), 64 * 1048576);
@@ -116,7 +127,8 @@ TEST(ImageTest, NamesAreUnderstood) {
   EXPECT_EQ(ChooseImage("alpine:3", {}).kind, ImageKind::kBusybox);
   EXPECT_EQ(ChooseImage("ghcr.io/thinsnap/thinsnap:v1", {}).kind, ImageKind::kOwn);
   EXPECT_EQ(ChooseImage("nginx", {}).kind, ImageKind::kHost);
-  const ImageOptions mapped{.cache_folder = "", .program_folder = "", .folders = {{"nginx", "/srv/nginx"}}};
+  const ImageOptions mapped{
+      .cache_folder = "", .program_folder = "", .folders = {{"nginx", "/srv/nginx"}}};
   EXPECT_EQ(ChooseImage("docker.io/library/nginx:1.25", mapped).folder, "/srv/nginx");
 }
 

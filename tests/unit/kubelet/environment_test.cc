@@ -27,7 +27,8 @@ EnvironmentSources Sources() {
   return sources;
 }
 
-const char kPod[] = R"({"metadata": {"name": "p", "namespace": "ns", "uid": "u1", "labels": {"app.io/x": "y"}},
+const char kPod[] =
+    R"({"metadata": {"name": "p", "namespace": "ns", "uid": "u1", "labels": {"app.io/x": "y"}},
   "spec": {"nodeName": "n1", "containers": [{"name": "c", "resources": {"limits": {"memory": "64Mi", "cpu": "250m"}}}]}})";
 
 TEST(EnvironmentTest, ExpandsReferences) {
@@ -40,7 +41,8 @@ TEST(EnvironmentTest, ExpandsReferences) {
 }
 
 TEST(EnvironmentTest, LaterVariablesSeeEarlierOnesAndWin) {
-  const Json container = Parse(R"json({"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "$(A)2"},
+  const Json container =
+      Parse(R"json({"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "$(A)2"},
     {"name": "A", "value": "3"}]})json");
   const Result<Variables> variables = BuildEnvironment(Parse(kPod), container, Sources());
   ASSERT_TRUE(variables.ok());
@@ -69,15 +71,16 @@ TEST(EnvironmentTest, TakesValuesFromEverywhere) {
 }
 
 TEST(EnvironmentTest, AMissingSecretIsNamed) {
-  const Json container =
-      Parse(R"({"env": [{"name": "P", "valueFrom": {"secretKeyRef": {"name": "gone", "key": "k"}}}]})");
+  const Json container = Parse(
+      R"({"env": [{"name": "P", "valueFrom": {"secretKeyRef": {"name": "gone", "key": "k"}}}]})");
   const Result<Variables> variables = BuildEnvironment(Parse(kPod), container, Sources());
   ASSERT_TRUE(variables.Is(Code::kNotFound));
   EXPECT_EQ(variables.error().message(), "environment variable P: secret gone does not exist");
 }
 
 TEST(EnvironmentTest, EnvFromTakesAllKeysWithAPrefix) {
-  const Json container = Parse(R"({"envFrom": [{"prefix": "C_", "configMapRef": {"name": "settings"}},
+  const Json container =
+      Parse(R"({"envFrom": [{"prefix": "C_", "configMapRef": {"name": "settings"}},
     {"configMapRef": {"name": "gone", "optional": true}}]})");
   const Result<Variables> variables = BuildEnvironment(Parse(kPod), container, Sources());
   ASSERT_TRUE(variables.ok());

@@ -1,11 +1,10 @@
 // What the kubelet writes to disk: logs, and the files of configMap and secret volumes.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <unistd.h>
-
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "base/core/file.h"
 #include "base/core/runtime.h"
@@ -121,7 +120,8 @@ TEST_F(FilesTest, APayloadIsReplacedAsAWhole) {
   EXPECT_EQ(*ReadFile(folder_ + "/sub/b"), "2");
   const fs::path version = fs::read_symlink(folder_ + "/..data");
   ASSERT_TRUE(WritePayload(folder_, payload, clock_.Now()).ok());
-  EXPECT_EQ(fs::read_symlink(folder_ + "/..data"), version) << "nothing changed, nothing is written";
+  EXPECT_EQ(fs::read_symlink(folder_ + "/..data"), version)
+      << "nothing changed, nothing is written";
   payload = {{"a", {"3", 0644}}};
   ASSERT_TRUE(WritePayload(folder_, payload, clock_.Now()).ok());
   EXPECT_EQ(*ReadFile(folder_ + "/a"), "3");
@@ -136,7 +136,9 @@ TEST(PayloadTest, ProjectsSeveralSources) {
     {"configMap": {"name": "ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
     {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}}]}})");
   PayloadSources sources;
-  sources.config_map = [](const std::string&) -> Result<Json> { return *ParseJson(R"({"data": {"ca.crt": "PEM"}})"); };
+  sources.config_map = [](const std::string&) -> Result<Json> {
+    return *ParseJson(R"({"data": {"ca.crt": "PEM"}})");
+  };
   sources.token = [](const std::string&, std::int64_t seconds) -> Result<std::string> {
     return "token-for-" + std::to_string(seconds);
   };
@@ -148,10 +150,12 @@ TEST(PayloadTest, ProjectsSeveralSources) {
 }
 
 TEST(PayloadTest, PathsThatClimbAreRefused) {
-  const Json volume =
-      *ParseJson(R"({"configMap": {"name": "c", "items": [{"key": "k", "path": "../../etc/passwd"}]}})");
+  const Json volume = *ParseJson(
+      R"({"configMap": {"name": "c", "items": [{"key": "k", "path": "../../etc/passwd"}]}})");
   PayloadSources sources;
-  sources.config_map = [](const std::string&) -> Result<Json> { return *ParseJson(R"({"data": {"k": "v"}})"); };
+  sources.config_map = [](const std::string&) -> Result<Json> {
+    return *ParseJson(R"({"data": {"k": "v"}})");
+  };
   EXPECT_TRUE(BuildPayload(Json(JsonObject{}), volume, sources).Is(Code::kInvalidArgument));
 }
 

@@ -1,14 +1,14 @@
-// The kubelet with real containers: runc on this machine, an API server in memory, a driver that only notes its calls.
+// The kubelet with real containers: runc on this machine, an API server in memory, a driver that
+// only notes its calls.
 #include "simulator/kubelet/kubelet.h"
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <fstream>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 #include <memory>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/data/json.h"
 #include "base/kube/object.h"
@@ -34,9 +34,14 @@ class NotedCsiNode final : public CsiNode {
     info.topology = {{"topology.thinsnap.io/node", "n1"}};
     return info;
   }
-  Status Stage(const CsiVolume& volume, const std::string&) override { return Note("stage " + volume.id); }
-  Status Unstage(const std::string& id, const std::string&) override { return Note("unstage " + id); }
-  Status Publish(const CsiVolume& volume, const std::string&, const std::string& target, bool) override {
+  Status Stage(const CsiVolume& volume, const std::string&) override {
+    return Note("stage " + volume.id);
+  }
+  Status Unstage(const std::string& id, const std::string&) override {
+    return Note("unstage " + id);
+  }
+  Status Publish(const CsiVolume& volume, const std::string&, const std::string& target,
+                 bool) override {
     TRY(MakeFolders(target));
     return Note("publish " + volume.id);
   }
@@ -44,7 +49,8 @@ class NotedCsiNode final : public CsiNode {
     RemoveTree(target);
     return Note("unpublish " + id);
   }
-  Status Expand(const CsiVolume& volume, const std::string&, const std::string&, std::int64_t) override {
+  Status Expand(const CsiVolume& volume, const std::string&, const std::string&,
+                std::int64_t) override {
     return Note("expand " + volume.id);
   }
   std::vector<std::string> calls() {
@@ -66,7 +72,8 @@ class KubeletTest : public testing::Test {
  protected:
   void SetUp() override {
     if (geteuid() != 0) GTEST_SKIP() << "needs root for runc";
-    if (access("/usr/sbin/runc", X_OK) != 0 && access("/usr/bin/runc", X_OK) != 0) GTEST_SKIP() << "needs runc";
+    if (access("/usr/sbin/runc", X_OK) != 0 && access("/usr/bin/runc", X_OK) != 0)
+      GTEST_SKIP() << "needs runc";
     char name[] = "/tmp/kubelet-test-XXXXXX";
     ASSERT_NE(mkdtemp(name), nullptr);
     folder_ = name;
@@ -81,17 +88,24 @@ class KubeletTest : public testing::Test {
     options.cgroup_prefix = "/" + cgroup_;
     options.images.cache_folder = folder_ + "/images";
     options.environment = {{"KUBERNETES_SERVICE_HOST", "127.0.0.1"}};
-    kubelet_ = std::make_unique<Kubelet>(runtime_, client_, runner_, random_, *containers_, csi_, options);
+    kubelet_ =
+        std::make_unique<Kubelet>(runtime_, client_, runner_, random_, *containers_, csi_, options);
     ASSERT_TRUE(kubelet_->Start(*group_).ok());
-    access_ = MakeAccessClient(runtime_, *group_, [this](const std::string&) { return folder_ + "/kubelet.sock"; });
+    access_ = MakeAccessClient(runtime_, *group_,
+                               [this](const std::string&) { return folder_ + "/kubelet.sock"; });
   }
 
   void TearDown() override {
     if (!group_) return;
     const kube::ObjectList pods = *client_.List(kube::types::kPod, "");
     for (const Json& pod : pods.items) {
-      client_.Delete(kube::types::kPod, kube::KeyOf(pod), {.grace_period_seconds = 0, .propagation_policy = "",
-                                                          .uid = "", .resource_version = ""}).value();
+      client_
+          .Delete(kube::types::kPod, kube::KeyOf(pod),
+                  {.grace_period_seconds = 0,
+                   .propagation_policy = "",
+                   .uid = "",
+                   .resource_version = ""})
+          .value();
     }
     group_->Stop();
     group_->Join();
@@ -110,8 +124,9 @@ class KubeletTest : public testing::Test {
   }
 
   bool WaitForPod(const std::string& name, const std::function<bool(const Json&)>& check) {
-    const bool done = client_.WaitFor(kube::types::kPod, {"default", name},
-                                      [&](const Json* pod) { return pod != nullptr && check(*pod); });
+    const bool done = client_.WaitFor(kube::types::kPod, {"default", name}, [&](const Json* pod) {
+      return pod != nullptr && check(*pod);
+    });
     if (!done) {
       const Result<Json> pod = client_.Get(kube::types::kPod, {"default", name});
       ADD_FAILURE() << name << " is not as expected: " << (pod.ok() ? ToPrettyJson(*pod) : "gone");
@@ -119,10 +134,12 @@ class KubeletTest : public testing::Test {
     return done;
   }
   bool WaitForPhase(const std::string& name, const std::string& phase) {
-    return WaitForPod(name, [&](const Json& pod) { return StringAt(pod, "status.phase") == phase; });
+    return WaitForPod(name,
+                      [&](const Json& pod) { return StringAt(pod, "status.phase") == phase; });
   }
   bool WaitForEnd(const std::string& name) {
-    return client_.WaitFor(kube::types::kPod, {"default", name}, [](const Json* pod) { return pod == nullptr; });
+    return client_.WaitFor(kube::types::kPod, {"default", name},
+                           [](const Json* pod) { return pod == nullptr; });
   }
 
   // What `kubectl exec` would show, and the exit code.
@@ -145,7 +162,8 @@ class KubeletTest : public testing::Test {
                                          done->Notify();
                                        }};
     Result<std::unique_ptr<apiserver::ExecSession>> session = access_->Exec(
-        {{"n1", "default", pod, "", "c"}, std::move(command), !input.empty() || tty, tty}, std::move(callbacks));
+        {{"n1", "default", pod, "", "c"}, std::move(command), !input.empty() || tty, tty},
+        std::move(callbacks));
     if (!session.ok()) return {session.error().message(), -1};
     if (!input.empty()) (*session)->WriteStdin(input);
     (*session)->CloseStdin();
@@ -155,7 +173,8 @@ class KubeletTest : public testing::Test {
         std::lock_guard lock(mutex);
         if (code) return {text, *code};
       }
-      if (!done->Wait(seen, clock_.MonoNow() + std::chrono::minutes(1)).ok()) return {"timeout", -2};
+      if (!done->Wait(seen, clock_.MonoNow() + std::chrono::minutes(1)).ok())
+        return {"timeout", -2};
     }
   }
 
@@ -174,7 +193,8 @@ class KubeletTest : public testing::Test {
 
 int ExitCode(const Json& pod, const char* list = "status.containerStatuses") {
   const JsonArray& statuses = ArrayAt(pod, list);
-  return statuses.empty() ? -1 : static_cast<int>(IntAt(statuses[0], "state.terminated.exitCode", -1));
+  return statuses.empty() ? -1
+                          : static_cast<int>(IntAt(statuses[0], "state.terminated.exitCode", -1));
 }
 
 TEST_F(KubeletTest, RegistersTheNodeAndItsDriver) {
@@ -195,7 +215,8 @@ TEST_F(KubeletTest, APodEndsWithItsExitCode) {
   EXPECT_EQ(ExitCode(*client_.Get(kube::types::kPod, {"default", "bad"})), 3);
   ASSERT_TRUE(WaitForPhase("good", "Succeeded"));
   const Json good = *client_.Get(kube::types::kPod, {"default", "good"});
-  EXPECT_EQ(StringAt(ArrayAt(good, "status.containerStatuses")[0], "state.terminated.message"), "reason\n");
+  EXPECT_EQ(StringAt(ArrayAt(good, "status.containerStatuses")[0], "state.terminated.message"),
+            "reason\n");
 }
 
 TEST_F(KubeletTest, InitContainersComeFirstAndShareVolumes) {
@@ -235,16 +256,19 @@ TEST_F(KubeletTest, AMissingConfigMapHoldsThePodBack) {
     "env": [{"name": "COLOR", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "color"}}}]}]})");
   ASSERT_TRUE(WaitForPod("p", [](const Json& pod) {
     const JsonArray& statuses = ArrayAt(pod, "status.containerStatuses");
-    return !statuses.empty() && StringAt(statuses[0], "state.waiting.reason") == "CreateContainerConfigError";
+    return !statuses.empty() &&
+           StringAt(statuses[0], "state.waiting.reason") == "CreateContainerConfigError";
   }));
-  Json settings = JsonObject{{"metadata", JsonObject{{"name", "settings"}, {"namespace", "default"}}},
-                             {"data", JsonObject{{"color", "red"}}}};
+  Json settings =
+      JsonObject{{"metadata", JsonObject{{"name", "settings"}, {"namespace", "default"}}},
+                 {"data", JsonObject{{"color", "red"}}}};
   ASSERT_TRUE(client_.Create(kube::types::kConfigMap, settings).ok());
   EXPECT_TRUE(WaitForPhase("p", "Succeeded"));
 }
 
 TEST_F(KubeletTest, ProbesDecideReadinessAndRestart) {
-  CreatePod("p", R"({"terminationGracePeriodSeconds": 0, "containers": [{"name": "c", "image": "busybox",
+  CreatePod("p",
+            R"({"terminationGracePeriodSeconds": 0, "containers": [{"name": "c", "image": "busybox",
     "command": ["sh", "-c", "sleep 1; touch /ready; exec sleep 600"],
     "readinessProbe": {"exec": {"command": ["test", "-e", "/ready"]}, "periodSeconds": 1, "timeoutSeconds": 60},
     "livenessProbe": {"exec": {"command": ["test", "!", "-e", "/dead"]}, "periodSeconds": 1, "failureThreshold": 1,
@@ -260,7 +284,8 @@ TEST_F(KubeletTest, ProbesDecideReadinessAndRestart) {
 }
 
 TEST_F(KubeletTest, ExecRunsProgramsInTheContainer) {
-  CreatePod("p", R"({"containers": [{"name": "c", "image": "busybox", "command": ["sleep", "600"]}]})");
+  CreatePod("p",
+            R"({"containers": [{"name": "c", "image": "busybox", "command": ["sleep", "600"]}]})");
   ASSERT_TRUE(WaitForPhase("p", "Running"));
   EXPECT_EQ(Exec("p", {"hostname"}), std::make_pair(std::string("p\n"), 0));
   EXPECT_EQ(Exec("p", {"sh", "-c", "exit 7"}).second, 7);
@@ -273,10 +298,12 @@ TEST_F(KubeletTest, ExecRunsProgramsInTheContainer) {
 }
 
 TEST_F(KubeletTest, AClaimIsStagedOnceAndGivenBack) {
-  const Json pv = *ParseJson(R"({"metadata": {"name": "pv1"}, "spec": {"accessModes": ["ReadWriteOnce"],
+  const Json pv =
+      *ParseJson(R"({"metadata": {"name": "pv1"}, "spec": {"accessModes": ["ReadWriteOnce"],
     "capacity": {"storage": "1Gi"}, "claimRef": {"uid": "claim-uid"},
     "csi": {"driver": "csi.thinsnap.io", "volumeHandle": "ts1.a.b", "fsType": "ext4"}}})");
-  const Json pvc = *ParseJson(R"({"metadata": {"name": "data", "namespace": "default", "uid": "claim-uid"},
+  const Json pvc =
+      *ParseJson(R"({"metadata": {"name": "data", "namespace": "default", "uid": "claim-uid"},
     "spec": {"volumeName": "pv1"}, "status": {"phase": "Bound"}})");
   ASSERT_TRUE(client_.Create(kube::types::kPersistentVolume, pv).ok());
   ASSERT_TRUE(client_.Create(kube::types::kPersistentVolumeClaim, pvc).ok());
@@ -293,13 +320,17 @@ TEST_F(KubeletTest, AClaimIsStagedOnceAndGivenBack) {
     ASSERT_TRUE(client_.Delete(kube::types::kPod, {"default", name}).ok());
     ASSERT_TRUE(WaitForEnd(name));
   }
-  EXPECT_THAT(csi_.calls(), ElementsAre("stage ts1.a.b", "publish ts1.a.b", "publish ts1.a.b", "unpublish ts1.a.b",
-                                        "unpublish ts1.a.b", "unstage ts1.a.b"));
+  EXPECT_THAT(csi_.calls(),
+              ElementsAre("stage ts1.a.b", "publish ts1.a.b", "publish ts1.a.b",
+                          "unpublish ts1.a.b", "unpublish ts1.a.b", "unstage ts1.a.b"));
 }
 
 TEST_F(KubeletTest, SecretsAndTokensAreFiles) {
-  ASSERT_TRUE(client_.Create(kube::types::kSecret, *ParseJson(R"({"metadata": {"name": "s", "namespace": "default"},
-    "data": {"key": "dmFsdWU="}})")).ok());
+  ASSERT_TRUE(client_
+                  .Create(kube::types::kSecret,
+                          *ParseJson(R"({"metadata": {"name": "s", "namespace": "default"},
+    "data": {"key": "dmFsdWU="}})"))
+                  .ok());
   CreatePod("p", R"({"restartPolicy": "Never", "serviceAccountName": "robot", "volumes": [
       {"name": "s", "secret": {"secretName": "s"}},
       {"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}],

@@ -37,7 +37,8 @@ Result<Json> MemoryKube::Get(const kube::ResourceType& type, const kube::ObjectK
   std::lock_guard lock(mutex_);
   const auto& objects = objects_[type.resource];
   const auto it = objects.find(key);
-  if (it == objects.end()) return Error(Code::kNotFound, type.resource + " \"" + key.name + "\" not found");
+  if (it == objects.end())
+    return Error(Code::kNotFound, type.resource + " \"" + key.name + "\" not found");
   return it->second;
 }
 
@@ -46,13 +47,15 @@ Result<kube::ObjectList> MemoryKube::List(const kube::ResourceType& type, const 
   std::lock_guard lock(mutex_);
   kube::ObjectList list;
   for (const auto& [key, object] : objects_[type.resource]) {
-    if ((ns.empty() || key.ns == ns) && Selected(object, options.field_selector)) list.items.push_back(object);
+    if ((ns.empty() || key.ns == ns) && Selected(object, options.field_selector))
+      list.items.push_back(object);
   }
   list.resource_version = std::to_string(version_);
   return list;
 }
 
-Status MemoryKube::Watch(const kube::ResourceType& type, const std::string& ns, const kube::WatchOptions& options,
+Status MemoryKube::Watch(const kube::ResourceType& type, const std::string& ns,
+                         const kube::WatchOptions& options,
                          const std::function<Status(kube::WatchEvent)>& on_event) {
   std::uint64_t after = std::strtoull(options.resource_version.c_str(), nullptr, 10);
   for (;;) {
@@ -67,13 +70,15 @@ Status MemoryKube::Watch(const kube::ResourceType& type, const std::string& ns, 
     }
     for (Change& change : news) {
       if (!ns.empty() && kube::NamespaceOf(change.event.object) != ns) continue;
-      if (Selected(change.event.object, options.field_selector)) TRY(on_event(std::move(change.event)));
+      if (Selected(change.event.object, options.field_selector))
+        TRY(on_event(std::move(change.event)));
     }
     TRY(changed_->Wait(seen));
   }
 }
 
-Result<Json> MemoryKube::Store(const kube::ResourceType& type, Json object, kube::WatchEvent::Type change) {
+Result<Json> MemoryKube::Store(const kube::ResourceType& type, Json object,
+                               kube::WatchEvent::Type change) {
   ++version_;
   Set(object, "metadata.resourceVersion", std::to_string(version_));
   const kube::ObjectKey key = kube::KeyOf(object);
@@ -90,7 +95,8 @@ Result<Json> MemoryKube::Store(const kube::ResourceType& type, Json object, kube
 Result<Json> MemoryKube::Create(const kube::ResourceType& type, const Json& object) {
   std::lock_guard lock(mutex_);
   const kube::ObjectKey key = kube::KeyOf(object);
-  if (objects_[type.resource].contains(key)) return Error(Code::kAlreadyExists, key.name + " already exists");
+  if (objects_[type.resource].contains(key))
+    return Error(Code::kAlreadyExists, key.name + " already exists");
   Json stored = object;
   Set(stored, "apiVersion", type.api_version());
   Set(stored, "kind", type.kind);
@@ -98,14 +104,16 @@ Result<Json> MemoryKube::Create(const kube::ResourceType& type, const Json& obje
   return Store(type, std::move(stored), kube::WatchEvent::Type::kAdded);
 }
 
-Result<Json> MemoryKube::Update(const kube::ResourceType& type, const Json& object, const std::string&) {
+Result<Json> MemoryKube::Update(const kube::ResourceType& type, const Json& object,
+                                const std::string&) {
   std::lock_guard lock(mutex_);
-  if (!objects_[type.resource].contains(kube::KeyOf(object))) return Error(Code::kNotFound, "not found");
+  if (!objects_[type.resource].contains(kube::KeyOf(object)))
+    return Error(Code::kNotFound, "not found");
   return Store(type, object, kube::WatchEvent::Type::kModified);
 }
 
-Result<Json> MemoryKube::Patch(const kube::ResourceType& type, const kube::ObjectKey& key, kube::PatchType,
-                               const Json& patch, const kube::PatchOptions&) {
+Result<Json> MemoryKube::Patch(const kube::ResourceType& type, const kube::ObjectKey& key,
+                               kube::PatchType, const Json& patch, const kube::PatchOptions&) {
   std::lock_guard lock(mutex_);
   const auto it = objects_[type.resource].find(key);
   if (it == objects_[type.resource].end()) return Error(Code::kNotFound, "not found");
@@ -122,9 +130,10 @@ Result<Json> MemoryKube::Delete(const kube::ResourceType& type, const kube::Obje
   const auto it = objects_[type.resource].find(key);
   if (it == objects_[type.resource].end()) return Error(Code::kNotFound, "not found");
   Json object = it->second;
-  const std::int64_t grace =
-      options.grace_period_seconds.value_or(static_cast<int>(IntAt(object, "spec.terminationGracePeriodSeconds", 30)));
-  if (type.resource != "pods" || grace == 0) return Store(type, std::move(object), kube::WatchEvent::Type::kDeleted);
+  const std::int64_t grace = options.grace_period_seconds.value_or(
+      static_cast<int>(IntAt(object, "spec.terminationGracePeriodSeconds", 30)));
+  if (type.resource != "pods" || grace == 0)
+    return Store(type, std::move(object), kube::WatchEvent::Type::kDeleted);
   Set(object, "metadata.deletionTimestamp", FormatRfc3339(clock_.Now()));
   Set(object, "metadata.deletionGracePeriodSeconds", grace);
   return Store(type, std::move(object), kube::WatchEvent::Type::kModified);

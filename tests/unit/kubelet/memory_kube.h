@@ -15,18 +15,22 @@ namespace thinsnap::kubelet {
 
 class MemoryKube final : public kube::KubeClient {
  public:
-  explicit MemoryKube(Runtime& runtime) : changed_(runtime.NewEventCount()), clock_(runtime.clock()) {}
+  explicit MemoryKube(Runtime& runtime)
+      : changed_(runtime.NewEventCount()), clock_(runtime.clock()) {}
 
   Result<Json> Get(const kube::ResourceType& type, const kube::ObjectKey& key) override;
   Result<kube::ObjectList> List(const kube::ResourceType& type, const std::string& ns,
                                 const kube::ListOptions& options = {}) override;
-  Status Watch(const kube::ResourceType& type, const std::string& ns, const kube::WatchOptions& options,
+  Status Watch(const kube::ResourceType& type, const std::string& ns,
+               const kube::WatchOptions& options,
                const std::function<Status(kube::WatchEvent)>& on_event) override;
   Result<Json> Create(const kube::ResourceType& type, const Json& object) override;
-  Result<Json> Update(const kube::ResourceType& type, const Json& object, const std::string& subresource = "") override;
+  Result<Json> Update(const kube::ResourceType& type, const Json& object,
+                      const std::string& subresource = "") override;
   // Merge patches only.
-  Result<Json> Patch(const kube::ResourceType& type, const kube::ObjectKey& key, kube::PatchType patch_type,
-                     const Json& patch, const kube::PatchOptions& options = {}) override;
+  Result<Json> Patch(const kube::ResourceType& type, const kube::ObjectKey& key,
+                     kube::PatchType patch_type, const Json& patch,
+                     const kube::PatchOptions& options = {}) override;
   // Pods wait for their kubelet unless the grace period is 0.
   Result<Json> Delete(const kube::ResourceType& type, const kube::ObjectKey& key,
                       const kube::DeleteOptions& options = {}) override;

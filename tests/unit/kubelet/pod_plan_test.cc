@@ -1,9 +1,8 @@
 #include "simulator/kubelet/pod_plan.h"
 
+#include <chrono>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include <chrono>
 
 namespace thinsnap::kubelet {
 namespace {
@@ -55,8 +54,10 @@ TEST(PodPlanTest, StartsAllMainContainersAtOnce) {
 TEST(PodPlanTest, RunsInitContainersOneAfterTheOther) {
   EXPECT_THAT(PlanPod(Pod({Fresh("i"), Fresh("j")}, {Fresh("a")}), At(0)).start, ElementsAre("i"));
   EXPECT_THAT(PlanPod(Pod({Running("i"), Fresh("j")}, {Fresh("a")}), At(0)).start, IsEmpty());
-  EXPECT_THAT(PlanPod(Pod({Ended("i", 0), Fresh("j")}, {Fresh("a")}), At(200)).start, ElementsAre("j"));
-  EXPECT_THAT(PlanPod(Pod({Ended("i", 0), Ended("j", 0)}, {Fresh("a")}), At(200)).start, ElementsAre("a"));
+  EXPECT_THAT(PlanPod(Pod({Ended("i", 0), Fresh("j")}, {Fresh("a")}), At(200)).start,
+              ElementsAre("j"));
+  EXPECT_THAT(PlanPod(Pod({Ended("i", 0), Ended("j", 0)}, {Fresh("a")}), At(200)).start,
+              ElementsAre("a"));
 }
 
 TEST(PodPlanTest, AFailedInitContainerFailsAPodThatIsNeverRestarted) {
@@ -67,7 +68,8 @@ TEST(PodPlanTest, AFailedInitContainerFailsAPodThatIsNeverRestarted) {
 }
 
 TEST(PodPlanTest, AFailedInitContainerIsRunAgainOtherwise) {
-  EXPECT_THAT(PlanPod(Pod({Ended("i", 1)}, {Fresh("a")}, RestartPolicy::kOnFailure), At(200)).start, ElementsAre("i"));
+  EXPECT_THAT(PlanPod(Pod({Ended("i", 1)}, {Fresh("a")}, RestartPolicy::kOnFailure), At(200)).start,
+              ElementsAre("i"));
 }
 
 TEST(PodPlanTest, ASidecarHoldsBackTheOthersUntilItHasStarted) {
@@ -93,7 +95,8 @@ TEST(PodPlanTest, ASidecarIsStoppedWhenTheMainContainersAreDone) {
 TEST(PodPlanTest, RestartsByPolicy) {
   EXPECT_THAT(PlanPod(Pod({}, {Ended("a", 0)}), At(200)).start, ElementsAre("a"));
   EXPECT_TRUE(PlanPod(Pod({}, {Ended("a", 0)}, RestartPolicy::kOnFailure), At(200)).finished);
-  EXPECT_THAT(PlanPod(Pod({}, {Ended("a", 3)}, RestartPolicy::kOnFailure), At(200)).start, ElementsAre("a"));
+  EXPECT_THAT(PlanPod(Pod({}, {Ended("a", 3)}, RestartPolicy::kOnFailure), At(200)).start,
+              ElementsAre("a"));
   EXPECT_TRUE(PlanPod(Pod({}, {Ended("a", 3)}, RestartPolicy::kNever), At(200)).finished);
 }
 

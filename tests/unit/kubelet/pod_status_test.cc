@@ -24,8 +24,12 @@ ContainerReport Running(const std::string& name) {
 }
 ContainerReport Ended(const std::string& name, int exit_code) {
   ContainerReport container = Container(name);
-  container.ended = Termination{.exit_code = exit_code, .reason = exit_code == 0 ? "Completed" : "Error",
-                                .message = "", .container_id = "", .started = kNow, .finished = kNow};
+  container.ended = Termination{.exit_code = exit_code,
+                                .reason = exit_code == 0 ? "Completed" : "Error",
+                                .message = "",
+                                .container_id = "",
+                                .started = kNow,
+                                .finished = kNow};
   return container;
 }
 
@@ -41,7 +45,8 @@ TEST(PodStatusTest, PhasesFollowContainers) {
   EXPECT_EQ(PhaseOf(Report(RestartPolicy::kAlways, {Container("a")}), ""), "Pending");
   EXPECT_EQ(PhaseOf(Report(RestartPolicy::kAlways, {Running("a"), Ended("b", 1)}), ""), "Running");
   EXPECT_EQ(PhaseOf(Report(RestartPolicy::kAlways, {Ended("a", 0)}), ""), "Running");
-  EXPECT_EQ(PhaseOf(Report(RestartPolicy::kNever, {Ended("a", 0), Ended("b", 0)}), ""), "Succeeded");
+  EXPECT_EQ(PhaseOf(Report(RestartPolicy::kNever, {Ended("a", 0), Ended("b", 0)}), ""),
+            "Succeeded");
   EXPECT_EQ(PhaseOf(Report(RestartPolicy::kNever, {Ended("a", 0), Ended("b", 2)}), ""), "Failed");
   EXPECT_EQ(PhaseOf(Report(RestartPolicy::kOnFailure, {Ended("a", 2)}), ""), "Running");
 }
@@ -63,7 +68,8 @@ TEST(PodStatusTest, CrashLoopShowsTheLastEndAsHistory) {
   ContainerReport container = Ended("a", 1);
   container.restart_count = 3;
   container.waiting_reason = "CrashLoopBackOff";
-  const Json status = BuildPodStatus(Json(JsonObject{}), Report(RestartPolicy::kAlways, {container}), kNow);
+  const Json status =
+      BuildPodStatus(Json(JsonObject{}), Report(RestartPolicy::kAlways, {container}), kNow);
   const Json& entry = ArrayAt(status, "containerStatuses")[0];
   EXPECT_EQ(StringAt(entry, "state.waiting.reason"), "CrashLoopBackOff");
   EXPECT_EQ(IntAt(entry, "lastState.terminated.exitCode"), 1);
@@ -72,22 +78,24 @@ TEST(PodStatusTest, CrashLoopShowsTheLastEndAsHistory) {
 }
 
 TEST(PodStatusTest, ReadyMeansAllContainersAreReady) {
-  const Json ready =
-      BuildPodStatus(Json(JsonObject{}), Report(RestartPolicy::kAlways, {Running("a"), Running("b")}), kNow);
+  const Json ready = BuildPodStatus(
+      Json(JsonObject{}), Report(RestartPolicy::kAlways, {Running("a"), Running("b")}), kNow);
   EXPECT_TRUE(kube::ConditionIs(JsonObject{{"status", ready}}, "Ready"));
   ContainerReport unready = Running("b");
   unready.ready = false;
-  const Json not_ready =
-      BuildPodStatus(Json(JsonObject{}), Report(RestartPolicy::kAlways, {Running("a"), unready}), kNow);
+  const Json not_ready = BuildPodStatus(
+      Json(JsonObject{}), Report(RestartPolicy::kAlways, {Running("a"), unready}), kNow);
   const Json wrapped = JsonObject{{"status", not_ready}};
   ASSERT_NE(kube::FindCondition(wrapped, "Ready"), nullptr);
-  EXPECT_EQ(StringAt(*kube::FindCondition(wrapped, "Ready"), "message"), "containers with unready status: [b]");
+  EXPECT_EQ(StringAt(*kube::FindCondition(wrapped, "Ready"), "message"),
+            "containers with unready status: [b]");
 }
 
 TEST(PodStatusTest, TransitionTimesAndForeignConditionsAreKept) {
   const PodReport report = Report(RestartPolicy::kAlways, {Running("a")});
-  Json pod = JsonObject{{"status", JsonObject{{"conditions", JsonArray{JsonObject{{"type", "DisruptionTarget"},
-                                                                                  {"status", "True"}}}}}}};
+  Json pod = JsonObject{
+      {"status", JsonObject{{"conditions", JsonArray{JsonObject{{"type", "DisruptionTarget"},
+                                                                {"status", "True"}}}}}}};
   Set(pod, "status", BuildPodStatus(pod, report, kNow));
   const Json later = BuildPodStatus(pod, report, kNow + std::chrono::hours(1));
   EXPECT_EQ(later, *Find(pod, "status"));
