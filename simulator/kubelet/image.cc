@@ -171,7 +171,7 @@ Status MakeRoot(const RootPlan& plan, const std::string& root, const std::string
     }
   }
   for (const char* folder : {"dev", "etc", "home", "opt", "proc", "root", "run", "sys", "tmp",
-                             "var/tmp", "var/log", "var/lib", "var/cache", "mnt", "srv"}) {
+                             "usr", "var/tmp", "var/log", "var/lib", "var/cache", "mnt", "srv"}) {
     fs::create_directories(root + "/" + folder, code);
   }
   if (!fs::exists(fs::symlink_status(root + "/var/run", code)))
