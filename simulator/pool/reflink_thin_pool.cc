@@ -383,8 +383,9 @@ class ReflinkThinPool final : public ThinPool {
     const auto active = active_.find(volume);
     // After a restart of the process a mount may hold a device that this map does not know:
     // attaching finds it.
-    LoopDevice device =
-        active != active_.end() ? std::move(active->second) : TRY(AttachLoopDevice(DataOf(volume), kSectorBytes));
+    LoopDevice device = active != active_.end()
+                            ? std::move(active->second)
+                            : TRY(AttachLoopDevice(DataOf(volume), kSectorBytes));
     if (active != active_.end()) active_.erase(active);
     const std::string path = device.path;
     UniqueFd keep(dup(device.fd.get()));

@@ -108,8 +108,9 @@ Status EnsureSnapshots(Context& context, SessionRun& run, const std::vector<Json
   for (const auto& repository : repositories) {
     auto snapshot = TRY(EnsureExists(context.client, context.kinds.snapshot,
                                      SnapshotFor(context, run, repository)));
-    if (Find(snapshot, "status.phase") == nullptr) {
-      Set(snapshot, "status.phase", "Pending");
+    // Not by its phase: the Snapshot's own reconciler may have been faster with that.
+    if (Find(snapshot, "status.totalComponents") == nullptr) {
+      if (Find(snapshot, "status.phase") == nullptr) Set(snapshot, "status.phase", "Pending");
       Set(snapshot, "status.snapshotTime",
           Json(StringAt(run.session, "metadata.creationTimestamp")));
       Set(snapshot, "status.totalComponents", static_cast<std::int64_t>(components));
