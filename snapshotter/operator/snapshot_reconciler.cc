@@ -253,6 +253,9 @@ Result<kube::Requeue> ReconcileSnapshot(Context& context, const kube::ObjectKey&
     return FinishSnapshot(context, std::move(*found));
   }
   const auto phase = StringAt(*found, "status.phase");
+  // Whoever makes a Snapshot (a session, an import, an adoption) writes its status second: until
+  // then there is nothing to add to, and a status of ours would stand in the way of theirs.
+  if (phase.empty()) return kube::Requeue::Done();
   const bool uploaded = kube::FindCondition(*found, "SnapshotMetadataUploaded") != nullptr;
   // What was brought back from a bucket is as its view says, until the points are compared.
   if (kube::FindCondition(*found, "Unverified") != nullptr) return kube::Requeue::Done();
