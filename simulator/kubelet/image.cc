@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <mutex>
 #include <sstream>
+#include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <system_error>
@@ -37,7 +38,7 @@ Error Failed(const std::string& what, const std::error_code& code) {
 // One binary and a link for each applet, made once in a folder that is moved to its place when
 // complete.
 Status UnpackBusybox(const std::string& folder, CommandRunner& runner) {
-  if (access((folder + "/bin/sh").c_str(), F_OK) == 0) return {};
+  if (access((folder + "/bin/busybox").c_str(), F_OK) == 0) return {};
   std::error_code code;
   if (access(kBusyboxPath, X_OK) != 0) {
     return Error(Code::kFailedPrecondition, std::string("there is no ") + kBusyboxPath +
@@ -45,9 +46,11 @@ Status UnpackBusybox(const std::string& folder, CommandRunner& runner) {
   }
   const CommandOutput list =
       TRY(RunChecked(runner, Command{.argv = {kBusyboxPath, "--list"}, .env = {}, .input = ""}));
-  const std::string draft = folder + "." + std::to_string(getpid()) + ".new";
-  fs::remove_all(draft, code);
+  // A folder of this call alone: pods start side by side, and every node's kubelet is process 1.
+  std::string draft = folder + ".XXXXXX";
+  if (mkdtemp(draft.data()) == nullptr) return ErrnoError(errno, "make a folder beside " + folder);
   TRY(MakeFolders(draft + "/bin"));
+  if (chmod(draft.c_str(), 0755) != 0) return ErrnoError(errno, "open up " + draft);
   if (!fs::copy_file(kBusyboxPath, draft + "/bin/busybox", code))
     return Failed("copy busybox", code);
   std::istringstream applets(list.out);
@@ -56,10 +59,11 @@ Status UnpackBusybox(const std::string& folder, CommandRunner& runner) {
     fs::create_symlink("/bin/busybox", draft + "/bin/" + applet, code);
   }
   if (rename(draft.c_str(), folder.c_str()) != 0) {
+    const int why = errno;
     fs::remove_all(draft, code);
-    // Another node was faster.
-    if (access((folder + "/bin/sh").c_str(), F_OK) != 0)
-      return ErrnoError(EIO, "put " + folder + " in place");
+    // Another pod or node was faster.
+    if (access((folder + "/bin/busybox").c_str(), F_OK) != 0)
+      return ErrnoError(why, "put " + folder + " in place");
   }
   return {};
 }
