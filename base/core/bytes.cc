@@ -97,6 +97,10 @@ Result<Bytes> Base64Decode(std::string_view text) {
       bytes.push_back(static_cast<std::uint8_t>(pending >> count));
     }
   }
+  // One spelling for one value: what is signed must not have a second one.
+  if ((pending & ((1U << count) - 1)) != 0) {
+    return Error(Code::kInvalidArgument, "base64 text has bits beyond its last byte");
+  }
   return bytes;
 }
 

@@ -10,6 +10,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/core/file.h"
@@ -52,8 +53,13 @@ Status BindChrootOntoItself() {
   if (getcwd(path, sizeof path) == nullptr) return ErrnoError(errno, "name the chroot");
   if (mount(path, path, nullptr, MS_BIND | MS_REC, nullptr) != 0)
     return ErrnoError(errno, "bind the chroot onto itself");
-  if (chdir(path) != 0 || chroot(".") != 0 || chdir("/") != 0)
-    return ErrnoError(errno, "enter the chroot again");
+  if (chdir(path) != 0) return ErrnoError(errno, "enter the chroot again");
+  // The folder becomes the true root of this mount namespace. With a mere chroot, who joins a
+  // container's namespace (runc exec) would land in the true root above it, outside of the
+  // container. pivot_root(2), "pivot_root(".", ".")".
+  if (syscall(SYS_pivot_root, ".", ".") != 0) return ErrnoError(errno, "make the chroot the root");
+  if (umount2(".", MNT_DETACH) != 0) return ErrnoError(errno, "let go of the old root");
+  if (chdir("/") != 0) return ErrnoError(errno, "enter the new root");
   return {};
 }
 

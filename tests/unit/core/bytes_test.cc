@@ -30,6 +30,8 @@ TEST(BytesTest, RefusesWhatIsNoEncoding) {
   EXPECT_FALSE(HexDecode("zz").ok());
   EXPECT_FALSE(Base64Decode("a").ok());
   EXPECT_FALSE(Base64Decode("ab c").ok());
+  EXPECT_TRUE(Base64Decode("Zg==").ok());
+  EXPECT_FALSE(Base64Decode("Zh==").ok()) << "another spelling of the same byte";
 }
 
 TEST(BytesTest, FindsTheOneByteThatIsNotZero) {

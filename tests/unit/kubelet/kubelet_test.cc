@@ -292,7 +292,10 @@ TEST_F(KubeletTest, ExecRunsProgramsInTheContainer) {
   EXPECT_EQ(Exec("p", {"cat"}, "some input"), std::make_pair(std::string("some input"), 0));
   const std::string big(3'000'000, 'z');
   EXPECT_EQ(Exec("p", {"wc", "-c"}, big), std::make_pair(std::string("3000000\n"), 0));
-  EXPECT_EQ(Exec("p", {"tty"}, "", true), std::make_pair(std::string("/dev/pts/0\r\n"), 0));
+  // How many carriage returns depends on when runc sets the terminal up.
+  const auto [terminal, exit_code] = Exec("p", {"tty"}, "", true);
+  EXPECT_EQ(terminal.substr(0, terminal.find('\r')), "/dev/pts/0");
+  EXPECT_EQ(exit_code, 0);
   EXPECT_EQ(Exec("p", {"ls", "/root/.ssh"}).second, 1);
   EXPECT_NE(Exec("p", {"no-such-program"}).second, 0);
 }
