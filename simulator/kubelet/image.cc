@@ -47,6 +47,7 @@ Status UnpackBusybox(const std::string& folder, CommandRunner& runner) {
   const CommandOutput list =
       TRY(RunChecked(runner, Command{.argv = {kBusyboxPath, "--list"}, .env = {}, .input = ""}));
   // A folder of this call alone: pods start side by side, and every node's kubelet is process 1.
+  TRY(MakeFolders(fs::path(folder).parent_path().string()));
   std::string draft = folder + ".XXXXXX";
   if (mkdtemp(draft.data()) == nullptr) return ErrnoError(errno, "make a folder beside " + folder);
   TRY(MakeFolders(draft + "/bin"));
