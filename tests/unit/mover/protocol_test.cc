@@ -1,7 +1,7 @@
-#include <atomic>
-
 // Exports among faults and twins: whatever was committed restores bit for bit, and what was not
 // leaves no trace that matters.
+#include <atomic>
+
 #include "snapshotter/repo/keyring.h"
 #include "snapshotter/repo/point_store.h"
 #include "snapshotter/repo/session.h"
