@@ -1,0 +1,247 @@
+#include "snapshotter/cli/commands.h"
+
+#include <filesystem>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "base/core/file.h"
+#include "base/data/json.h"
+#include "snapshotter/cli/host_path.h"
+#include "snapshotter/cli/passphrase.h"
+#include "snapshotter/cli/point_choice.h"
+#include "snapshotter/store/memory_store.h"
+
+namespace thinsnap::cli {
+namespace {
+
+#define ASSERT_OK(expression)                                      \
+  do {                                                             \
+    const auto& assert_ok_ = (expression);                         \
+    ASSERT_TRUE(assert_ok_.ok()) << assert_ok_.error().ToString(); \
+  } while (false)
+
+class CommandsTest : public ::testing::Test {
+ protected:
+  CommandsTest() {
+    SystemRandom system;
+    folder_ = std::filesystem::temp_directory_path() / ("thinsnap-cli-" + system.Uuid());
+    std::filesystem::create_directories(folder_);
+    InitCommand init;
+    init.passphrase = Secret("p");
+    init.kdf = {64, 1, 1};
+    EXPECT_TRUE(RunInit(context_, init).ok());
+    auto opened = repo::OpenRepository(store_, runtime_, random_, {Secret("p"), "", std::nullopt});
+    EXPECT_TRUE(opened.ok());
+    repository_ = std::move(opened).value();
+    out_.clear();
+  }
+  ~CommandsTest() override { std::filesystem::remove_all(folder_); }
+
+  std::string In(const std::string& name) const { return folder_ / name; }
+
+  std::string MakeImage(const std::string& name, std::size_t size) {
+    Bytes bytes(size);
+    random_.Fill(bytes);
+    EXPECT_TRUE(WriteFileAtomic(In(name), AsText(bytes)).ok());
+    return In(name);
+  }
+
+  Status Backup(const std::string& path, const std::string& series = "") {
+    return RunBackup(context_, *repository_, {path, series});
+  }
+  Status Restore(const std::string& point, const std::string& target, bool force = false) {
+    return RunRestore(context_, *repository_, {{point, ""}, target, force});
+  }
+  std::string Content(const std::string& path) {
+    auto text = ReadFile(path, kGiB);
+    return text.ok() ? *text : "unreadable";
+  }
+
+  SystemClock clock_;
+  ThreadRuntime runtime_{clock_};
+  SeededRandom random_{3};
+  store::MemoryObjectStore store_{clock_};
+  std::string out_;
+  std::string err_;
+  Console console_{clock_, [this](std::string_view text) { out_ += text; },
+                   [this](std::string_view text) { err_ += text; }};
+  Context context_{store_, runtime_, random_, console_, "host"};
+  std::filesystem::path folder_;
+  std::unique_ptr<repo::Repository> repository_;
+};
+
+TEST_F(CommandsTest, BacksUpListsShowsAndRestores) {
+  const std::string image = MakeImage("image", 3 * kMiB + 77);
+  ASSERT_OK(Backup(image));
+  ASSERT_OK(RunList(context_, *repository_, {}));
+  EXPECT_NE(out_.find("host:" + image), std::string::npos) << out_;
+  ASSERT_OK(RunShow(context_, *repository_, {"latest", ""}));
+  EXPECT_NE(out_.find("3145805 bytes"), std::string::npos) << out_;
+  ASSERT_OK(Restore("latest", In("copy")));
+  EXPECT_EQ(Content(In("copy")), Content(image));
+  ASSERT_OK(RunVerify(context_, *repository_, {true}));
+}
+
+TEST_F(CommandsTest, AnEmptyImageRoundTrips) {
+  ASSERT_OK(WriteFileAtomic(In("empty"), ""));
+  ASSERT_OK(Backup(In("empty")));
+  ASSERT_OK(Restore("latest", In("copy")));
+  EXPECT_EQ(Content(In("copy")), "");
+}
+
+TEST_F(CommandsTest, TheSeriesFollowsFromHostAndPath) {
+  const std::string image = MakeImage("image", kMiB);
+  std::filesystem::create_symlink(image, In("link"));
+  ASSERT_OK(Backup(image));
+  ASSERT_OK(Backup(In("link")));
+  auto points = repository_->ListPoints();
+  ASSERT_OK(points);
+  ASSERT_EQ(points->size(), 2U);
+  EXPECT_EQ(points->at(0).series, points->at(1).series);
+  EXPECT_EQ(points->at(1).stored_bytes, 0U);
+  ASSERT_OK(Backup(image, "named"));
+  EXPECT_EQ(repository_->ListPoints("named")->size(), 1U);
+  EXPECT_TRUE(Backup(image, "not/one").Is(Code::kInvalidArgument));
+}
+
+TEST_F(CommandsTest, SourcesThatAreNoneAreRefusedInWords) {
+  const Status folder = Backup(folder_);
+  ASSERT_TRUE(folder.Is(Code::kInvalidArgument));
+  EXPECT_NE(folder.error().message().find("is a folder"), std::string::npos);
+  EXPECT_TRUE(Backup(In("missing")).Is(Code::kNotFound));
+  EXPECT_TRUE(Backup("/dev/null").Is(Code::kInvalidArgument));
+  EXPECT_TRUE(repository_->ListPoints()->empty());
+}
+
+TEST_F(CommandsTest, TargetsAreNotOverwrittenByMistake) {
+  const std::string image = MakeImage("image", kMiB);
+  ASSERT_OK(Backup(image));
+  const std::string precious = MakeImage("precious", 2 * kMiB);
+  const std::string before = Content(precious);
+  EXPECT_TRUE(Restore("latest", precious).Is(Code::kFailedPrecondition));
+  EXPECT_EQ(Content(precious), before);
+  EXPECT_TRUE(Restore("latest", folder_).Is(Code::kInvalidArgument));
+  EXPECT_TRUE(Restore("latest", In("no/such/folder")).Is(Code::kNotFound));
+  ASSERT_OK(WriteFileAtomic(In("blank"), ""));
+  ASSERT_OK(Restore("latest", In("blank")));
+  ASSERT_OK(Restore("latest", precious, true));
+  EXPECT_EQ(Content(precious), Content(image));
+}
+
+TEST_F(CommandsTest, AFailedRestoreLeavesNoHalfImage) {
+  const std::string image = MakeImage("image", kMiB);
+  ASSERT_OK(Backup(image));
+  std::string pack;
+  ASSERT_OK(store::ListAll(store_, "packs/data/", [&](const auto& info) {
+    pack = info.key;
+    return Status();
+  }));
+  auto object = store_.Get(pack);
+  ASSERT_OK(object);
+  object->bytes[1000] ^= 1;
+  ASSERT_OK(store_.Put(pack, object->bytes));
+  EXPECT_TRUE(Restore("latest", In("copy")).Is(Code::kDataLoss));
+  EXPECT_FALSE(std::filesystem::exists(In("copy")));
+  const Status verified = RunVerify(context_, *repository_, {false});
+  EXPECT_TRUE(verified.Is(Code::kDataLoss));
+  EXPECT_NE(out_.find(pack), std::string::npos) << out_;
+  EXPECT_EQ(ExitCode(verified), 5);
+}
+
+TEST_F(CommandsTest, ForgetTakesANameAndNothingElse) {
+  const std::string image = MakeImage("image", kMiB);
+  ASSERT_OK(Backup(image));
+  ASSERT_OK(Backup(image));
+  EXPECT_TRUE(RunForget(context_, *repository_, {"latest", ""}).Is(Code::kInvalidArgument));
+  const auto points = repository_->ListPoints();
+  ASSERT_OK(points);
+  ASSERT_OK(RunForget(context_, *repository_, {points->front().name.str(), ""}));
+  EXPECT_EQ(repository_->ListPoints()->size(), 1U);
+  EXPECT_TRUE(
+      RunForget(context_, *repository_, {points->front().name.str(), ""}).Is(Code::kNotFound));
+}
+
+TEST_F(CommandsTest, JsonIsOneDocument) {
+  console_.json = true;
+  const std::string image = MakeImage("image", kMiB);
+  ASSERT_OK(Backup(image));
+  auto backup = ParseJson(out_);
+  ASSERT_OK(backup);
+  EXPECT_EQ(IntAt(*backup, "sizeBytes"), 1048576);
+  out_.clear();
+  ASSERT_OK(RunList(context_, *repository_, {}));
+  auto list = ParseJson(out_);
+  ASSERT_OK(list);
+  EXPECT_EQ(ArrayAt(*list, "points").size(), 1U);
+  EXPECT_EQ(StringAt(*list, "suite"), "sealed");
+  out_.clear();
+  ASSERT_OK(RunVerify(context_, *repository_, {true}));
+  ASSERT_OK(ParseJson(out_));
+  EXPECT_EQ(err_, "");
+}
+
+TEST_F(CommandsTest, ProgressIsDrawnOnTerminalsOnly) {
+  console_.Progress("backup", 1, 2);
+  EXPECT_EQ(err_, "");
+  console_.terminal = true;
+  console_.Progress("backup", 1, 2);
+  EXPECT_NE(err_.find("50 %"), std::string::npos) << err_;
+  console_.EndProgress();
+  EXPECT_EQ(err_.back(), '\n');
+}
+
+TEST(PickPointTest, TakesNamesPrefixesAndLatest) {
+  std::vector<repo::PointInfo> points(3);
+  const char* names[] = {"a/01hzy3v7q4e8r2t6m9k1w5x0zb.1", "a/01hzy3v7q4e8r2t6m9k1w5x0zc.1",
+                         "b/01hzz3v7q4e8r2t6m9k1w5x0zb.1"};
+  for (std::size_t i = 0; i < 3; ++i) {
+    points[i].name = repo::PointName(names[i]);
+    points[i].snapshot = points[i].name.str().substr(2, 26);
+    points[i].cut = FromUnixSeconds(i == 1 ? 900 : static_cast<std::int64_t>(i) * 100);
+  }
+  EXPECT_EQ(PickPoint(points, "latest")->name.str(), names[1]);
+  EXPECT_EQ(PickPoint(points, names[0])->name.str(), names[0]);
+  EXPECT_EQ(PickPoint(points, "b")->name.str(), names[2]);
+  EXPECT_EQ(PickPoint(points, "01hzz")->name.str(), names[2]);
+  EXPECT_EQ(PickPoint(points, "01hzy3v7q4e8r2t6m9k1w5x0zc")->name.str(), names[1]);
+  const auto unclear = PickPoint(points, "01hzy");
+  ASSERT_TRUE(unclear.Is(Code::kInvalidArgument));
+  EXPECT_NE(unclear.error().message().find(names[1]), std::string::npos);
+  EXPECT_TRUE(PickPoint(points, "").Is(Code::kInvalidArgument));
+  EXPECT_TRUE(PickPoint(points, "zzz").Is(Code::kNotFound));
+  EXPECT_TRUE(PickPoint({}, "latest").Is(Code::kNotFound));
+}
+
+TEST(PassphraseTest, ComesFromTheFileThenTheEnvironment) {
+  SystemRandom system;
+  const std::string file =
+      std::filesystem::temp_directory_path() / ("thinsnap-pass-" + system.Uuid());
+  ASSERT_OK(WriteFileAtomic(file, "from the file\nsecond line\n"));
+  auto found = FindPassphrase({"from outside", file, false}, true, false);
+  ASSERT_OK(found);
+  EXPECT_EQ((*found)->Reveal(), "from the file");
+  found = FindPassphrase({"from outside", "", false}, true, false);
+  ASSERT_OK(found);
+  EXPECT_EQ((*found)->Reveal(), "from outside");
+  found = FindPassphrase({std::nullopt, "", false}, true, false);
+  ASSERT_OK(found);
+  EXPECT_FALSE(found->has_value());
+  ASSERT_OK(WriteFileAtomic(file, "\n"));
+  EXPECT_TRUE(FindPassphrase({std::nullopt, file, false}, true, false).Is(Code::kInvalidArgument));
+  std::filesystem::remove(file);
+  EXPECT_TRUE(FindPassphrase({std::nullopt, file, false}, true, false).Is(Code::kNotFound));
+}
+
+TEST(ExitCodeTest, SaysWhatAScriptNeeds) {
+  EXPECT_EQ(ExitCode({}), 0);
+  EXPECT_EQ(ExitCode(Error(Code::kInternal, "")), 1);
+  EXPECT_EQ(ExitCode(Error(Code::kInvalidArgument, "")), 2);
+  EXPECT_EQ(ExitCode(Error(Code::kNotFound, "")), 3);
+  EXPECT_EQ(ExitCode(Error(Code::kUnauthenticated, "")), 4);
+  EXPECT_EQ(ExitCode(Error(Code::kDataLoss, "")), 5);
+  EXPECT_EQ(ExitCode(Error(Code::kUnavailable, "")), 6);
+  EXPECT_EQ(ExitCode(Error(Code::kCancelled, "")), 130);
+}
+
+}  // namespace
+}  // namespace thinsnap::cli
