@@ -57,6 +57,7 @@ struct Flags {
   thinsnap::world::DriverProcessOptions driver;
   std::vector<std::string> images;
   std::string pool_size = "32Gi";
+  std::string sidecars = "built-in";
   std::string destroy_name, destroy_data;
   thinsnap::s3::S3Options s3;
   int s3_latency_ms = 0;
@@ -92,6 +93,7 @@ Status Up(Flags& flags) {
       Absolute(flags.up.kubeconfig.empty() ? flags.up.data + "/kubeconfig" : flags.up.kubeconfig);
   flags.up.image_folders = TRY(ParseImages(flags.images));
   flags.up.pool_bytes = TRY(ParseSize(flags.pool_size));
+  flags.up.sidecars = flags.sidecars == "built-in";
   flags.up.program = OwnProgram();
   return thinsnap::world::RunUp(flags.up);
 }
@@ -175,6 +177,11 @@ int main(int argc, char** argv) {
   up->add_option("--api-domain", flags.up.api_domain, "API domain of the operator's kinds")
       ->capture_default_str();
   up->add_option("--pool-size", flags.pool_size, "Size of each node's pool")->capture_default_str();
+  up->add_option("--sidecars", flags.sidecars,
+                 "Who provisions, snapshots and resizes: built-in, or none, where the upstream "
+                 "programs do it with the kubeconfig and the socket DATA/controller.sock")
+      ->check(CLI::IsMember({"built-in", "none"}))
+      ->capture_default_str();
 
   auto* destroy =
       app.add_subcommand("destroy-node", "Burn a node with its pool; it never comes back");

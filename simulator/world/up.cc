@@ -144,8 +144,10 @@ Status World::StartControllers() {
   sidecar_options.driver_name = kDriverName;
   // The driver keeps the volumes of a namespace together; the sidecar would spread them.
   sidecar_options.immediate_topology = false;
-  sidecars_ =
-      sidecars::StartSidecars(runtime_, group_, *client_, *informers_, random_, sidecar_options);
+  if (options_.sidecars) {
+    sidecars_ =
+        sidecars::StartSidecars(runtime_, group_, *client_, *informers_, random_, sidecar_options);
+  }
   informers_->StartAll(group_);
   return {};
 }

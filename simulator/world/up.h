@@ -8,6 +8,7 @@
 //   <data>/nodes/<name>/        a node's pool, pods, logs, sockets
 //   <data>/images/              unpacked images
 //   <data>/logs/                what the processes say
+//   <data>/controller.sock      where the driver answers to sidecars
 #pragma once
 
 #include <cstdint>
@@ -27,6 +28,9 @@ struct UpOptions {
   std::string api_domain = "kubestash.com";
   std::uint64_t pool_bytes = 32 * kGiB;
   std::map<std::string, std::string> image_folders;
+  // Provisioner, snapshotter, resizer and snapshot-controller as tasks of the main process;
+  // without, whoever has the kubeconfig runs them against the socket <data>/controller.sock.
+  bool sidecars = true;
   std::string program;  // our own, absolute; thinsnap-csi and thinsnap-operator lie beside it
 };
 
