@@ -1,24 +1,22 @@
 #include "simulator/apiserver/openapi.h"
 
-#include <deque>
-#include <functional>
-#include <set>
+#include <algorithm>
 #include <utility>
 #include <vector>
 
 #include "base/core/bytes.h"
+#include "simulator/apiserver/openapi_schemas.h"
+#include "simulator/apiserver/swagger.h"
 
 namespace thinsnap::apiserver {
 
-using objects::Format;
 using objects::Kind;
 using objects::KindVersion;
-using objects::Property;
-using objects::Schema;
 
 namespace {
 
 constexpr std::string_view kV2Type = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+constexpr std::string_view kV2Proto = "com.github.proto-openapi.spec.v2";
 
 std::string HashOf(std::string_view text) {
   // FNV-1a: the same on every machine and in every run, so that clients may cache across restarts.
@@ -29,311 +27,145 @@ std::string HashOf(std::string_view text) {
   return HexEncode(bytes);
 }
 
-// "core.v1.Pod" is published as "io.k8s.api.core.v1.Pod".
-std::string PublishedName(const std::string& message) {
-  const std::string_view package = std::string_view(message).substr(0, message.find('.'));
-  if (package == "meta") return "io.k8s.apimachinery.pkg.apis." + message;
-  if (package == "apiextensions") return "io.k8s.apiextensions-apiserver.pkg.apis." + message;
-  return "io.k8s.api." + message;
-}
-
 std::string GroupVersionPath(const std::string& group, const std::string& version) {
   return group.empty() ? "api/" + version : "apis/" + group + "/" + version;
 }
 
-// Builds components.schemas: named types of built-in kinds once each, custom schemas in place.
-class SchemaWriter {
+Json Info() { return {{"title", "Kubernetes"}, {"version", "v1.33.0"}}; }
+
+// Paths with the operations of their kinds, in the form of either version.
+class PathWriter {
  public:
-  // The schema, or a reference to it.
-  Json Refer(const Schema& schema) {
-    if (schema.message.empty() || schema.type != Schema::Type::kObject ||
-        schema.properties.empty()) {
-      return Write(schema);
-    }
-    const std::string name = PublishedName(schema.message);
-    if (seen_.insert(name).second) open_.push_back(&schema);
-    return {{"$ref", "#/components/schemas/" + name}};
+  explicit PathWriter(OpenApiVersion version) : version_(version), schemas_(version) {}
+
+  void Add(const Kind& kind, const KindVersion& version) {
+    if (!version.schema) return;
+    const std::string name = schemas_.AddKind(kind, version);
+    const Json of = {{"group", kind.group}, {"kind", kind.kind}, {"version", version.version}};
+    JsonObject on_collection, on_object;
+    const auto add = [&](const char* verb, JsonObject& to, const char* method, const char* action) {
+      if (std::find(kind.verbs.begin(), kind.verbs.end(), verb) != kind.verbs.end())
+        to[method] = Operation(action, of, name, kind.custom);
+    };
+    add("list", on_collection, "get", "list");
+    add("create", on_collection, "post", "post");
+    add("get", on_object, "get", "get");
+    add("update", on_object, "put", "put");
+    add("patch", on_object, "patch", "patch");
+    add("delete", on_object, "delete", "delete");
+    std::string path = "/" + GroupVersionPath(kind.group, version.version);
+    path += (kind.namespaced ? "/namespaces/{namespace}/" : "/") + kind.resource;
+    JsonArray parameters;
+    if (kind.namespaced) parameters.push_back(PathParameter("namespace"));
+    Put(path, std::move(on_collection), parameters);
+    parameters.push_back(PathParameter("name"));
+    Put(path + "/{name}", std::move(on_object), parameters);
   }
 
-  JsonObject TakeComponents() {
-    while (!open_.empty()) {
-      const Schema* schema = open_.front();
-      open_.pop_front();
-      Put(PublishedName(schema->message), Write(*schema));
+  bool empty() const { return paths_.empty(); }
+
+  Json TakeDocument() {
+    if (version_ == OpenApiVersion::kV2) {
+      return {{"swagger", "2.0"},
+              {"info", Info()},
+              {"paths", std::move(paths_)},
+              {"definitions", schemas_.Take()}};
     }
-    return std::move(components_);
-  }
-
-  void Put(const std::string& name, Json schema) { components_[name] = std::move(schema); }
-  Json* Find(const std::string& name) { return components_.if_contains(name); }
-
-  // In place, however it is named.
-  Json Write(const Schema& schema) {
-    JsonObject out;
-    if (!schema.description.empty()) out["description"] = schema.description;
-    WriteType(schema, out);
-    if (!schema.required.empty())
-      out["required"] = JsonArray(schema.required.begin(), schema.required.end());
-    if (schema.default_value) out["default"] = *schema.default_value;
-    if (schema.nullable) out["nullable"] = true;
-    if (schema.preserve_unknown_fields) out["x-kubernetes-preserve-unknown-fields"] = true;
-    if (schema.embedded_resource) out["x-kubernetes-embedded-resource"] = true;
-    if (schema.map_atomic) out["x-kubernetes-map-type"] = "atomic";
-    if (schema.constraints) WriteConstraints(*schema.constraints, out);
-    return out;
+    return {{"openapi", "3.0.0"},
+            {"info", Info()},
+            {"paths", std::move(paths_)},
+            {"components", {{"schemas", schemas_.Take()}}}};
   }
 
  private:
-  void WriteType(const Schema& schema, JsonObject& out) {
-    if (schema.int_or_string || schema.format == Format::kIntOrString) {
-      if (schema.is_builtin() || !schema.int_or_string) {
-        out["oneOf"] = {{{"type", "integer"}}, {{"type", "string"}}};
-        out["format"] = "int-or-string";
-      } else {
-        out["x-kubernetes-int-or-string"] = true;
-      }
-      return;
-    }
-    switch (schema.type) {
-      case Schema::Type::kAny:
-        break;
-      case Schema::Type::kObject:
-        out["type"] = "object";
-        break;
-      case Schema::Type::kArray:
-        out["type"] = "array";
-        break;
-      case Schema::Type::kString:
-        out["type"] = "string";
-        break;
-      case Schema::Type::kInteger:
-        out["type"] = "integer";
-        break;
-      case Schema::Type::kNumber:
-        out["type"] = "number";
-        break;
-      case Schema::Type::kBoolean:
-        out["type"] = "boolean";
-        break;
-    }
-    switch (schema.format) {
-      case Format::kInt32:
-        out["format"] = "int32";
-        break;
-      case Format::kInt64:
-        out["format"] = "int64";
-        break;
-      case Format::kFloat:
-        out["format"] = "float";
-        break;
-      case Format::kDouble:
-        out["format"] = "double";
-        break;
-      case Format::kTime:
-      case Format::kMicroTime:
-        out["format"] = "date-time";
-        break;
-      case Format::kBytes:
-        out["format"] = "byte";
-        break;
-      case Format::kRaw:
-        out["type"] = "object";
-        break;
-      default:
-        if (!schema.format_name.empty()) out["format"] = schema.format_name;
-        break;
-    }
-    if (schema.type == Schema::Type::kArray) {
-      if (schema.items) out["items"] = Refer(*schema.items);
-      if (schema.list_type_given || schema.list_type != objects::ListType::kAtomic) {
-        out["x-kubernetes-list-type"] = schema.list_type == objects::ListType::kMap   ? "map"
-                                        : schema.list_type == objects::ListType::kSet ? "set"
-                                                                                      : "atomic";
-      }
-      if (!schema.list_map_keys.empty()) {
-        out["x-kubernetes-list-map-keys"] =
-            JsonArray(schema.list_map_keys.begin(), schema.list_map_keys.end());
-      }
-    }
-    if (schema.additional) out["additionalProperties"] = Refer(*schema.additional);
-    if (!schema.properties.empty()) out["properties"] = WriteProperties(schema);
+  bool v2() const { return version_ == OpenApiVersion::kV2; }
+
+  void Put(const std::string& path, JsonObject operations, const JsonArray& parameters) {
+    if (operations.empty()) return;
+    if (!parameters.empty()) operations["parameters"] = parameters;
+    paths_[path] = std::move(operations);
   }
 
-  JsonObject WriteProperties(const Schema& schema) {
-    JsonObject out;
-    for (const Property& property : schema.properties) {
-      if (property.inlined) {
-        for (auto& member : WriteProperties(*property.schema))
-          out[member.key()] = std::move(member.value());
-        continue;
-      }
-      Json written = Refer(*property.schema);
-      if (!property.patch_merge_key.empty()) {
-        written.as_object()["x-kubernetes-patch-merge-key"] = property.patch_merge_key;
-      }
-      if (property.patch_merge) {
-        written.as_object()["x-kubernetes-patch-strategy"] =
-            property.patch_retain_keys ? "merge,retainKeys" : "merge";
-      } else if (property.patch_retain_keys) {
-        written.as_object()["x-kubernetes-patch-strategy"] = "retainKeys";
-      }
-      out[property.name] = std::move(written);
+  Json QueryParameter(const char* name) const {
+    if (v2()) return {{"name", name}, {"in", "query"}, {"type", "string"}, {"uniqueItems", true}};
+    return {
+        {"name", name}, {"in", "query"}, {"schema", {{"type", "string"}, {"uniqueItems", true}}}};
+  }
+
+  Json PathParameter(const char* name) const {
+    if (v2()) return {{"name", name}, {"in", "path"}, {"required", true}, {"type", "string"}};
+    return {{"name", name},
+            {"in", "path"},
+            {"required", true},
+            {"schema", {{"type", "string"}, {"uniqueItems", true}}}};
+  }
+
+  Json Operation(std::string_view action, const Json& of, const std::string& schema, bool custom) {
+    const bool reads = action == "list" || action == "get";
+    JsonArray parameters = {QueryParameter("pretty")};
+    if (!reads) {
+      parameters.push_back(QueryParameter("dryRun"));
+      parameters.push_back(QueryParameter("fieldManager"));
+      parameters.push_back(QueryParameter("fieldValidation"));
     }
-    return out;
+    JsonObject ok = {{"description", "OK"}};
+    const Json reference = schemas_.Reference(schema);
+    if (v2()) {
+      ok["schema"] = reference;
+    } else {
+      ok["content"] = {{"application/json", {{"schema", reference}}}};
+    }
+    JsonObject operation = {{"parameters", std::move(parameters)},
+                            {"responses", {{"200", std::move(ok)}}},
+                            {"x-kubernetes-action", action},
+                            {"x-kubernetes-group-version-kind", of}};
+    if (v2()) {
+      operation["produces"] = {"application/json", "application/yaml"};
+      operation["consumes"] = JsonArray{"*/*"};
+      if (action == "patch") {
+        operation["consumes"] = {"application/json-patch+json", "application/merge-patch+json",
+                                 "application/apply-patch+yaml"};
+        // By this kubectl knows that it may send strategic merge patches.
+        if (!custom)
+          operation["consumes"].as_array().push_back("application/strategic-merge-patch+json");
+      }
+    }
+    return operation;
   }
 
-  void WriteConstraints(const objects::Constraints& constraints, JsonObject& out) {
-    if (!constraints.one_of.empty())
-      out["enum"] = JsonArray(constraints.one_of.begin(), constraints.one_of.end());
-    auto number = [&](const char* name, const auto& value) {
-      if (value) out[name] = *value;
-    };
-    number("minimum", constraints.minimum);
-    number("maximum", constraints.maximum);
-    number("multipleOf", constraints.multiple_of);
-    number("minLength", constraints.min_length);
-    number("maxLength", constraints.max_length);
-    number("minItems", constraints.min_items);
-    number("maxItems", constraints.max_items);
-    number("minProperties", constraints.min_properties);
-    number("maxProperties", constraints.max_properties);
-    if (constraints.exclusive_minimum) out["exclusiveMinimum"] = true;
-    if (constraints.exclusive_maximum) out["exclusiveMaximum"] = true;
-    if (constraints.unique_items) out["uniqueItems"] = true;
-    if (!constraints.pattern.empty()) out["pattern"] = constraints.pattern;
-  }
-
-  JsonObject components_;
-  std::set<std::string> seen_;
-  std::deque<const Schema*> open_;
+  const OpenApiVersion version_;
+  SchemaWriter schemas_;
+  JsonObject paths_;
 };
-
-Json Parameter(const char* name, const char* type) {
-  return {{"name", name}, {"in", "query"}, {"schema", {{"type", type}, {"uniqueItems", true}}}};
-}
-
-Json Operation(const char* action, const Json& kind_name, const std::string& schema_name,
-               bool writes) {
-  JsonArray parameters;
-  parameters.push_back(Parameter("pretty", "string"));
-  if (writes) {
-    parameters.push_back(Parameter("dryRun", "string"));
-    parameters.push_back(Parameter("fieldManager", "string"));
-    parameters.push_back(Parameter("fieldValidation", "string"));
-  }
-  Json operation = {{"parameters", std::move(parameters)},
-                    {"responses",
-                     {{"200",
-                       {{"description", "OK"},
-                        {"content",
-                         {{"application/json",
-                           {{"schema", {{"$ref", "#/components/schemas/" + schema_name}}}}}}}}}}},
-                    {"x-kubernetes-action", action},
-                    {"x-kubernetes-group-version-kind", kind_name}};
-  return operation;
-}
-
-std::string CustomName(const std::string& group, const std::string& version,
-                       const std::string& kind) {
-  std::string reversed;
-  std::string_view rest = group;
-  while (!rest.empty()) {
-    const auto dot = rest.rfind('.');
-    if (!reversed.empty()) reversed += '.';
-    reversed += dot == std::string_view::npos ? rest : rest.substr(dot + 1);
-    rest = dot == std::string_view::npos ? std::string_view() : rest.substr(0, dot);
-  }
-  return reversed + "." + version + "." + kind;
-}
-
-bool HasVerb(const Kind& kind, std::string_view verb) {
-  for (const std::string& known : kind.verbs) {
-    if (known == verb) return true;
-  }
-  return false;
-}
-
-void WriteKind(const Kind& kind, const KindVersion& version, SchemaWriter& schemas,
-               JsonObject& paths) {
-  if (!version.schema) return;
-  const Json kind_name = {{"group", kind.group}, {"kind", kind.kind}, {"version", version.version}};
-  std::string schema_name;
-  if (version.schema->message.empty()) {
-    schema_name = CustomName(kind.group, version.version, kind.kind);
-    Json schema = schemas.Write(*version.schema);
-    JsonObject properties;
-    properties["apiVersion"] = {{"type", "string"}};
-    properties["kind"] = {{"type", "string"}};
-    properties["metadata"] = schemas.Refer(*objects::ObjectMetaSchema());
-    if (Json* own = schema.as_object().if_contains("properties")) {
-      for (auto& member : own->as_object()) {
-        if (!properties.contains(member.key()))
-          properties[member.key()] = std::move(member.value());
-      }
-    }
-    schema.as_object()["properties"] = std::move(properties);
-    schema.as_object()["x-kubernetes-group-version-kind"] = JsonArray{kind_name};
-    schemas.Put(schema_name, std::move(schema));
-  } else {
-    schema_name = PublishedName(version.schema->message);
-    schemas.Refer(*version.schema);
-    Json schema = schemas.Write(*version.schema);
-    if (Json* properties = schema.as_object().if_contains("properties")) {
-      JsonObject& members = properties->as_object();
-      if (!members.contains("apiVersion")) members["apiVersion"] = {{"type", "string"}};
-      if (!members.contains("kind")) members["kind"] = {{"type", "string"}};
-    }
-    schema.as_object()["x-kubernetes-group-version-kind"] = JsonArray{kind_name};
-    schemas.Put(schema_name + "#root", std::move(schema));
-  }
-  const std::string root = "/" + GroupVersionPath(kind.group, version.version);
-  const std::string collection =
-      root + (kind.namespaced ? "/namespaces/{namespace}/" : "/") + kind.resource;
-  JsonObject on_collection, on_object;
-  if (HasVerb(kind, "list"))
-    on_collection["get"] = Operation("list", kind_name, schema_name, false);
-  if (HasVerb(kind, "create"))
-    on_collection["post"] = Operation("post", kind_name, schema_name, true);
-  if (HasVerb(kind, "get")) on_object["get"] = Operation("get", kind_name, schema_name, false);
-  if (HasVerb(kind, "update")) on_object["put"] = Operation("put", kind_name, schema_name, true);
-  if (HasVerb(kind, "patch")) on_object["patch"] = Operation("patch", kind_name, schema_name, true);
-  if (HasVerb(kind, "delete"))
-    on_object["delete"] = Operation("delete", kind_name, schema_name, true);
-  if (!on_collection.empty()) paths[collection] = std::move(on_collection);
-  if (!on_object.empty()) paths[collection + "/{name}"] = std::move(on_object);
-}
 
 }  // namespace
 
 std::optional<OpenApi::Document> OpenApi::Of(const std::string& group, const std::string& version) {
   const std::string key = GroupVersionPath(group, version);
   if (const auto found = documents_.find(key); found != documents_.end()) return found->second;
-  SchemaWriter schemas;
-  JsonObject paths;
-  bool any = false;
+  PathWriter writer(OpenApiVersion::kV3);
   for (const auto& kind : kinds_.All()) {
     const KindVersion* served = kind->group == group ? kind->FindVersion(version) : nullptr;
-    if (!served) continue;
-    WriteKind(*kind, *served, schemas, paths);
-    any = true;
+    if (served) writer.Add(*kind, *served);
   }
-  if (!any) return std::nullopt;
-  JsonObject components = schemas.TakeComponents();
-  // Kinds replace the plain types of the same name.
-  std::vector<std::string> roots;
-  for (const auto& member : components) {
-    if (std::string_view(member.key()).ends_with("#root")) roots.emplace_back(member.key());
+  if (writer.empty()) return std::nullopt;
+  Document made{std::make_shared<const std::string>(ToJson(writer.TakeDocument())), ""};
+  made.hash = HashOf(*made.body);
+  documents_[key] = made;
+  return made;
+}
+
+OpenApi::Document OpenApi::Everything(bool protobuf) {
+  const std::string key = protobuf ? "v2" : "v2 json";
+  if (const auto found = documents_.find(key); found != documents_.end()) return found->second;
+  PathWriter writer(OpenApiVersion::kV2);
+  for (const auto& kind : kinds_.All()) {
+    for (const KindVersion& version : kind->versions) writer.Add(*kind, version);
   }
-  for (const std::string& name : roots) {
-    Json schema = std::move(components[name]);
-    components.erase(name);
-    components[name.substr(0, name.size() - 5)] = std::move(schema);
-  }
-  const Json document = {{"openapi", "3.0.0"},
-                         {"info", {{"title", "Kubernetes"}, {"version", "v1.33.0"}}},
-                         {"paths", std::move(paths)},
-                         {"components", {{"schemas", std::move(components)}}}};
-  Document made{std::make_shared<const std::string>(ToJson(document)), ""};
+  const Json document = writer.TakeDocument();
+  Document made{
+      std::make_shared<const std::string>(protobuf ? EncodeSwagger(document) : ToJson(document)),
+      ""};
   made.hash = HashOf(*made.body);
   documents_[key] = made;
   return made;
@@ -359,34 +191,35 @@ Json OpenApi::Index() {
 }
 
 std::optional<net::ServerResponse> OpenApi::Answer(const net::ServerRequest& request) {
-  if (request.path == "/openapi/v2") {
-    return net::ServerResponse::Text(200, "", std::string(kV2Type));
-  }
-  constexpr std::string_view kV3 = "/openapi/v3";
-  if (!request.path.starts_with(kV3)) return std::nullopt;
-  std::string rest = request.path.substr(kV3.size());
-  while (rest.ends_with('/')) rest.pop_back();
+  constexpr std::string_view kV2 = "/openapi/v2", kV3 = "/openapi/v3";
+  if (request.path != kV2 && !request.path.starts_with(kV3)) return std::nullopt;
 
   std::lock_guard lock(mutex_);
   if (const auto generation = kinds_.generation(); generation != generation_) {
     generation_ = generation;
     documents_.clear();
   }
-  if (rest.empty()) return net::ServerResponse::Text(200, ToJson(Index()), "application/json");
-  std::string group, version;
-  if (rest.starts_with("/api/")) {
-    version = rest.substr(5);
-  } else if (rest.starts_with("/apis/")) {
-    const auto slash = rest.find('/', 6);
-    if (slash == std::string::npos) return std::nullopt;
-    group = rest.substr(6, slash - 6);
-    version = rest.substr(slash + 1);
+  std::optional<Document> document;
+  std::string type = "application/json";
+  if (request.path == kV2) {
+    // Its name was written with an '@' once.
+    const auto accept = request.headers.Get("Accept");
+    const bool protobuf = accept.find(kV2Proto) != std::string_view::npos;
+    if (protobuf) type = kV2Type;
+    document = Everything(protobuf);
   } else {
-    return std::nullopt;
+    std::string rest = request.path.substr(kV3.size());
+    while (rest.ends_with('/')) rest.pop_back();
+    if (rest.empty()) return net::ServerResponse::Text(200, ToJson(Index()), type);
+    if (rest.starts_with("/api/")) {
+      document = Of("", rest.substr(5));
+    } else if (const auto slash = rest.find('/', 6);
+               rest.starts_with("/apis/") && slash != std::string::npos) {
+      document = Of(rest.substr(6, slash - 6), rest.substr(slash + 1));
+    }
   }
-  const auto document = Of(group, version);
   if (!document) return std::nullopt;
-  auto response = net::ServerResponse::Text(200, "", "application/json");
+  auto response = net::ServerResponse::Text(200, "", type);
   response.body = document->body;
   response.headers.Add("ETag", "\"" + document->hash + "\"");
   if (request.headers.Get("If-None-Match") == "\"" + document->hash + "\"") {

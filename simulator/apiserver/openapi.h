@@ -1,5 +1,5 @@
-// OpenApi: the documents by which kubectl explains and checks: an empty v2 document, and one v3
-// document for each group version, made from the schemas of its kinds.
+// OpenApi: the documents by which kubectl explains and checks: one v2 document of everything, and a
+// v3 document for each group version, made from the schemas of their kinds.
 #pragma once
 
 #include <map>
@@ -29,12 +29,13 @@ class OpenApi {
   };
   // Built at the first request, again when the kinds have changed.
   std::optional<Document> Of(const std::string& group, const std::string& version);
+  Document Everything(bool protobuf);
   Json Index();
 
   const objects::KindTable& kinds_;
   std::mutex mutex_;
   std::uint64_t generation_ = 0;
-  std::map<std::string, Document> documents_;  // by "api/v1", "apis/apps/v1"
+  std::map<std::string, Document> documents_;  // by "api/v1", "apis/apps/v1"; "v2", "v2 json"
 };
 
 }  // namespace thinsnap::apiserver

@@ -270,7 +270,7 @@ TEST_P(KubectlTest, ServesCustomResources) {
   Expect(table, "SIZE");
   EXPECT_EQ(Kubectl({"get", "wd", "w", "-o", "jsonpath={.spec.color}"}), "red");
   Expect(Kubectl({"get", "all"}), "widget.example.com/w");
-  if (minor_ >= 27) Expect(Kubectl({"explain", "widget.spec.size"}), "How big it is.");
+  Expect(Kubectl({"explain", "widget.spec.size"}), "How big it is.");
   Expect(
       Refused({"apply", "-f", "-"},
               "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: x}\nspec: {size: 0}\n"),
@@ -282,9 +282,10 @@ TEST_P(KubectlTest, ServesCustomResources) {
 }
 
 TEST_P(KubectlTest, Explains) {
-  if (minor_ < 27) GTEST_SKIP() << "explains from OpenAPI v2, which is served empty";
   Expect(Kubectl({"explain", "pvc.spec.resources"}), "requests");
   Expect(Kubectl({"explain", "cronjob.spec.jobTemplate"}), "spec");
+  Expect(Kubectl({"explain", "deployment", "--recursive"}), "livenessProbe");
+  Expect(Refused({"explain", "pod.spec.nothing"}), "does not exist");
 }
 
 TEST_P(KubectlTest, SaysWhoMayDoWhat) {

@@ -242,27 +242,6 @@ TEST_F(ServerTest, EvictsAndScales) {
   EXPECT_EQ(Call("GET", "/api/v1/namespaces/default/pods/p").status, 404);
 }
 
-TEST_F(ServerTest, AnswersOpenApi) {
-  Start();
-  EXPECT_EQ(Call("GET", "/openapi/v2").status, 200);
-  const auto index = Call("GET", "/openapi/v3");
-  const Json* core = index.body.at("paths").as_object().if_contains("apis/apps/v1");
-  ASSERT_NE(core, nullptr);
-  const auto document = Call("GET", StringAt(*core, "serverRelativeURL"));
-  ASSERT_EQ(document.status, 200);
-  const JsonObject& schemas = document.body.at("components").at("schemas").as_object();
-  ASSERT_TRUE(schemas.contains("io.k8s.api.apps.v1.Deployment"));
-  // Every reference leads somewhere.
-  std::string_view rest = document.text;
-  constexpr std::string_view kReference = "\"#/components/schemas/";
-  for (auto at = rest.find(kReference); at != std::string_view::npos; at = rest.find(kReference)) {
-    rest.remove_prefix(at + kReference.size());
-    const std::string name(rest.substr(0, rest.find('"')));
-    EXPECT_TRUE(schemas.contains(name)) << name;
-  }
-  EXPECT_EQ(Call("GET", "/openapi/v3/apis/none/v1").status, 404);
-}
-
 TEST_F(ServerTest, AnswersInYaml) {
   Start();
   const auto answer =
