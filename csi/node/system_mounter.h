@@ -8,7 +8,7 @@
 
 namespace thinsnap::node {
 
-class SystemMounter final : public Mounter {
+class SystemMounter : public Mounter {
  public:
   Status Mount(const std::string& source, const std::string& target, const std::string& fs_type,
                const std::vector<std::string>& options) override;

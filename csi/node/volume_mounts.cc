@@ -188,6 +188,10 @@ Status VolumeMounts::MountStaged(const pool::VolumeInfo& info, const std::string
   words.insert(words.end(), usage.mount_flags.begin(), usage.mount_flags.end());
   if (usage.read_only) words.emplace_back("ro");
   TRY(mounter_.Mount(device, staging, fs_type, words));
+  // The kernel may have kept a filesystem that stood still when its former node died.
+  if (auto thawed = mounter_.Thaw(staging); !thawed.ok()) {
+    LogWarning("node", thawed.error().ToString());
+  }
   if (!grow || fs_type == "ext4") return {};
   if (auto grown = filesystem_.Grow(device, fs_type, staging); !grown.ok()) {
     if (auto unmounted = mounter_.Unmount(staging); !unmounted.ok()) {

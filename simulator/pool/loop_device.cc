@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+#include <utility>
 
 namespace thinsnap::pool {
 namespace {
@@ -35,9 +36,9 @@ Result<UniqueFd> OpenLoop(int number) {
   return fd;
 }
 
-// The number of the loop device that has this file, by device and inode: names differ between mount
-// namespaces.
-std::optional<int> FindAttached(const struct stat& file) {
+// The loop device that has this file, by device and inode: names differ between mount namespaces.
+// It is open since before the look, so that it cannot be cleared after it.
+std::optional<LoopDevice> FindAttached(const struct stat& file) {
   const std::unique_ptr<DIR, int (*)(DIR*)> folder(opendir("/sys/block"), closedir);
   if (folder == nullptr) return std::nullopt;
   while (const dirent* entry = readdir(folder.get())) {
@@ -46,11 +47,11 @@ std::optional<int> FindAttached(const struct stat& file) {
     const std::string attached = "/sys/block/" + name + "/loop/backing_file";
     if (access(attached.c_str(), F_OK) != 0) continue;
     const int number = std::stoi(name.substr(4));
-    const UniqueFd fd(open(DevicePath(number).c_str(), O_RDONLY | O_CLOEXEC));
+    Result<UniqueFd> fd = OpenLoop(number);
     loop_info64 info{};
-    if (fd && ioctl(fd.get(), LOOP_GET_STATUS64, &info) == 0 && info.lo_inode == file.st_ino &&
-        info.lo_device == file.st_dev) {
-      return number;
+    if (fd.ok() && ioctl(fd->get(), LOOP_GET_STATUS64, &info) == 0 &&
+        info.lo_inode == file.st_ino && info.lo_device == file.st_dev) {
+      return LoopDevice{DevicePath(number), std::move(*fd)};
     }
   }
   return std::nullopt;
@@ -63,9 +64,7 @@ Result<LoopDevice> AttachLoopDevice(const std::string& file, unsigned sector_byt
   if (!backing) return ErrnoError(errno, "open " + file);
   struct stat info{};
   if (fstat(backing.get(), &info) != 0) return ErrnoError(errno, "stat " + file);
-  if (const auto number = FindAttached(info)) {
-    return LoopDevice { DevicePath(*number), TRY(OpenLoop(*number)) };
-  }
+  if (auto attached = FindAttached(info)) return std::move(*attached);
   const UniqueFd control(open("/dev/loop-control", O_RDWR | O_CLOEXEC));
   if (!control) return ErrnoError(errno, "open /dev/loop-control");
   // Finding a free device and taking it are two steps: another process may be faster.

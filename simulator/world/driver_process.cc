@@ -2,6 +2,7 @@
 
 #include <csignal>
 #include <memory>
+#include <string>
 #include <unistd.h>
 #include <utility>
 
@@ -11,9 +12,10 @@
 #include "base/core/runtime.h"
 #include "base/kube/http_client.h"
 #include "csi/driver/run_node.h"
-#include "csi/node/system_mounter.h"
 #include "csi/pool/guarded_pool.h"
 #include "simulator/pool/reflink_thin_pool.h"
+#include "simulator/world/janitor.h"
+#include "simulator/world/watched_mounter.h"
 
 namespace thinsnap::world {
 
@@ -29,7 +31,8 @@ Status RunDriverProcess(const DriverProcessOptions& options) {
   SystemRandom random;
   ThreadRuntime runtime(clock);
   PosixCommandRunner runner;
-  node::SystemMounter mounter;
+  // The working folder is the node's: DATA/nodes/NAME.
+  WatchedMounter mounter(std::string("/proc/self/cwd/../../") + kJanitorSocket);
   proto::TlsFiles tls;
   tls.ca_pem = TRY(ReadFile(options.tls_ca));
   tls.cert_pem = TRY(ReadFile(options.tls_cert));

@@ -73,8 +73,12 @@ Status LogToFile(const std::string& path) {
 
 class World {
  public:
-  World(const UpOptions& options, WorldState state)
-      : options_(options), runtime_(clock_), state_(std::move(state)), group_(runtime_) {}
+  World(const UpOptions& options, WorldState state, const Janitor& janitor)
+      : options_(options),
+        janitor_(janitor),
+        runtime_(clock_),
+        state_(std::move(state)),
+        group_(runtime_) {}
 
   Status Start();
   // Blocks until the nodes are Ready and the driver is there.
@@ -89,6 +93,7 @@ class World {
   Result<std::string> WriteKubeconfig(const std::string& name, const std::string& user);
 
   const UpOptions& options_;
+  const Janitor& janitor_;
   SystemClock clock_;
   SystemRandom random_;
   ThreadRuntime runtime_;
@@ -106,7 +111,6 @@ class World {
 };
 
 Status World::Start() {
-  kubelet::RemoveCgroups(CgroupOf(state_));
   access_ = kubelet::MakeAccessClient(runtime_, group_, [this](const std::string& node) {
     return NodeFleet::FolderOf(options_.data, node) + "/kubelet.sock";
   });
@@ -121,6 +125,7 @@ Status World::Start() {
 
   authority_ = TRY(LoadOrMakeAuthority(options_.data + "/tls", clock_));
   fleet_ = std::make_unique<NodeFleet>(runtime_, group_, *api_, authority_, options_, state_);
+  TRY(janitor_.WaitForFormer(runtime_));
   for (const std::string& name : NodeNames(options_.nodes, state_)) TRY(fleet_->Start(name));
   control_ = std::make_unique<ControlServer>(
       group_, [this](const std::string& command, const std::string& name) {
@@ -227,8 +232,9 @@ Status RunUp(const UpOptions& options) {
 
   SystemRandom random;
   const WorldState state = TRY(LoadWorldState(options.data + "/world.json", random));
-  const Janitor janitor = TRY(Janitor::Start(CgroupOf(state)));
-  World world(options, state);
+  const Janitor janitor =
+      TRY(Janitor::Start({.cgroup = CgroupOf(state), .data_folder = options.data}));
+  World world(options, state, janitor);
   Status outcome = world.Start();
   if (outcome.ok()) {
     SystemClock clock;
