@@ -123,10 +123,8 @@ std::optional<ContainerPlace> PodWorker::Locate(const std::string& container) co
 }
 
 void PodWorker::TakeOver() {
-  if (IsOver(*pod_)) {
-    reported_over_ = true;
-    return;
-  }
+  const bool over = IsOver(*pod_);
+  reported_over_ = over;
   const RestartPolicy policy = PolicyOf(*pod_);
   bool main_starts = false;
   for (auto it = slots_.rbegin(); it != slots_.rend(); ++it) {  // the main ones first
@@ -152,6 +150,12 @@ void PodWorker::TakeOver() {
                 ParseRfc3339(StringAt(*found, "state.running.startedAt")).ValueOr(WallTime()),
             .finished = node_.runtime.clock().Now()};
       }
+    }
+    if (over) {
+      // Nothing runs any more, but its logs are still asked for.
+      slot.ran = end.has_value();
+      slot.ended = end;
+      continue;
     }
     if (slot.init) {
       // A new life of the pod runs its init containers again, if there is anything left to

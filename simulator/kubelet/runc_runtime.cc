@@ -29,6 +29,7 @@ using std::chrono::seconds;
 // What epoll hands back: the container's token times four, plus which of its descriptors.
 constexpr std::uint64_t kStdout = 0, kStderr = 1, kPidfd = 2;
 constexpr std::uint64_t kStopToken = 0;
+constexpr int kReadsInTurn = 8;
 
 // runc's log is JSON lines; the last error is what the user should read.
 std::string LastError(const std::string& log_path) {
@@ -114,10 +115,10 @@ void RuncRuntime::WatchLoop(int stop_fd) {
       if (!container) continue;
       switch (key % 4) {
         case kStdout:
-          Drain(*container, false);
+          Drain(*container, false, false);
           break;
         case kStderr:
-          Drain(*container, true);
+          Drain(*container, true, false);
           break;
         default:
           Finish(container);
@@ -126,10 +127,11 @@ void RuncRuntime::WatchLoop(int stop_fd) {
   }
 }
 
-void RuncRuntime::Drain(Watched& container, bool error_stream) {
+void RuncRuntime::Drain(Watched& container, bool error_stream, bool all) {
   UniqueFd& fd = error_stream ? container.err : container.out;
   std::array<char, 16384> buffer;
-  while (fd) {
+  // A container that never stops talking must not keep the end of others from being seen.
+  for (int reads = 0; fd && (all || reads < kReadsInTurn); ++reads) {
     const ssize_t n = read(fd.get(), buffer.data(), buffer.size());
     if (n > 0) {
       container.log->Write(error_stream ? "stderr" : "stdout",
@@ -154,8 +156,8 @@ void RuncRuntime::Finish(const std::shared_ptr<Watched>& container) {
     running_.erase(container->id);
   }
   // Everything in its PID namespace is dead now: what the pipes hold is all that comes.
-  Drain(*container, false);
-  Drain(*container, true);
+  Drain(*container, false, true);
+  Drain(*container, true, true);
   container->log->Close();
   container->pidfd.Reset();
   ContainerExit exit;

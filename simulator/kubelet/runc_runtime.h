@@ -34,7 +34,7 @@ class RuncRuntime final : public ContainerRuntime {
  private:
   struct Watched;
   void WatchLoop(int stop_fd);
-  void Drain(Watched& container, bool error_stream);
+  void Drain(Watched& container, bool error_stream, bool all);
   void Finish(const std::shared_ptr<Watched>& container);
 
   Runtime& runtime_;

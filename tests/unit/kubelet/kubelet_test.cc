@@ -107,10 +107,15 @@ class KubeletTest : public testing::Test {
                    .resource_version = ""})
           .value();
     }
+    // Containers outlive a kubelet that is not process 1 of its namespace.
+    const MonoTime deadline = clock_.MonoNow() + std::chrono::minutes(1);
+    while (!RemoveCgroups(cgroup_)) {
+      ASSERT_LT(clock_.MonoNow(), deadline) << "containers do not end: " << cgroup_;
+      ASSERT_TRUE(runtime_.SleepFor(std::chrono::milliseconds(10)).ok());
+    }
     group_->Stop();
     group_->Join();
     kubelet_.reset();
-    RemoveCgroups(cgroup_);
     RemoveTree(folder_);
   }
 
