@@ -62,13 +62,23 @@ Result<std::unique_ptr<ObjectStore>> DirectoryObjectStore::Open(Clock& clock, Ra
                      "\" of the store: an absolute path below / is expected, as in /srv/backups");
   }
   auto store = std::make_unique<DirectoryObjectStore>(clock, random, clean);
-  TRY(store->Prepare().In("open " + store->Describe()));
+  TRY(store->CheckFolder().In("open " + store->Describe()));
+  store->RemoveLeftovers();
   return std::unique_ptr<ObjectStore>(std::move(store));
 }
 
-Status DirectoryObjectStore::Prepare() {
+Status DirectoryObjectStore::CheckFolder() const {
+  struct stat stat;
+  if (::stat(folder_.c_str(), &stat) != 0) {
+    if (errno == ENOENT) return {};
+    return ErrnoError(errno, folder_);
+  }
+  if (S_ISDIR(stat.st_mode)) return {};
+  return Error(Code::kInvalidArgument, folder_ + " is not a folder; a folder is accepted");
+}
+
+void DirectoryObjectStore::RemoveLeftovers() {
   const std::string own = folder_ + "/" + kOwnFolder;
-  TRY(MakeFolders(own));
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(own, error)) {
     const std::string path = entry.path();
@@ -77,7 +87,13 @@ Status DirectoryObjectStore::Prepare() {
     const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
     if (fd && ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) ::unlink(path.c_str());
   }
-  if (error) return ErrnoError(error.value(), "list " + own);
+}
+
+Status DirectoryObjectStore::MakeOwnFolder() {
+  const std::string parent = FolderOf(folder_);
+  const bool fresh = ::access(folder_.c_str(), F_OK) != 0;
+  TRY(MakeFolders(folder_ + "/" + kOwnFolder));
+  if (fresh) TRY(FsyncFolder(parent.empty() ? "/" : parent));
   return {};
 }
 
@@ -110,6 +126,10 @@ Result<std::unique_ptr<DirectoryObjectStore::Temporary>> DirectoryObjectStore::M
     temporary->fd.Reset(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
     if (!temporary->fd) {
       if (errno == EEXIST) continue;
+      if (errno == ENOENT) {
+        TRY(MakeOwnFolder());
+        continue;
+      }
       return ErrnoError(errno, "create " + path);
     }
     temporary->path = std::move(path);
@@ -127,6 +147,10 @@ Result<UniqueFd> DirectoryObjectStore::LockKey(const std::string& key, bool excl
   const std::string path =
       folder_ + "/" + kOwnFolder + "/lock-" + std::to_string(KeyStripe(key, kLocks));
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  if (!fd && errno == ENOENT) {
+    TRY(MakeOwnFolder());
+    fd.Reset(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  }
   if (!fd) return ErrnoError(errno, "open " + path);
   while (::flock(fd.get(), exclusive ? LOCK_EX : LOCK_SH) != 0) {
     if (errno != EINTR) return ErrnoError(errno, "lock " + path);
@@ -261,6 +285,7 @@ Result<Page> DirectoryObjectStore::List(const std::string& prefix, const std::st
 Status DirectoryObjectStore::Delete(const std::string& key) {
   const std::string path = TRY(PathOf(key));
   ObjectInfo info;
+  if (OpenObject(key, info).Is(Code::kNotFound)) return {};
   {
     const UniqueFd lock = TRY(LockKey(key, false).In(Describe()));
     const auto present = OpenObject(key, info);

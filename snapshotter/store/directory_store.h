@@ -17,7 +17,8 @@ namespace thinsnap::store {
 // at most 255 bytes, and the first part ".thinsnap-store" is ours. Such keys are refused.
 class DirectoryObjectStore final : public ObjectStore {
  public:
-  // Makes the folder if it is missing and removes what killed writers left.
+  // Removes what killed writers left, where it may. Makes nothing: the first write makes the
+  // folder, so that a look at a wrong path leaves no trace and a read-only one can be read.
   static Result<std::unique_ptr<ObjectStore>> Open(Clock& clock, Random& random,
                                                    const std::string& folder);
 
@@ -41,7 +42,10 @@ class DirectoryObjectStore final : public ObjectStore {
     ~Temporary();
   };
 
-  Status Prepare();
+  Status CheckFolder() const;
+  void RemoveLeftovers();
+  // The folder with the private one in it.
+  Status MakeOwnFolder();
   Result<std::string> PathOf(const std::string& key) const;
   Result<std::unique_ptr<Temporary>> MakeTemporary();
   // Serialises writers of a key: exclusive for those that look before they write.

@@ -50,6 +50,25 @@ TEST_F(DirectoryStoreTest, KeepsReadableFiles) {
   EXPECT_TRUE(OwnFiles("put-").empty());
 }
 
+TEST_F(DirectoryStoreTest, LookingMakesNothing) {
+  folder_ += "/not/there";
+  const auto store = Open();
+  EXPECT_TRUE(store->Get("a").Is(Code::kNotFound));
+  EXPECT_TRUE(store->Delete("a").ok());
+  EXPECT_TRUE(store->List("")->objects.empty());
+  EXPECT_FALSE(fs::exists(fs::path(folder_).parent_path()));
+  ASSERT_TRUE(store->Put("a", AsBytes("1")).ok());
+  EXPECT_EQ(store->List("")->objects.size(), 1U);
+  folder_ = fs::path(folder_).parent_path().parent_path();
+}
+
+TEST_F(DirectoryStoreTest, AFileIsNoStore) {
+  ASSERT_TRUE(WriteFileAtomic(folder_ + "/file", "").ok());
+  const auto store = DirectoryObjectStore::Open(clock_, random_, folder_ + "/file");
+  ASSERT_TRUE(store.Is(Code::kInvalidArgument));
+  EXPECT_NE(store.error().message().find("is not a folder"), std::string::npos);
+}
+
 TEST_F(DirectoryStoreTest, PrunesEmptyFolders) {
   ASSERT_TRUE(store_->Put("a/b/c/d", AsBytes("1")).ok());
   ASSERT_TRUE(store_->Put("a/e", AsBytes("1")).ok());
@@ -76,6 +95,7 @@ TEST_F(DirectoryStoreTest, RefusesKeysThatCannotBePaths) {
 }
 
 TEST_F(DirectoryStoreTest, FollowsNoLinks) {
+  fs::create_directory(folder_ + "/.thinsnap-store");
   ASSERT_TRUE(WriteFileAtomic(folder_ + "/.thinsnap-store/secret", "secret").ok());
   fs::create_symlink(folder_ + "/.thinsnap-store/secret", folder_ + "/link");
   EXPECT_FALSE(store_->Get("link").ok());
