@@ -5,6 +5,11 @@
 #include "base/core/log.h"
 
 namespace thinsnap::store {
+namespace {
+
+constexpr int kTold = 3;
+
+}  // namespace
 
 Status RetryingObjectStore::WaitBefore(int attempt) {
   Duration bound = options_.first_wait;
@@ -32,8 +37,11 @@ Result<T> RetryingObjectStore::Repeat(bool unknown_outcome_too,
       return result;
     }
     was_unknown = was_unknown || code == Code::kUnknownOutcome;
-    LogDebug("store",
-             "attempt " + std::to_string(attempt) + " failed: " + result.error().message());
+    // A person who waits is told why; a short stumble is nobody's business.
+    const LogLevel level = attempt == kTold ? LogLevel::kWarning : LogLevel::kDebug;
+    Log(level, "store",
+        "attempt " + std::to_string(attempt) +
+            " failed, trying again: " + result.error().message());
     if (auto waited = WaitBefore(attempt); !waited.ok())
       return std::move(waited).error().In(result.error().message());
   }
