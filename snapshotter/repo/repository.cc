@@ -86,25 +86,24 @@ class StoredRepository final : public Repository {
   const Keyring keyring_;
 };
 
-Result<RepositoryFile> ReadRepositoryFile(store::ObjectStore& store) {
-  auto object = GetSmallObject(store, kRepositoryFile, kSmallObject);
-  if (object.Is(Code::kNotFound)) {
-    return Error(Code::kNotFound,
-                 store.Describe() + " holds no repository (there is no repo.json)");
-  }
-  if (!object.ok()) return std::move(object).error();
-  return ParseRepositoryFile(AsText(object->bytes)).In(store.Describe());
-}
-
-Status RefuseOccupied(store::ObjectStore& store) {
+// A repository that has lost its repo.json: kDataLoss. Nothing of one here: kNotFound.
+Error ExplainMissing(store::ObjectStore& store) {
   for (const char* prefix : {"packs/", "points/"}) {
-    const store::Page page = TRY(store.List(prefix));
-    if (page.objects.empty()) continue;
-    return Error(Code::kFailedPrecondition,
-                 store.Describe() + " has no repo.json but holds " + page.objects.front().key +
+    const auto page = store.List(prefix);
+    if (!page.ok()) return page.error();
+    if (page->objects.empty()) continue;
+    return Error(Code::kDataLoss,
+                 store.Describe() + " has no repo.json but holds " + page->objects.front().key +
                      ": a repository may have lost its repo.json; nothing was changed");
   }
-  return {};
+  return Error(Code::kNotFound, store.Describe() + " holds no repository (there is no repo.json)");
+}
+
+Result<RepositoryFile> ReadRepositoryFile(store::ObjectStore& store) {
+  auto object = GetSmallObject(store, kRepositoryFile, kSmallObject);
+  if (object.Is(Code::kNotFound)) return ExplainMissing(store);
+  if (!object.ok()) return std::move(object).error();
+  return ParseRepositoryFile(AsText(object->bytes)).In(store.Describe());
 }
 
 Key DrawKey(Random& random) {
@@ -127,7 +126,9 @@ Result<std::unique_ptr<Repository>> InitRepository(store::ObjectStore& store, Ru
     return Error(Code::kAlreadyExists, store.Describe() + " holds a repository already");
   }
   if (!head.Is(Code::kNotFound)) return head.error();
-  TRY(RefuseOccupied(store));
+  const Error missing = ExplainMissing(store);
+  if (missing.code() == Code::kDataLoss) return Error(Code::kFailedPrecondition, missing.message());
+  if (missing.code() != Code::kNotFound) return missing;
   if (options.passphrase && options.passphrase->empty()) {
     return Error(Code::kInvalidArgument,
                  "the passphrase is empty; give one, or none for a plain repository");

@@ -115,7 +115,8 @@ Result<std::unique_ptr<Repository>> InitRepository(store::ObjectStore& store, Ru
                                                    Random& random, const InitOptions& options);
 // kNotFound: no repository here; kUnauthenticated: wrong passphrase; kFailedPrecondition: a
 // passphrase was given for a plain repository, or none for a sealed one, or a pin does not fit, or
-// a newer format; kDataLoss. The store outlives the repository.
+// a newer format; kDataLoss, also where repo.json is gone and packs or points are not. The store
+// outlives the repository.
 Result<std::unique_ptr<Repository>> OpenRepository(store::ObjectStore& store, Runtime& runtime,
                                                    Random& random, const OpenOptions& options);
 
