@@ -29,7 +29,12 @@ Result<std::string> ChooseSnapshot(Context& context, repo::Repository& repositor
 }  // namespace
 
 Status RunBackup(Context& context, repo::Repository& repository, const BackupCommand& command) {
-  const HostPath path = TRY(LookAt(command.path));
+  auto looked = LookAt(command.path);
+  if (looked.Is(Code::kInvalidArgument)) {
+    return Error(Code::kInvalidArgument,
+                 looked.error().message() + " (copying folders file by file is not there yet)");
+  }
+  const HostPath path = TRY(std::move(looked));
   if (path.kind == PathKind::kMissing) {
     return Error(Code::kNotFound, command.path + ": there is no such file or device");
   }
@@ -57,6 +62,13 @@ Status RunBackup(Context& context, repo::Repository& repository, const BackupCom
   auto exported = mover::ExportBlocks(repository, context.runtime, context.random, request);
   context.console.EndProgress();
   const repo::PointInfo point = TRY(std::move(exported));
+  const auto afterwards = LookAt(path.canonical);
+  if (path.kind == PathKind::kFile && afterwards.ok() &&
+      (afterwards->written_ns != path.written_ns || afterwards->size_bytes != path.size_bytes)) {
+    context.console.Warn("warning: " + command.path +
+                         " was written to while it was read; what was written meanwhile may be "
+                         "half in the copy");
+  }
   const double seconds =
       std::chrono::duration<double>(context.runtime.clock().MonoNow() - started).count();
 

@@ -18,11 +18,40 @@ void Console::Say(std::string_view line) {
 
 void Console::Warn(std::string_view line) {
   EndProgress();
-  err_(std::string(line) + "\n");
+  if (json) {
+    warnings_.emplace_back(line);
+  } else {
+    err_(std::string(line) + "\n");
+  }
 }
 
-void Console::Result(const Json& value) {
-  if (json) out_(ToPrettyJson(value));
+void Console::Result(Json value) { result_ = ToJson(value); }
+
+void Console::Finish(std::string_view verb, const Status& status, int exit_code,
+                     std::string_view hint) {
+  EndProgress();
+  if (!json) {
+    if (status.ok()) return;
+    err_("thinsnap: " + (verb.empty() ? "" : std::string(verb) + ": ") + status.error().message() +
+         "\n");
+    if (!hint.empty()) err_(std::string(hint) + "\n");
+    return;
+  }
+  auto parsed = ParseJson(result_);
+  Json document = parsed.ok() ? std::move(parsed).value() : Json(JsonObject());
+  if (!warnings_.empty()) {
+    JsonArray warnings;
+    for (const std::string& line : warnings_) warnings.emplace_back(line);
+    document.as_object()["warnings"] = std::move(warnings);
+  }
+  if (!status.ok()) {
+    JsonObject error{{"code", CodeName(status.error().code())},
+                     {"message", status.error().message()},
+                     {"exitCode", exit_code}};
+    if (!hint.empty()) error["hint"] = hint;
+    document.as_object()["error"] = std::move(error);
+  }
+  out_(ToPrettyJson(document));
 }
 
 void Console::Table(const std::vector<std::vector<std::string>>& rows) {

@@ -1,5 +1,6 @@
 // Console: what the command says, to people or (--json) to programs, and a progress line where
-// there is a terminal.
+// there is a terminal. With --json standard output carries exactly one document, also where the
+// command failed, and people's words are left out.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "base/core/clock.h"
+#include "base/core/result.h"
 #include "base/data/json_fwd.h"
 
 namespace thinsnap::cli {
@@ -25,9 +27,13 @@ class Console {
 
   // For people only.
   void Say(std::string_view line);
-  // To standard error, always.
+  // For people on standard error; for programs in the document's "warnings".
   void Warn(std::string_view line);
-  void Result(const Json& value);
+  // The document; said at the end.
+  void Result(Json value);
+  // The last word: the document for programs, with the error in it if there is one; the error for
+  // people. `hint` follows the error.
+  void Finish(std::string_view verb, const Status& status, int exit_code, std::string_view hint);
   // Columns, left-aligned, separated by two spaces.
   void Table(const std::vector<std::vector<std::string>>& rows);
 
@@ -41,6 +47,8 @@ class Console {
   Clock& clock_;
   Write out_;
   Write err_;
+  std::string result_;  // the document's text, so that headers stay light
+  std::vector<std::string> warnings_;
   MonoTime started_{};
   bool drawing_ = false;
 };

@@ -67,6 +67,7 @@ Result<HostPath> LookAt(const std::string& path) {
   if (S_ISREG(info.st_mode)) {
     found.kind = PathKind::kFile;
     found.size_bytes = static_cast<std::uint64_t>(info.st_size);
+    found.written_ns = std::int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec;
     found.user = LoopOn(found.canonical);
     return found;
   }
@@ -88,9 +89,7 @@ Result<HostPath> LookAt(const std::string& path) {
   }
   if (S_ISDIR(info.st_mode)) {
     return Error(Code::kInvalidArgument,
-                 path +
-                     " is a folder; block devices and image files are accepted (copying folders "
-                     "file by file is not there yet)");
+                 path + " is a folder; block devices and image files are accepted");
   }
   return Error(Code::kInvalidArgument,
                path + " is neither a block device nor a file; those are accepted");

@@ -14,6 +14,7 @@ struct HostPath {
   std::string canonical;
   PathKind kind = PathKind::kMissing;
   std::uint64_t size_bytes = 0;
+  std::int64_t written_ns = 0;  // a file's last change of content
   std::string user;  // who uses it: "mounted at /mnt", "backs /dev/loop3"; empty: nobody seen
 };
 

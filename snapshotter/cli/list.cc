@@ -7,10 +7,10 @@
 namespace thinsnap::cli {
 
 Status RunList(Context& context, repo::Repository& repository, const ListCommand& command) {
-  std::uint64_t damaged_points = 0;
+  JsonArray damaged_points;
   const auto damaged = [&](const repo::PointName& name, const Error& error) {
-    ++damaged_points;
-    context.console.Warn("warning: " + name.str() + " is damaged: " + error.message());
+    context.console.Say("DAMAGED " + name.str() + ": " + error.message());
+    damaged_points.push_back(JsonObject{{"point", name.str()}, {"problem", error.message()}});
   };
   const auto points = TRY(repository.ListPoints(command.series, damaged));
   const bool sealed = repository.suite() == repo::Suite::kSealed;
@@ -25,16 +25,19 @@ Status RunList(Context& context, repo::Repository& repository, const ListCommand
                     StringAt(PointToJson(point), "mode"), SourceOf(point)});
     listed.push_back(PointToJson(point));
   }
-  if (points.empty()) {
+  if (points.empty() && damaged_points.empty()) {
     context.console.Say("no points");
-  } else {
+  } else if (!points.empty()) {
     context.console.Table(rows);
   }
+  const std::size_t count = damaged_points.size();
   context.console.Result(JsonObject{{"repository", repository.id().str()},
                                     {"suite", sealed ? "sealed" : "plain"},
-                                    {"points", std::move(listed)}});
-  if (damaged_points == 0) return {};
-  return Error(Code::kDataLoss, std::to_string(damaged_points) + " points are damaged");
+                                    {"points", std::move(listed)},
+                                    {"damaged", std::move(damaged_points)}});
+  if (count == 0) return {};
+  return Error(Code::kDataLoss, count == 1 ? std::string("one point is damaged")
+                                           : std::to_string(count) + " points are damaged");
 }
 
 Status RunShow(Context& context, repo::Repository& repository, const PointCommand& command) {
@@ -70,11 +73,10 @@ Status RunForget(Context& context, repo::Repository& repository, const PointComm
                  "forget takes a point's name or a unique prefix; \"latest\" would be another one "
                  "each time");
   }
-  const repo::PointInfo point = TRY(ChoosePoint(context, repository, command));
-  TRY(repository.Forget(point.name));
-  context.console.Say("forgot " + point.name.str() +
-                      "; its space comes back with the next collection");
-  context.console.Result(JsonObject{{"forgotten", point.name.str()}});
+  const repo::PointName name = TRY(ChooseName(repository, command));
+  TRY(repository.Forget(name));
+  context.console.Say("forgot " + name.str() + "; its space comes back with the next collection");
+  context.console.Result(JsonObject{{"forgotten", name.str()}});
   return {};
 }
 

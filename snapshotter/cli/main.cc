@@ -2,6 +2,7 @@
 // opens the store, runs one verb, and turns SIGINT and SIGTERM into a stop that the next run
 // resumes from.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/core/file.h"
+#include "base/core/log.h"
 #include "base/core/memory.h"
 #include "base/core/runtime.h"
 #include "base/core/secret.h"
@@ -69,7 +71,7 @@ Result<std::unique_ptr<store::ObjectStore>> OpenStore(const Options& options,
   store::Location location;
   location.url = options.repository;
   if (location.url.find("://") == std::string::npos) {
-    location.url = std::filesystem::absolute(location.url);
+    location.url = std::filesystem::absolute(location.url).lexically_normal();
   }
   location.insecure_tls = options.insecure_tls;
   TRY(store::FillFromAwsEnvironment(Environment, location));
@@ -101,8 +103,15 @@ Status Run(const Options& options, const std::string& verb, thinsnap::Runtime& r
     return cli::RunInit(context, init);
   }
   const repo::RepositoryHeader header = TRY(repo::ReadRepositoryHeader(*opened));
+  const bool sealed = header.suite == repo::Suite::kSealed;
   repo::OpenOptions open;
-  open.passphrase = TRY(cli::FindPassphrase(sources, header.suite == repo::Suite::kSealed, false));
+  open.passphrase = TRY(cli::FindPassphrase(sources, sealed, false));
+  if (sealed && !open.passphrase) {
+    return Error(Code::kUnauthenticated,
+                 opened->Describe() +
+                     " is a sealed repository and no passphrase was given: THINSNAP_PASSPHRASE, "
+                     "--passphrase-file and a terminal are accepted");
+  }
   const auto repository = TRY(repo::OpenRepository(*opened, runtime, random, open));
   if (verb == "backup") return cli::RunBackup(context, *repository, options.backup);
   if (verb == "list") return cli::RunList(context, *repository, {options.series});
@@ -123,6 +132,22 @@ void AwaitEnd(thinsnap::TaskGroup& group, const sigset_t& signals) {
     stopping = true;
     group.Stop();
   }
+}
+
+cli::Console MakeConsole(thinsnap::Clock& clock, bool json) {
+  cli::Console console(
+      clock, [](std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); },
+      [](std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); });
+  console.json = json;
+  return console;
+}
+
+// Help and version are no errors; everything else is one of usage.
+int AnswerUsage(const CLI::App& app, const CLI::ParseError& error, bool json) {
+  if (error.get_exit_code() == 0 || !json) return app.exit(error) == 0 ? 0 : 2;
+  thinsnap::SystemClock clock;
+  MakeConsole(clock, true).Finish("", Error(Code::kInvalidArgument, error.what()), 2, "");
+  return std::fflush(stdout) == 0 ? 2 : 1;
 }
 
 void AddVerbs(CLI::App& app, Options& options) {
@@ -169,12 +194,14 @@ int main(int argc, char** argv) {
   app.add_flag("--insecure-tls", options.insecure_tls, "do not check the store's certificate");
   app.add_option("--passphrase-file", options.passphrase_file,
                  "file whose first line is the passphrase");
-  app.add_flag("--json", options.json, "the result as one JSON document");
+  app.add_flag("--json", options.json,
+               "the result, or the error, as one JSON document on standard output");
   AddVerbs(app, options);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    return AnswerUsage(app, error,
+                       std::find(argv, argv + argc, std::string("--json")) != argv + argc);
   }
   const std::string verb = app.get_subcommands().front()->get_name();
 
@@ -187,10 +214,8 @@ int main(int argc, char** argv) {
   thinsnap::SystemClock clock;
   thinsnap::SystemRandom random;
   thinsnap::ThreadRuntime runtime(clock);
-  cli::Console console(
-      clock, [](std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); },
-      [](std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); });
-  console.json = options.json;
+  thinsnap::SetLogLevel(thinsnap::LogLevel::kWarning);
+  cli::Console console = MakeConsole(clock, options.json);
   console.terminal = ::isatty(STDERR_FILENO) == 1;
   const cli::PassphraseSources sources{Environment("THINSNAP_PASSPHRASE"), options.passphrase_file,
                                        ::isatty(STDIN_FILENO) == 1};
@@ -206,13 +231,16 @@ int main(int argc, char** argv) {
     AwaitEnd(group, signals);
     group.Join();
   }
-  std::fflush(stdout);
-  if (!status.ok()) {
-    console.Warn("thinsnap: " + verb + ": " + status.error().message());
-    if (status.Is(Code::kCancelled) && verb == "backup") {
-      console.Warn(
-          "What was uploaded stays; the next backup of the same source goes on from there.");
-    }
+  const char* hint = "";
+  if (status.Is(Code::kCancelled) && verb == "backup") {
+    hint = "What was uploaded stays; the next backup of the same source goes on from there.";
   }
-  return cli::ExitCode(status);
+  int code = cli::ExitCode(status);
+  console.Finish(verb, status, code, hint);
+  // A document that did not arrive (a full disk, a closed pipe) is no success.
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    std::fputs("thinsnap: standard output cannot be written\n", stderr);
+    if (code == 0) code = 1;
+  }
+  return code;
 }

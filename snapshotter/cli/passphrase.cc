@@ -2,15 +2,19 @@
 
 #include <cerrno>
 #include <fcntl.h>
+#include <poll.h>
 #include <termios.h>
 #include <unistd.h>
 #include <utility>
 
 #include "base/core/bytes.h"
 #include "base/core/file.h"
+#include "base/core/runtime.h"
 
 namespace thinsnap::cli {
 namespace {
+
+constexpr int kPollMs = 100;
 
 // Turns the terminal's echo off until it goes.
 class Silence {
@@ -45,10 +49,21 @@ Result<Secret> Ask(int terminal, std::string_view prompt) {
   std::string line;
   line.reserve(4096);  // so that no copy is left behind by growing
   for (;;) {
+    // A stop must find the way out, or the terminal would stay without its echo.
+    pollfd ready{.fd = terminal, .events = POLLIN, .revents = 0};
+    const int polled = ::poll(&ready, 1, kPollMs);
+    if (Runtime::Cancelled()) {
+      Show(terminal, "\n");
+      return Error(Code::kCancelled, "stopped while asking for the passphrase");
+    }
+    if (polled == 0 || (polled < 0 && errno == EINTR)) continue;
     char c = 0;
     const ssize_t got = ::read(terminal, &c, 1);
     if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return Error(Code::kCancelled, "no passphrase was given");
+    if (got <= 0) {
+      Show(terminal, "\n");
+      return Error(Code::kCancelled, "no passphrase was given");
+    }
     if (c == '\n') break;
     if (line.size() == 4096)
       return Error(Code::kInvalidArgument, "the passphrase is longer than 4096 bytes");
@@ -79,6 +94,7 @@ Result<std::optional<Secret>> FindPassphrase(const PassphraseSources& sources, b
   const UniqueFd terminal(::open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY));
   if (!terminal) return std::optional<Secret>();
   Secret first = TRY(Ask(terminal.get(), "passphrase: "));
+  if (first.empty()) return Error(Code::kInvalidArgument, "the passphrase is empty");
   if (confirm) {
     const Secret second = TRY(Ask(terminal.get(), "again: "));
     if (!second.Equals(first.Reveal())) {

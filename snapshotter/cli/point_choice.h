@@ -1,8 +1,8 @@
-// Which restore point a person means.
+// Which restore point a person means. Names are matched against the keys of the store, so that one
+// damaged point stands in the way of nothing but itself.
 #pragma once
 
 #include <string>
-#include <vector>
 
 #include "base/core/result.h"
 #include "snapshotter/cli/commands.h"
@@ -10,12 +10,13 @@
 
 namespace thinsnap::cli {
 
-// `wanted`: a full name, a unique prefix of a name or of a snapshot's id, or "latest", the newest
-// cut. kNotFound, and kInvalidArgument naming the candidates where it is not unique.
-Result<repo::PointInfo> PickPoint(const std::vector<repo::PointInfo>& points,
-                                  const std::string& wanted);
+// A full name, or a unique prefix of a name or of a snapshot's id. kNotFound, also for what was
+// forgotten; kInvalidArgument naming the candidates where it is not unique. A point that cannot be
+// read is found too.
+Result<repo::PointName> ChooseName(repo::Repository& repository, const PointCommand& command);
 
-// Looks into the repository; damaged points are passed over with a warning.
+// The same, or "latest": the newest cut. kDataLoss where the point meant is damaged; an older one
+// never stands in for the newest.
 Result<repo::PointInfo> ChoosePoint(Context& context, repo::Repository& repository,
                                     const PointCommand& command);
 

@@ -1,10 +1,11 @@
-#include <unistd.h>
+#include <memory>
 #include <utility>
 
 #include "base/data/json.h"
 #include "snapshotter/cli/commands.h"
 #include "snapshotter/cli/host_path.h"
 #include "snapshotter/cli/point_choice.h"
+#include "snapshotter/cli/target_file.h"
 #include "snapshotter/mover/transfer.h"
 
 namespace thinsnap::cli {
@@ -34,22 +35,16 @@ Status RunRestore(Context& context, repo::Repository& repository, const RestoreC
   const HostPath target = TRY(LookAt(command.target));
   const repo::PointInfo point = TRY(ChoosePoint(context, repository, command.from));
   TRY(CheckTarget(command, target, point));
-  const bool is_file = target.kind != PathKind::kBlockDevice;
-  if (target.kind == PathKind::kFile && target.size_bytes > 0 &&
-      ::truncate(target.canonical.c_str(), 0) != 0) {
-    return Error(Code::kPermissionDenied, command.target + " cannot be overwritten");
+  std::unique_ptr<TargetFile> file;
+  if (target.kind != PathKind::kBlockDevice) {
+    file = TRY(TargetFile::Make(target.canonical, point.size_bytes).In(command.target));
   }
-  // A volume of no bytes is an empty file; the device of one byte is cut back.
-  const std::uint64_t size = is_file ? std::max<std::uint64_t>(point.size_bytes, 1) : 0;
-  auto device = TRY(mover::OpenFileDevice(target.canonical, mover::OpenMode::kReadWrite, size));
-  if (is_file && point.size_bytes == 0 && ::truncate(target.canonical.c_str(), 0) != 0) {
-    return Error(Code::kInternal, command.target + " cannot be emptied");
-  }
-
+  const auto device = TRY(mover::OpenFileDevice(file ? file->working_path() : target.canonical,
+                                                mover::OpenMode::kReadWrite));
   mover::ImportRequest request;
   request.point = point.name;
   request.target = device.get();
-  request.target_is_blank = is_file;
+  request.target_is_blank = file != nullptr;
   request.progress = [&](const mover::Progress& progress) {
     context.console.Progress("restore", progress.done_bytes, progress.total_bytes);
   };
@@ -57,10 +52,13 @@ Status RunRestore(Context& context, repo::Repository& repository, const RestoreC
   const Status restored = mover::ImportBlocks(repository, context.runtime, request);
   context.console.EndProgress();
   if (!restored.ok()) {
-    // Half an image under the name of a whole one helps nobody.
-    if (target.kind == PathKind::kMissing) ::unlink(target.canonical.c_str());
+    if (file == nullptr) {
+      context.console.Warn("warning: " + command.target +
+                           " holds a part of the point only; restore it again before it is used");
+    }
     return restored;
   }
+  if (file) TRY(file->Finish().In(command.target));
   const double seconds =
       std::chrono::duration<double>(context.runtime.clock().MonoNow() - started).count();
   context.console.Say("restored " + point.name.str() + " to " + command.target + ": " +

@@ -2,13 +2,16 @@
 
 #include <filesystem>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
+#include <utility>
 
 #include "base/core/file.h"
 #include "base/data/json.h"
 #include "snapshotter/cli/host_path.h"
 #include "snapshotter/cli/passphrase.h"
 #include "snapshotter/cli/point_choice.h"
+#include "snapshotter/repo/point.h"
 #include "snapshotter/store/memory_store.h"
 
 namespace thinsnap::cli {
@@ -164,20 +167,60 @@ TEST_F(CommandsTest, ForgetTakesANameAndNothingElse) {
 TEST_F(CommandsTest, JsonIsOneDocument) {
   console_.json = true;
   const std::string image = MakeImage("image", kMiB);
-  ASSERT_OK(Backup(image));
-  auto backup = ParseJson(out_);
-  ASSERT_OK(backup);
-  EXPECT_EQ(IntAt(*backup, "sizeBytes"), 1048576);
-  out_.clear();
-  ASSERT_OK(RunList(context_, *repository_, {}));
-  auto list = ParseJson(out_);
-  ASSERT_OK(list);
-  EXPECT_EQ(ArrayAt(*list, "points").size(), 1U);
-  EXPECT_EQ(StringAt(*list, "suite"), "sealed");
-  out_.clear();
-  ASSERT_OK(RunVerify(context_, *repository_, {true}));
-  ASSERT_OK(ParseJson(out_));
+  const auto document = [&](const Status& status) {
+    console_.Finish("verb", status, ExitCode(status), "");
+    auto parsed = ParseJson(std::exchange(out_, ""));
+    EXPECT_TRUE(parsed.ok());
+    return parsed.ok() ? *parsed : Json();
+  };
+  EXPECT_EQ(IntAt(document(Backup(image)), "sizeBytes"), 1048576);
+  const Json list = document(RunList(context_, *repository_, {}));
+  EXPECT_EQ(ArrayAt(list, "points").size(), 1U);
+  EXPECT_EQ(ArrayAt(list, "damaged").size(), 0U);
+  EXPECT_EQ(StringAt(list, "suite"), "sealed");
+  EXPECT_EQ(BoolAt(document(RunVerify(context_, *repository_, {true})), "data"), true);
   EXPECT_EQ(err_, "");
+}
+
+TEST_F(CommandsTest, ErrorsAndWarningsAreInTheDocument) {
+  console_.json = true;
+  console_.Warn("mind the gap");
+  console_.Finish("list", Error(Code::kNotFound, "no such point"), 3, "look again");
+  auto parsed = ParseJson(out_);
+  ASSERT_OK(parsed);
+  EXPECT_EQ(StringAt(*parsed, "error.code"), "NOT_FOUND");
+  EXPECT_EQ(StringAt(*parsed, "error.message"), "no such point");
+  EXPECT_EQ(IntAt(*parsed, "error.exitCode"), 3);
+  EXPECT_EQ(StringAt(*parsed, "error.hint"), "look again");
+  EXPECT_EQ(ArrayAt(*parsed, "warnings").size(), 1U);
+  EXPECT_EQ(err_, "");
+}
+
+TEST_F(CommandsTest, PeopleGetErrorsOnStandardError) {
+  console_.Finish("list", Error(Code::kNotFound, "no such point"), 3, "look again");
+  EXPECT_EQ(out_, "");
+  EXPECT_EQ(err_, "thinsnap: list: no such point\nlook again\n");
+}
+
+TEST_F(CommandsTest, AnOverwrittenFileKeepsItsModeAndIsWholeOrOld) {
+  const std::string image = MakeImage("image", kMiB);
+  ASSERT_OK(Backup(image));
+  const std::string target = MakeImage("target", 2 * kMiB);
+  const std::string before = Content(target);
+  ASSERT_EQ(::chmod(target.c_str(), 0640), 0);
+  // What a killed restore left is no obstacle.
+  ASSERT_OK(WriteFileAtomic(In(".target.thinsnap-restore"), "half"));
+  ASSERT_OK(Restore("latest", target, true));
+  EXPECT_EQ(Content(target), Content(image));
+  struct stat stat = {};
+  ASSERT_EQ(::stat(target.c_str(), &stat), 0);
+  EXPECT_EQ(stat.st_mode & 0777U, 0640U);
+  ASSERT_OK(WriteFileAtomic(target, before));
+  ASSERT_OK(store::ListAll(store_, "packs/data/",
+                           [&](const auto& info) { return store_.Delete(info.key); }));
+  EXPECT_TRUE(Restore("latest", target, true).Is(Code::kDataLoss));
+  EXPECT_EQ(Content(target), before);
+  EXPECT_FALSE(std::filesystem::exists(In(".target.thinsnap-restore")));
 }
 
 TEST_F(CommandsTest, ProgressIsDrawnOnTerminalsOnly) {
@@ -190,26 +233,62 @@ TEST_F(CommandsTest, ProgressIsDrawnOnTerminalsOnly) {
   EXPECT_EQ(err_.back(), '\n');
 }
 
-TEST(PickPointTest, TakesNamesPrefixesAndLatest) {
-  std::vector<repo::PointInfo> points(3);
-  const char* names[] = {"a/01hzy3v7q4e8r2t6m9k1w5x0zb.1", "a/01hzy3v7q4e8r2t6m9k1w5x0zc.1",
-                         "b/01hzz3v7q4e8r2t6m9k1w5x0zb.1"};
-  for (std::size_t i = 0; i < 3; ++i) {
-    points[i].name = repo::PointName(names[i]);
-    points[i].snapshot = points[i].name.str().substr(2, 26);
-    points[i].cut = FromUnixSeconds(i == 1 ? 900 : static_cast<std::int64_t>(i) * 100);
+class PointChoiceTest : public CommandsTest {
+ protected:
+  PointChoiceTest() {
+    image_ = MakeImage("image", kMiB);
+    for (const char* series : {"a", "a", "b"}) EXPECT_TRUE(Backup(image_, series).ok());
+    points_ = *repository_->ListPoints();
   }
-  EXPECT_EQ(PickPoint(points, "latest")->name.str(), names[1]);
-  EXPECT_EQ(PickPoint(points, names[0])->name.str(), names[0]);
-  EXPECT_EQ(PickPoint(points, "b")->name.str(), names[2]);
-  EXPECT_EQ(PickPoint(points, "01hzz")->name.str(), names[2]);
-  EXPECT_EQ(PickPoint(points, "01hzy3v7q4e8r2t6m9k1w5x0zc")->name.str(), names[1]);
-  const auto unclear = PickPoint(points, "01hzy");
+  Result<repo::PointInfo> Choose(const std::string& point, const std::string& series = "") {
+    return ChoosePoint(context_, *repository_, {point, series});
+  }
+  void Damage(const repo::PointName& name) {
+    auto object = store_.Get(repo::PointKey(name));
+    ASSERT_OK(object);
+    object->bytes[60] ^= 1;
+    ASSERT_OK(store_.Put(repo::PointKey(name), object->bytes));
+  }
+
+  std::string image_;
+  std::vector<repo::PointInfo> points_;  // oldest first: a, a, b
+};
+
+TEST_F(PointChoiceTest, TakesNamesPrefixesAndLatest) {
+  ASSERT_EQ(points_.size(), 3U);
+  EXPECT_EQ(Choose("latest")->name, points_[2].name);
+  EXPECT_EQ(Choose("latest", "a")->name, points_[1].name);
+  EXPECT_EQ(Choose(points_[0].name.str())->name, points_[0].name);
+  EXPECT_EQ(Choose("b")->name, points_[2].name);
+  EXPECT_EQ(Choose(points_[1].snapshot)->name, points_[1].name);
+  const auto unclear = Choose("a/");
   ASSERT_TRUE(unclear.Is(Code::kInvalidArgument));
-  EXPECT_NE(unclear.error().message().find(names[1]), std::string::npos);
-  EXPECT_TRUE(PickPoint(points, "").Is(Code::kInvalidArgument));
-  EXPECT_TRUE(PickPoint(points, "zzz").Is(Code::kNotFound));
-  EXPECT_TRUE(PickPoint({}, "latest").Is(Code::kNotFound));
+  EXPECT_NE(unclear.error().message().find(points_[1].name.str()), std::string::npos);
+  EXPECT_TRUE(Choose("").Is(Code::kInvalidArgument));
+  EXPECT_TRUE(Choose("zzz").Is(Code::kNotFound));
+  EXPECT_TRUE(Choose("latest", "c").Is(Code::kNotFound));
+  EXPECT_TRUE(Choose("latest", "../a").Is(Code::kInvalidArgument));
+}
+
+TEST_F(PointChoiceTest, WhatWasForgottenIsNoCandidate) {
+  ASSERT_OK(repository_->Forget(points_[1].name));
+  EXPECT_EQ(Choose("a")->name, points_[0].name);
+  EXPECT_EQ(Choose("latest", "a")->name, points_[0].name);
+  const auto gone = Choose(points_[1].name.str());
+  ASSERT_TRUE(gone.Is(Code::kNotFound));
+  EXPECT_NE(gone.error().message().find("forgotten"), std::string::npos);
+}
+
+TEST_F(PointChoiceTest, AnOlderPointNeverStandsInForADamagedLatest) {
+  Damage(points_[1].name);
+  const auto latest = Choose("latest", "a");
+  ASSERT_TRUE(latest.Is(Code::kDataLoss));
+  EXPECT_NE(latest.error().message().find(points_[1].name.str()), std::string::npos);
+  EXPECT_TRUE(Choose(points_[1].name.str()).Is(Code::kDataLoss));
+  EXPECT_EQ(Choose("latest")->name, points_[2].name);
+  EXPECT_EQ(Choose(points_[0].name.str())->name, points_[0].name);
+  ASSERT_OK(RunForget(context_, *repository_, {points_[1].name.str(), ""}));
+  EXPECT_EQ(Choose("latest", "a")->name, points_[0].name);
 }
 
 TEST(PassphraseTest, ComesFromTheFileThenTheEnvironment) {
