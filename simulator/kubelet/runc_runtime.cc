@@ -7,7 +7,6 @@
 #include <csignal>
 #include <cstdlib>
 #include <fcntl.h>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <sys/epoll.h>
@@ -24,11 +23,13 @@
 namespace thinsnap::kubelet {
 namespace {
 
+using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 // What epoll hands back: the container's token times four, plus which of its descriptors.
 constexpr std::uint64_t kStdout = 0, kStderr = 1, kPidfd = 2;
 constexpr std::uint64_t kStopToken = 0;
+constexpr milliseconds kReapEvery{1000};
 constexpr int kReadsInTurn = 8;
 
 // runc's log is JSON lines; the last error is what the user should read.
@@ -93,12 +94,18 @@ Status RuncRuntime::StartWatching(TaskGroup& group) {
 
 void RuncRuntime::WatchLoop(int stop_fd) {
   std::array<struct epoll_event, 32> events;
+  MonoTime next_reap;
   for (;;) {
-    const int n = epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
+    const int n = epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()),
+                             static_cast<int>(kReapEvery.count()));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) {
       LogError("kubelet", "epoll_wait failed; containers are not watched any more");
       return;
+    }
+    if (const MonoTime now = runtime_.clock().MonoNow(); now >= next_reap) {
+      next_reap = now + kReapEvery;
+      orphans_.Reap();
     }
     for (int i = 0; i < n; ++i) {
       const std::uint64_t key = events[static_cast<std::size_t>(i)].data.u64;
@@ -258,34 +265,6 @@ Result<ChildProcess> RuncRuntime::Exec(const ExecStart& start) {
   options.stderr_fd = start.stderr_fd;
   options.own_session = start.tty;
   return StartChild(options);
-}
-
-void RuncRuntime::ReapOrphans() {
-  std::map<pid_t, int> dead;
-  std::error_code code;
-  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task", code)) {
-    std::ifstream children(task.path() / "children");
-    for (pid_t pid = 0; children >> pid;) {
-      std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
-      std::string text;
-      std::getline(stat, text);
-      const std::size_t paren = text.rfind(')');
-      if (paren == std::string::npos || text.size() <= paren + 2 || text[paren + 2] != 'Z')
-        continue;
-      dead[pid] = orphans_.contains(pid) ? 2 : 1;
-    }
-  }
-  std::vector<pid_t> ours;
-  {
-    std::lock_guard lock(mutex_);
-    for (const auto& [id, container] : running_) ours.push_back(container->pid);
-  }
-  for (const auto& [pid, times] : dead) {
-    if (times < 2 || std::find(ours.begin(), ours.end(), pid) != ours.end()) continue;
-    int status = 0;
-    waitpid(pid, &status, WNOHANG | __WALL);
-  }
-  orphans_ = std::move(dead);
 }
 
 }  // namespace thinsnap::kubelet

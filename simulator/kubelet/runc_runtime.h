@@ -10,6 +10,7 @@
 #include "base/core/file.h"
 #include "base/core/runtime.h"
 #include "simulator/kubelet/container_runtime.h"
+#include "simulator/kubelet/orphan_reaper.h"
 
 namespace thinsnap::kubelet {
 
@@ -20,11 +21,8 @@ class RuncRuntime final : public ContainerRuntime {
   RuncRuntime(Runtime& runtime, CommandRunner& runner, std::string state_folder);
   ~RuncRuntime() override;
 
-  // Spawns the task that watches the containers.
+  // Spawns the task that watches the containers, and reaps what they leave to us.
   Status StartWatching(TaskGroup& group);
-  // Process 1 inherits what its descendants leave: reaps children that have been dead for two calls
-  // and are nobody's.
-  void ReapOrphans();
 
   Status Start(const ContainerLaunch& launch, std::function<void(ContainerExit)> on_exit) override;
   void Signal(const std::string& id, int signal) override;
@@ -45,7 +43,7 @@ class RuncRuntime final : public ContainerRuntime {
   std::map<std::string, std::shared_ptr<Watched>> running_;  // by id
   std::map<std::uint64_t, std::weak_ptr<Watched>> by_token_;
   std::uint64_t next_token_ = 4;
-  std::map<pid_t, int> orphans_;
+  OrphanReaper orphans_;  // of the watching task
 };
 
 }  // namespace thinsnap::kubelet

@@ -23,7 +23,6 @@
 namespace thinsnap::world {
 namespace {
 
-using std::chrono::seconds;
 
 // What programs in pods use to find the API server.
 kubelet::Variables ClusterVariables(const std::string& server) {
@@ -100,9 +99,6 @@ Status RunNodeProcess(const NodeProcessOptions& options) {
   TaskGroup group(runtime);
   TRY(containers.StartWatching(group));
   group.Spawn("driver", [&] { kubelet::Supervise(runtime, group, DriverProcess(options)); });
-  group.Spawn("orphans", [&] {
-    while (runtime.SleepFor(seconds(10)).ok()) containers.ReapOrphans();
-  });
   group.Spawn("kubelet", [&] {
     const Status started = agent.Start(group);
     if (!started.ok() && !started.Is(Code::kCancelled))
