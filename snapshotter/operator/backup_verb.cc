@@ -67,7 +67,7 @@ class BackupRun {
     configuration_ = TRY(context_.client.Get(context_.kinds.backup_configuration, key));
     const auto target = TRY(ReadTarget(context_.client, configuration_));
     const auto components = TRY(ComponentsOf(target));
-    auto seconds = std::string(SplitAtSeconds(kube::NameOf(session_)).seconds);
+    auto seconds = SplitAtSeconds(kube::NameOf(session_)).seconds;
     if (seconds.empty()) seconds = std::to_string(UnixSeconds(CreationTime(session_)));
     for (const auto& component : components) {
       for (const auto& volume : component.volumes) {

@@ -41,14 +41,14 @@ std::string ValidName(std::string_view prefix, std::string_view name, std::strin
 }
 
 SplitSessionName SplitAtSeconds(std::string_view backup_session) {
+  const SplitSessionName whole{std::string(backup_session), ""};
   const auto dash = backup_session.rfind('-');
-  if (dash == std::string_view::npos || dash + 1 == backup_session.size())
-    return {backup_session, {}};
+  if (dash == std::string_view::npos || dash + 1 == backup_session.size()) return whole;
   const auto digits = backup_session.substr(dash + 1);
   const bool number = std::all_of(digits.begin(), digits.end(),
                                   [](unsigned char c) { return std::isdigit(c) != 0; });
-  if (!number) return {backup_session, {}};
-  return {backup_session.substr(0, dash), digits};
+  if (!number) return whole;
+  return {std::string(backup_session.substr(0, dash)), std::string(digits)};
 }
 
 std::string TriggerName(std::string_view configuration, std::string_view session) {

@@ -43,7 +43,7 @@ inline constexpr std::size_t kMaxCronJobName = 52;
 // "name-1705402801" -> ("name", "1705402801"); the suffix is empty when there are no digits at the
 // end.
 struct SplitSessionName {
-  std::string_view stem, seconds;
+  std::string stem, seconds;
 };
 SplitSessionName SplitAtSeconds(std::string_view backup_session);
 

@@ -40,6 +40,10 @@ TEST(NamesTest, SplitsSecondsOff) {
   EXPECT_EQ(SplitAtSeconds("a-b").seconds, "");
   EXPECT_EQ(SplitAtSeconds("a-").stem, "a-");
   EXPECT_EQ(SplitAtSeconds("17").seconds, "");
+  // The parts are their own: the name may be gone before they are.
+  const auto [stem, seconds] = SplitAtSeconds(std::string(40, 'x') + "-1705402801");
+  EXPECT_EQ(stem, std::string(40, 'x'));
+  EXPECT_EQ(seconds, "1705402801");
 }
 
 TEST(NamesTest, ReadsBothSpellingsOfTasks) {
