@@ -12,6 +12,7 @@
 #include "base/core/clock.h"
 #include "base/core/file.h"
 #include "base/core/log.h"
+#include "base/core/memory.h"
 #include "base/core/random.h"
 #include "base/core/runtime.h"
 #include "base/core/secret.h"
@@ -97,6 +98,7 @@ int ServeUntilSignal(const std::function<Status(Runtime&, TaskGroup&, Random&)>&
 
 int main(int argc, char** argv) {
   thinsnap::HardenProcess();
+  thinsnap::ShareHeaps();
   thinsnap::Flags flags;
   flags.endpoint = thinsnap::Environment("CSI_ENDPOINT");
   CLI::App app("CSI driver for thin volumes whose snapshots reach object storage", "thinsnap-csi");

@@ -3,7 +3,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <limits.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "base/core/log.h"
+#include "base/core/memory.h"
 #include "base/core/random.h"
 #include "base/core/runtime.h"
 #include "base/core/secret.h"
@@ -152,8 +152,7 @@ Status ServeS3(Flags& flags) {
 
 int main(int argc, char** argv) {
   thinsnap::HardenProcess();
-  // Many threads that mostly wait: one arena for each would cost more than they hold.
-  mallopt(M_ARENA_MAX, 2);
+  thinsnap::ShareHeaps();
   Flags flags;
   CLI::App app(
       "thinsnap-sim: a Kubernetes cluster on this machine, with the thinsnap driver and operator");

@@ -95,10 +95,10 @@ void BatonRuntime::Start(std::shared_ptr<TaskGroup::State> group, std::string na
   auto task = std::make_shared<Task>();
   task->name = std::move(name);
   task->group = std::move(group);
-  StartThread(std::move(task), std::move(body));
+  StartThread(task, std::move(body));
 }
 
-void BatonRuntime::StartThread(std::shared_ptr<Task> task, std::function<void()> body) {
+void BatonRuntime::StartThread(const std::shared_ptr<Task>& task, std::function<void()> body) {
   const std::lock_guard lock(mutex_);
   ++alive_;
   tasks_.push_back(task);
@@ -180,7 +180,7 @@ std::unique_ptr<EventCount> BatonRuntime::NewEventCount() {
 
 Status BatonRuntime::SleepFor(Duration duration) {
   BatonEventCount never(*this);
-  const Status waited = never.Wait(0, clock_.MonoNow() + duration);
+  Status waited = never.Wait(0, clock_.MonoNow() + duration);
   if (waited.Is(Code::kDeadlineExceeded)) return {};
   return waited;
 }

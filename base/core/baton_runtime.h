@@ -58,7 +58,7 @@ class BatonRuntime final : public Runtime {
   void MakeReady(Task& task);
   // Hands the baton to a ready task, moving time if need be; the caller holds mutex_.
   void PassBaton();
-  void StartThread(std::shared_ptr<Task> task, std::function<void()> body);
+  void StartThread(const std::shared_ptr<Task>& task, std::function<void()> body);
 
   VirtualClock clock_;
   SeededRandom random_;

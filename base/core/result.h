@@ -65,13 +65,12 @@ class [[nodiscard]] Result {
  public:
   using Value = T;
 
-  Result(T value)
-      : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit by design
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // implicit by design
+  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}
   template <typename U>
     requires(std::is_convertible_v<U &&, T> && !std::is_same_v<std::decay_t<U>, Result> &&
              !std::is_same_v<std::decay_t<U>, Error> && !std::is_same_v<std::decay_t<U>, T>)
-  Result(U&& value) : state_(std::in_place_index<0>, std::forward<U>(value)) {}  // NOLINT
+  Result(U&& value) : state_(std::in_place_index<0>, std::forward<U>(value)) {}
 
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
@@ -109,14 +108,14 @@ class [[nodiscard]] Result<void> {
   using Value = void;
 
   Result() = default;
-  Result(Error error) : error_(std::move(error)) {}  // NOLINT
+  Result(Error error) : error_(std::move(error)) {}
 
   bool ok() const { return !error_; }
   explicit operator bool() const { return ok(); }
   void value() const {}
   void operator*() const {}
-  const Error& error() const& { return *error_; }
-  Error&& error() && { return std::move(*error_); }
+  const Error& error() const& { return *error_; }  // NOLINT(*-optional-access): the caller checked
+  Error&& error() && { return std::move(*error_); }  // NOLINT(*-optional-access): as above
   bool Is(Code code) const { return !ok() && error().code() == code; }
 
   Result In(std::string_view context) && {

@@ -179,7 +179,7 @@ std::unique_ptr<EventCount> ThreadRuntime::NewEventCount() {
 
 Status ThreadRuntime::SleepFor(Duration duration) {
   ThreadEventCount never(clock_);
-  const Status waited = never.Wait(0, clock_.MonoNow() + duration);
+  Status waited = never.Wait(0, clock_.MonoNow() + duration);
   if (waited.Is(Code::kDeadlineExceeded)) return {};
   return waited;
 }

@@ -1,6 +1,5 @@
 #include "base/core/secret.h"
 
-#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -16,7 +15,11 @@ Secret& Secret::operator=(const Secret& other) {
   return *this;
 }
 
-Secret::Secret(Secret&& other) noexcept : text_(other.text_) { other.Wipe(); }
+// A copy: moving a short string would leave its bytes in the other's own buffer.
+Secret::Secret(Secret&& other) noexcept
+    : text_(other.text_) {  // NOLINT(performance-move-constructor-init): to be wiped there
+  other.Wipe();
+}
 
 Secret& Secret::operator=(Secret&& other) noexcept {
   if (this != &other) {
@@ -48,8 +51,6 @@ void HardenProcess() {
   prctl(PR_SET_DUMPABLE, 0);
   // A peer that goes away is an error of write(), not the end of the process.
   signal(SIGPIPE, SIG_IGN);
-  // Many threads, little memory: without it each thread grows a heap of its own.
-  mallopt(M_ARENA_MAX, 2);
 }
 
 }  // namespace thinsnap

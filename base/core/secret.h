@@ -30,7 +30,7 @@ class Secret {
 };
 
 // Called first in every main.cc: no core dumps, no ptrace by others (PR_SET_DUMPABLE 0, RLIMIT_CORE
-// 0), SIGPIPE ignored, two heaps at most.
+// 0), SIGPIPE ignored.
 void HardenProcess();
 
 }  // namespace thinsnap

@@ -84,7 +84,7 @@ Status Informer::ListAndWatch() {
       options.resource_version = resource_version_;
     }
     const MonoTime started = runtime_.clock().MonoNow();
-    const Status watched = client_.Watch(type_, ns_, options, [this](WatchEvent event) -> Status {
+    Status watched = client_.Watch(type_, ns_, options, [this](WatchEvent event) -> Status {
       Apply(std::move(event));
       return Runtime::CheckCancelled();
     });

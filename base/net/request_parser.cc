@@ -16,7 +16,7 @@ constexpr std::uint32_t kHeaderLimit = 64 * 1024;
 struct GrowingBody {
   using value_type = std::string;
 
-  class reader {
+  class reader {  // NOLINT(readability-identifier-naming): Beast's name for it
    public:
     template <bool is_request, typename Fields>
     reader(http::header<is_request, Fields>&, value_type& body) : body_(body) {}

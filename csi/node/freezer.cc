@@ -22,7 +22,7 @@ constexpr char kThawed = 't';  // nothing is left to do
 
 // The death of the parent may find its FIFREEZE still on the way into the kernel.
 constexpr int kThawAttempts = 200;
-constexpr int kThawPause_ms = 50;
+constexpr int kThawPauseMs = 50;
 
 // Runs between fork and _exit in a process that had many threads: async-signal-safe calls only.
 [[noreturn]] void Watch(int filesystem, int pipe_end, int deadline_ms) {
@@ -53,7 +53,7 @@ constexpr int kThawPause_ms = 50;
   }
   for (int i = 0; i < kThawAttempts; ++i) {
     if (ioctl(filesystem, FITHAW, 0) == 0 || frozen) break;
-    poll(nullptr, 0, kThawPause_ms);
+    poll(nullptr, 0, kThawPauseMs);
   }
   _exit(1);
 }

@@ -85,9 +85,8 @@ class [[nodiscard]] ApiError {
 template <typename T>
 class [[nodiscard]] ApiResult {
  public:
-  ApiResult(T value)
-      : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit by design
-  ApiResult(ApiError error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT
+  ApiResult(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // implicit by design
+  ApiResult(ApiError error) : state_(std::in_place_index<1>, std::move(error)) {}
 
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
@@ -110,7 +109,7 @@ template <>
 class [[nodiscard]] ApiResult<void> {
  public:
   ApiResult() = default;
-  ApiResult(ApiError error) : error_(std::in_place_index<1>, std::move(error)) {}  // NOLINT
+  ApiResult(ApiError error) : error_(std::in_place_index<1>, std::move(error)) {}
 
   bool ok() const { return error_.index() == 0; }
   explicit operator bool() const { return ok(); }

@@ -27,10 +27,9 @@ S3Fault Fault(const std::string& code, std::string message = "");
 template <typename T>
 class [[nodiscard]] S3Result {
  public:
-  S3Result(T value)
-      : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit by design
-  S3Result(S3Fault fault) : state_(std::in_place_index<1>, std::move(fault)) {}        // NOLINT
-  S3Result(const Error& error) : S3Result(Fault("InternalError", error.message())) {}  // NOLINT
+  S3Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // implicit by design
+  S3Result(S3Fault fault) : state_(std::in_place_index<1>, std::move(fault)) {}
+  S3Result(const Error& error) : S3Result(Fault("InternalError", error.message())) {}
   bool ok() const { return state_.index() == 0; }
   T& value() & { return *std::get_if<0>(&state_); }
   T&& value() && { return std::move(*std::get_if<0>(&state_)); }
@@ -47,8 +46,8 @@ template <>
 class [[nodiscard]] S3Result<void> {
  public:
   S3Result() = default;
-  S3Result(S3Fault fault) : fault_(std::move(fault)) {}                                // NOLINT
-  S3Result(const Error& error) : S3Result(Fault("InternalError", error.message())) {}  // NOLINT
+  S3Result(S3Fault fault) : fault_(std::move(fault)) {}
+  S3Result(const Error& error) : S3Result(Fault("InternalError", error.message())) {}
   bool ok() const { return !fault_; }
   void value() const {}
   const S3Fault& error() const& { return *fault_; }

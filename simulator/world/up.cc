@@ -5,7 +5,6 @@
 #include <csignal>
 #include <cstdio>
 #include <fcntl.h>
-#include <malloc.h>
 #include <memory>
 #include <sys/file.h>
 #include <unistd.h>

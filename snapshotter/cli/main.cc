@@ -178,7 +178,8 @@ void AddVerbs(CLI::App& app, Options& options) {
 
 int main(int argc, char** argv) {
   thinsnap::HardenProcess();
-  thinsnap::BoundAllocator();
+  thinsnap::ShareHeaps();
+  thinsnap::ReturnLargeBuffers();
   Options options;
   CLI::App app("thinsnap backs up block devices and images to object storage.", "thinsnap");
   app.footer(kFooter);

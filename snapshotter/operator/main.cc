@@ -11,6 +11,7 @@
 
 #include "base/core/clock.h"
 #include "base/core/log.h"
+#include "base/core/memory.h"
 #include "base/core/random.h"
 #include "base/core/runtime.h"
 #include "base/core/secret.h"
@@ -92,6 +93,7 @@ void LeaveTerminationMessage(const std::string& text) {
 
 int main(int argc, char** argv) {
   thinsnap::HardenProcess();
+  thinsnap::ShareHeaps();
   Flags flags;
   CLI::App app("thinsnap-operator: backups of volumes to object storage, with KubeStash's API");
   app.set_version_flag("--version", THINSNAP_VERSION);
