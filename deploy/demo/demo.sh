@@ -241,6 +241,8 @@ if [ "$keep" = yes ]; then
     printf 'export AWS_ACCESS_KEY_ID=%q AWS_SECRET_ACCESS_KEY=%q THINSNAP_PASSPHRASE=%q\n' \
       "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" "$THINSNAP_PASSPHRASE" >"$data/credentials"
   )
+  # Who called it by sudo goes on as themselves.
+  [ -z "${SUDO_UID:-}" ] || chown "$SUDO_UID:$SUDO_GID" "$data" "$data"/kubeconfig* "$data/credentials"
   cat <<EOF
 
 Everything is still running. To go on by hand:
@@ -250,7 +252,7 @@ Everything is still running. To go on by hand:
   . $data/credentials               # bucket and passphrase, for the command
   thinsnap --repository $repository list
 To end it:
-  kill ${pids[*]}; rm -rf $data
+  ${SUDO_UID:+sudo }kill ${pids[*]}; ${SUDO_UID:+sudo }rm -rf $data
 EOF
   trap - EXIT
   disown -a
