@@ -54,6 +54,7 @@ Status RunBackup(Context& context, repo::Repository& repository, const BackupCom
   request.snapshot = TRY(ChooseSnapshot(context, repository, request.series));
   request.cut = context.runtime.clock().Now();
   request.source = device.get();
+  request.anew = command.anew;
   request.attributes = JsonObject{{"host", context.host}, {"path", path.canonical}};
   request.progress = [&](const mover::Progress& progress) {
     context.console.Progress("backup", progress.done_bytes, progress.total_bytes);

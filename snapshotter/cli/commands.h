@@ -33,6 +33,7 @@ Status RunInit(Context& context, const InitCommand& command);
 struct BackupCommand {
   std::string path;
   std::string series;  // empty: from host and path
+  bool anew = false;
 };
 Status RunBackup(Context& context, repo::Repository& repository, const BackupCommand& command);
 

@@ -156,6 +156,8 @@ void AddVerbs(CLI::App& app, Options& options) {
   auto* backup = app.add_subcommand("backup", "back up a block device or an image file");
   backup->add_option("path", options.backup.path, "the device or image")->required();
   backup->add_option("--series", options.backup.series, "name of its line of points");
+  backup->add_flag("--full", options.backup.anew,
+                   "store everything again and share nothing with earlier points (after damage)");
   auto* list = app.add_subcommand("list", "list the restore points");
   list->add_option("--series", options.series, "only of this series");
   auto* show = app.add_subcommand("show", "show one restore point");

@@ -68,6 +68,7 @@ Status ExportRun::OpenSession() {
   session.point = name_;
   std::set<repo::PackId> known;
   for (const repo::FoundSession& found : found_) {
+    if (request_.anew) break;
     for (const repo::SessionPack& pack : found.session.packs) {
       if (known.insert(pack.id).second) session.packs.push_back(pack);
     }
@@ -112,6 +113,10 @@ Result<std::optional<ExportRun::Base>> ExportRun::LoadBase(const repo::PointName
 }
 
 Status ExportRun::ChooseBase() {
+  if (request_.anew) {
+    reason_ = "asked for";
+    return {};
+  }
   std::vector<repo::PointName> candidates;
   if (request_.base) candidates.push_back(*request_.base);
   for (auto it = listed_.rbegin(); it != listed_.rend(); ++it) {

@@ -36,6 +36,8 @@ struct ExportRequest {
   // What differs from the base's snapshot, streamed by the pool. Absent or failing with
   // kFailedPrecondition: everything allocated is read and fingerprints decide.
   std::function<Status(const ExtentVisitor&)> changed;
+  // Shares nothing with what is stored: for those who no longer trust it.
+  bool anew = false;
   Json attributes;
   ProgressCallback progress;
   std::size_t inline_table_bytes = repo::kInlineTableBytes;  // less in tests only

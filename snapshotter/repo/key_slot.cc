@@ -94,8 +94,8 @@ Result<Keyring> UnwrapKeys(const RepositoryId& id, const std::string& slot, std:
   const std::int64_t passes = IntAt(json, "passes");
   const std::int64_t lanes = IntAt(json, "lanes");
   const std::int64_t epoch = IntAt(json, "epoch");
-  if (memory < 8 || memory > kMaxMemoryKib || passes < 1 || passes > kMaxPasses || lanes < 1 ||
-      lanes > kMaxLanes || epoch < 1 || epoch > UINT32_MAX) {
+  if (memory < 8 * lanes || memory > kMaxMemoryKib || passes < 1 || passes > kMaxPasses ||
+      lanes < 1 || lanes > kMaxLanes || epoch < 1 || epoch > UINT32_MAX) {
     return Damaged(slot,
                    "its cost is out of range: up to 1 GiB, 64 passes and 16 lanes are allowed");
   }
@@ -108,12 +108,12 @@ Result<Keyring> UnwrapKeys(const RepositoryId& id, const std::string& slot, std:
       wrapped->size() != kWrappedBytes + kTagBytes || !mac.ok()) {
     return Damaged(slot, "salt, wrapped key or MAC has the wrong length");
   }
-  const Key wrapping = TRY(Stretch(passphrase, *salt, cost));
+  const Key wrapping = TRY(Stretch(passphrase, *salt, cost).In("key slot " + slot));
   Bytes keys(kWrappedBytes);
   const std::string binding = Binding(id, slot, cost, static_cast<std::uint32_t>(epoch));
   if (!RecordCipher(Suite::kSealed, wrapping).Open(0, AsBytes(binding), *wrapped, keys)) {
-    return Error(Code::kUnauthenticated,
-                 "the passphrase does not open key slot " + slot + " (or the slot is damaged)");
+    return Error(Code::kUnauthenticated, "the passphrase does not open key slot " + slot +
+                                             " (or the slot or repo.json is damaged)");
   }
   Keyring keyring(id, static_cast<std::uint32_t>(epoch), Key(ByteSpan(keys).first(Key::kBytes)),
                   Key(ByteSpan(keys).last(Key::kBytes)));

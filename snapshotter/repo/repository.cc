@@ -106,6 +106,26 @@ Result<RepositoryFile> ReadRepositoryFile(store::ObjectStore& store) {
   return ParseRepositoryFile(AsText(object->bytes)).In(store.Describe());
 }
 
+// Puts what is not there yet, twice. The protocol of sessions and commits stands on the second one
+// being refused.
+Status PutOnce(store::ObjectStore& store, const std::string& key, std::string_view text) {
+  const store::PutCondition if_absent{.if_absent = true, .if_match = {}};
+  const auto first = store.Put(key, AsBytes(text), if_absent);
+  if (!first.ok() && !first.Is(Code::kUnimplemented)) return first.error().In("write " + key);
+  if (first.ok()) {
+    const auto second = store.Put(key, AsBytes(text), if_absent);
+    if (second.Is(Code::kFailedPrecondition)) return {};
+    if (!second.ok() && !second.Is(Code::kUnimplemented)) return second.error().In("probe " + key);
+    store.Delete(key).IgnoreError();  // of use to nobody without a repo.json
+  }
+  return Error(
+      Code::kUnimplemented,
+      store.Describe() +
+          ": the store does not honour conditional writes (PUT with If-None-Match: *), so "
+          "that two writers could overwrite each other's points; nothing was made. A store "
+          "that does is accepted: AWS S3, MinIO, Ceph, or a folder");
+}
+
 Key DrawKey(Random& random) {
   Key key;
   random.Fill(key.mutable_bytes());
@@ -142,7 +162,11 @@ Result<std::unique_ptr<Repository>> InitRepository(store::ObjectStore& store, Ru
     slot = NewUlid(now, random);
     const std::string wrapped =
         TRY(WrapKeys(random, keyring, slot, *options.passphrase, options.kdf));
-    TRY(store.Put(SlotKey(slot), AsBytes(wrapped)).In("write the key slot"));
+    TRY(PutOnce(store, SlotKey(slot), wrapped));
+  } else {
+    const std::string probe = SlotKey(NewUlid(now, random));
+    TRY(PutOnce(store, probe, "probe of conditional writes\n"));
+    TRY(store.Delete(probe));
   }
   const std::string text = EncodeRepositoryFile(keyring, slot, now);
   const auto put = store.Put(kRepositoryFile, AsBytes(text), {.if_absent = true, .if_match = {}});
@@ -190,7 +214,8 @@ Result<std::unique_ptr<Repository>> OpenRepository(store::ObjectStore& store, Ru
   }
   auto slot = GetSmallObject(store, SlotKey(file.slot), kSmallObject);
   if (slot.Is(Code::kNotFound)) {
-    return Error(Code::kDataLoss, store.Describe() + " lacks its key slot keys/" + file.slot);
+    return Error(Code::kDataLoss, store.Describe() + " lacks the key slot keys/" + file.slot +
+                                      " that its repo.json names");
   }
   if (!slot.ok()) return std::move(slot).error();
   Keyring keyring = TRY(UnwrapKeys(header.id, file.slot, AsText(slot->bytes), *options.passphrase));

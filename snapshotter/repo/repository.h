@@ -110,7 +110,7 @@ class Repository {
 };
 
 // kAlreadyExists when repo.json is there; kFailedPrecondition when packs/ or points/ hold anything
-// without it.
+// without it; kUnimplemented where the store ignores or refuses conditional writes.
 Result<std::unique_ptr<Repository>> InitRepository(store::ObjectStore& store, Runtime& runtime,
                                                    Random& random, const InitOptions& options);
 // kNotFound: no repository here; kUnauthenticated: wrong passphrase; kFailedPrecondition: a

@@ -67,7 +67,7 @@ Result<RepositoryFile> ParseRepositoryFile(std::string_view text) {
   const std::int64_t format = IntAt(json, "format");
   if (format < 1) return Damaged("it has no format version");
   if (format != kFormatVersion) {
-    return Error(Code::kFailedPrecondition, "the repository has format " + std::to_string(format) +
+    return Error(Code::kFailedPrecondition, "repo.json says format " + std::to_string(format) +
                                                 "; this program reads format " +
                                                 std::to_string(kFormatVersion));
   }
@@ -82,9 +82,12 @@ Result<RepositoryFile> ParseRepositoryFile(std::string_view text) {
   file.header.suite = suite == "sealed" ? Suite::kSealed : Suite::kPlain;
   for (const auto& [name, value] : kSizes) {
     if (IntAt(json, name) == value) continue;
-    return Error(Code::kFailedPrecondition, "the repository's " + std::string(name) + " is " +
+    return Error(Code::kFailedPrecondition, "repo.json says that " + std::string(name) + " is " +
                                                 std::to_string(IntAt(json, name)) +
                                                 "; this program knows " + std::to_string(value));
+  }
+  for (const char* member : {"slot", "created", "mac"}) {
+    if (Find(json, member) == nullptr) return Damaged("it has no " + std::string(member));
   }
   file.slot = StringAt(json, "slot");
   if (file.header.suite == Suite::kSealed && !IsName(file.slot)) {

@@ -18,6 +18,7 @@ class Verifier {
   Result<VerifyReport> Run() {
     TRY(CheckPoints());
     TRY(CheckPacks());
+    for (const char* prefix : {"sessions/", "gc/"}) TRY(CheckSealed(prefix));
     return std::move(report_);
   }
 
@@ -120,6 +121,22 @@ class Verifier {
         Blame(PackKey(named.entry.kind, id),
               "it is missing; point " + named.by.str() + " needs it");
       }
+    }
+    return {};
+  }
+
+  Status CheckSealed(const std::string& prefix) {
+    std::vector<std::string> keys;
+    TRY(store::ListAll(store_, prefix, [&](const store::ObjectInfo& info) -> Status {
+      keys.push_back(info.key);
+      return {};
+    }));
+    for (const std::string& key : keys) {
+      auto object = store_.Get(key);
+      if (object.Is(Code::kNotFound)) continue;  // its writer is done
+      if (!object.ok()) return std::move(object).error();
+      const auto opened = keyring_.OpenObject(key, object->bytes);
+      if (!opened.ok()) Blame(key, opened.error().message());
     }
     return {};
   }

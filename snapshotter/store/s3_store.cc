@@ -254,7 +254,9 @@ Result<Page> S3ObjectStore::ListOnce(const std::string& prefix, const std::strin
     const std::string key = TRY(DecodeKey(element.TextOf("Key"), url_encoded));
     if (!key.starts_with(bucket_.prefix + prefix) || key <= last || key <= start) {
       return Error(Code::kInternal,
-                   Describe() + ": the listing names \"" + key + "\" out of order");
+                   Describe() + ": the listing names \"" + key +
+                       "\" out of order; a server that lists by the bytes of the keys, as S3 does, "
+                       "is accepted");
     }
     last = key;
     info.key = key.substr(bucket_.prefix.size());

@@ -40,6 +40,13 @@ void ObjectStoreContract::Put(const std::string& key, const std::string& body) {
   ASSERT_TRUE(put.ok()) << Why(put);
 }
 
+std::vector<std::string> ObjectStoreContract::KeysAt(const std::string& prefix,
+                                                     const std::string& after) {
+  const auto page = store().List(prefix, after);
+  EXPECT_TRUE(page.ok()) << Why(page);
+  return page.ok() ? KeysOf(*page) : std::vector<std::string>();
+}
+
 TEST_P(ObjectStoreContract, GivesBackWhatWasPut) {
   const std::string body = std::string("zero \0 and more", 15);
   const auto put = store().Put("a/b c/\xC3\xA4+&=%?#", AsBytes(body));
@@ -197,18 +204,16 @@ TEST_P(ObjectStoreContract, ListsByPrefixAndAfter) {
        {"packs/01", "packs/02", "packs/10", "packs-old", "points/a/b", "points/a/c", "points/b"}) {
     Put(key, "12345");
   }
-  EXPECT_THAT(KeysOf(*store().List("packs/")), ElementsAre("packs/01", "packs/02", "packs/10"));
-  EXPECT_THAT(KeysOf(*store().List("packs/0")), ElementsAre("packs/01", "packs/02"));
-  EXPECT_THAT(KeysOf(*store().List("pa")),
-              ElementsAre("packs-old", "packs/01", "packs/02", "packs/10"));
-  EXPECT_THAT(KeysOf(*store().List("packs/", "packs/01")), ElementsAre("packs/02", "packs/10"));
-  EXPECT_THAT(KeysOf(*store().List("packs/", "packs/015")), ElementsAre("packs/02", "packs/10"));
-  EXPECT_THAT(KeysOf(*store().List("packs/", "a")),
-              ElementsAre("packs/01", "packs/02", "packs/10"));
-  EXPECT_THAT(KeysOf(*store().List("packs/", "z")), IsEmpty());
-  EXPECT_THAT(KeysOf(*store().List("", "points/a/b")), ElementsAre("points/a/c", "points/b"));
-  EXPECT_THAT(KeysOf(*store().List("points/a/")), ElementsAre("points/a/b", "points/a/c"));
-  EXPECT_THAT(KeysOf(*store().List("nothing/at/all")), IsEmpty());
+  EXPECT_THAT(KeysAt("packs/"), ElementsAre("packs/01", "packs/02", "packs/10"));
+  EXPECT_THAT(KeysAt("packs/0"), ElementsAre("packs/01", "packs/02"));
+  EXPECT_THAT(KeysAt("pa"), ElementsAre("packs-old", "packs/01", "packs/02", "packs/10"));
+  EXPECT_THAT(KeysAt("packs/", "packs/01"), ElementsAre("packs/02", "packs/10"));
+  EXPECT_THAT(KeysAt("packs/", "packs/015"), ElementsAre("packs/02", "packs/10"));
+  EXPECT_THAT(KeysAt("packs/", "a"), ElementsAre("packs/01", "packs/02", "packs/10"));
+  EXPECT_THAT(KeysAt("packs/", "z"), IsEmpty());
+  EXPECT_THAT(KeysAt("", "points/a/b"), ElementsAre("points/a/c", "points/b"));
+  EXPECT_THAT(KeysAt("points/a/"), ElementsAre("points/a/b", "points/a/c"));
+  EXPECT_THAT(KeysAt("nothing/at/all"), IsEmpty());
   const auto page = store().List("points/b");
   ASSERT_TRUE(page.ok()) << Why(page);
   ASSERT_EQ(page->objects.size(), 1U);

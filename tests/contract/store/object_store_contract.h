@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/core/runtime.h"
 #include "snapshotter/store/object_store.h"
@@ -30,6 +31,7 @@ class ObjectStoreContract : public ::testing::TestWithParam<StoreUnderTest> {
   ObjectStore& store() { return *opened_.store; }
   Clock& clock() { return clock_; }
   void Put(const std::string& key, const std::string& body);
+  std::vector<std::string> KeysAt(const std::string& prefix, const std::string& after = "");
 
  private:
   SystemClock clock_;

@@ -50,7 +50,7 @@ class CommandsTest : public ::testing::Test {
   }
 
   Status Backup(const std::string& path, const std::string& series = "") {
-    return RunBackup(context_, *repository_, {path, series});
+    return RunBackup(context_, *repository_, {path, series, false});
   }
   Status Restore(const std::string& point, const std::string& target, bool force = false) {
     return RunRestore(context_, *repository_, {{point, ""}, target, force});

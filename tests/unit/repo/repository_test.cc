@@ -109,6 +109,43 @@ TEST_F(RepositoryTest, InitRefusesWhatIsThere) {
   EXPECT_TRUE(Init("c").Is(Code::kFailedPrecondition));
 }
 
+// Takes every PUT, or refuses those with a condition.
+class UnconditionalStore final : public store::ObjectStore {
+ public:
+  UnconditionalStore(store::ObjectStore& inner, bool refuses) : inner_(inner), refuses_(refuses) {}
+  Result<store::PutResult> Put(const std::string& key, ByteSpan body,
+                               const store::PutCondition& condition) override {
+    if (refuses_ && condition.if_absent) return Error(Code::kUnimplemented, "If-None-Match");
+    return inner_.Put(key, body);
+  }
+  Result<store::Object> Get(const std::string& key,
+                            std::optional<store::ByteRange> range) override {
+    return inner_.Get(key, range);
+  }
+  Result<store::ObjectInfo> Head(const std::string& key) override { return inner_.Head(key); }
+  Result<store::Page> List(const std::string& prefix, const std::string& after) override {
+    return inner_.List(prefix, after);
+  }
+  Status Delete(const std::string& key) override { return inner_.Delete(key); }
+  std::string Describe() const override { return inner_.Describe(); }
+
+ private:
+  store::ObjectStore& inner_;
+  const bool refuses_;
+};
+
+TEST_F(RepositoryTest, InitRefusesAStoreWithoutConditionalWrites) {
+  for (const bool refuses : {false, true}) {
+    for (const char* passphrase : {"", "open sesame"}) {
+      UnconditionalStore store(store_, refuses);
+      const auto made = InitRepository(store, runtime_, random_, Options(passphrase));
+      ASSERT_TRUE(made.Is(Code::kUnimplemented));
+      EXPECT_NE(made.error().message().find("conditional writes"), std::string::npos);
+      EXPECT_TRUE(Keys().empty()) << Keys().front();
+    }
+  }
+}
+
 TEST_F(RepositoryTest, EveryChangeOfFileOrSlotShows) {
   ASSERT_OK(Init("open sesame"));
   for (const std::string& key : Keys()) {
