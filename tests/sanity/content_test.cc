@@ -2,6 +2,7 @@
 #include <csignal>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -167,18 +168,25 @@ TEST_P(ContentTest, MountFlagsAreNotTold) {
 
 // Whether a write to the filesystem ends within the time.
 bool Writable(const std::string& folder, int timeout_ms) {
+  int alive[2];
+  if (pipe(alive) != 0) return false;
   const pid_t child = fork();
   if (child == 0) {
+    close(alive[0]);
     const int file = open((folder + "/probe").c_str(), O_CREAT | O_WRONLY, 0600);
     _exit(file >= 0 && write(file, "x", 1) == 1 && fsync(file) == 0 ? 0 : 1);
   }
-  for (int waited = 0; waited < timeout_ms; waited += 10) {
-    int status = 0;
-    if (waitpid(child, &status, WNOHANG) == child) return status == 0;
-    usleep(10'000);
+  // The pipe hangs up when the child, its only writer, ends.
+  close(alive[1]);
+  pollfd end{.fd = alive[0], .events = 0, .revents = 0};
+  const bool ended = poll(&end, 1, timeout_ms) == 1;
+  close(alive[0]);
+  if (!ended) {
+    kill(child, SIGKILL);
+    return false;
   }
-  kill(child, SIGKILL);
-  return false;
+  int status = 0;
+  return waitpid(child, &status, 0) == child && status == 0;
 }
 
 TEST_P(ContentTest, FreezeEndsAtItsDeadline) {

@@ -8,7 +8,9 @@
 namespace thinsnap {
 namespace {
 
-using namespace std::chrono_literals;
+using std::chrono_literals::operator""h;
+using std::chrono_literals::operator""s;
+using std::chrono_literals::operator""ms;
 
 // Producers, consumers, sleepers and a stop: what it did, in order, as far as its tasks could see.
 std::vector<std::string> Workload(std::uint64_t seed, std::vector<std::string>* trace) {

@@ -5,7 +5,9 @@
 namespace thinsnap {
 namespace {
 
-using namespace std::chrono_literals;
+using std::chrono_literals::operator""min;
+using std::chrono_literals::operator""ms;
+using std::chrono_literals::operator""ns;
 
 TEST(ClockTest, SpellsAndReadsRfc3339) {
   const WallTime time = FromUnixSeconds(1'705'402'801) + 123'456'789ns;

@@ -7,7 +7,7 @@
 namespace thinsnap {
 namespace {
 
-using namespace std::chrono_literals;
+using std::chrono_literals::operator""ms;
 
 TEST(CommandTest, FeedsAndCollects) {
   PosixCommandRunner runner;

@@ -6,7 +6,8 @@
 namespace thinsnap {
 namespace {
 
-using namespace std::chrono_literals;
+using std::chrono_literals::operator""h;
+using std::chrono_literals::operator""ms;
 
 class RuntimeTest : public testing::Test {
  protected:

@@ -9,7 +9,10 @@
 namespace thinsnap::kube {
 namespace {
 
-using namespace std::chrono_literals;
+using std::chrono_literals::operator""h;
+using std::chrono_literals::operator""min;
+using std::chrono_literals::operator""s;
+using std::chrono_literals::operator""ms;
 
 const ObjectKey kA{"ns", "a"}, kB{"ns", "b"};
 

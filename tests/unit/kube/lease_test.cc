@@ -7,7 +7,9 @@
 namespace thinsnap::kube {
 namespace {
 
-using namespace std::chrono_literals;
+using std::chrono_literals::operator""h;
+using std::chrono_literals::operator""s;
+using std::chrono_literals::operator""ms;
 
 class LeaseTest : public ServerTest {
  protected:
