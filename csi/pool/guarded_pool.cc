@@ -105,7 +105,7 @@ class GuardedThinPool final : public ThinPool {
 
   Status CheckSnapshot(const SnapshotRequest& request) {
     const PoolStatus status = TRY(inner_->GetStatus());
-    const Status enough = CheckHeadroom(status, 0, 0, options_);
+    Status enough = CheckHeadroom(status, 0, 0, options_);
     if (enough.ok()) return enough;
     for (const SnapshotInfo& snapshot : TRY(inner_->ListSnapshots())) {
       if (snapshot.name == request.name) return {};

@@ -106,12 +106,14 @@ Result<SnapshotInfo> PoolIndex::GetWithDevice(const SnapshotId& snapshot) const 
 
 std::vector<VolumeInfo> PoolIndex::Volumes() const {
   std::vector<VolumeInfo> all;
+  all.reserve(volumes_.size());
   for (const auto& [id, volume] : volumes_) all.push_back(volume);
   return all;
 }
 
 std::vector<SnapshotInfo> PoolIndex::Snapshots() const {
   std::vector<SnapshotInfo> all;
+  all.reserve(snapshots_.size());
   for (const auto& [id, snapshot] : snapshots_) all.push_back(snapshot);
   return all;
 }

@@ -81,7 +81,7 @@ class CsiClient final : public CsiService {
       void* tag = nullptr;
       bool landed = false;
       const gpr_timespec step =
-          gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(kStep_ms, GPR_TIMESPAN));
+          gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(kStepMs, GPR_TIMESPAN));
       if (queue.AsyncNext(&tag, &landed, step) == grpc::CompletionQueue::GOT_EVENT) break;
       if (!cancelled && Runtime::Cancelled()) {
         cancelled = true;
@@ -104,7 +104,7 @@ class CsiClient final : public CsiService {
            runtime_.clock().MonoNow() < deadline) {
       TRY(Runtime::CheckCancelled());
       const gpr_timespec step =
-          gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(kStep_ms, GPR_TIMESPAN));
+          gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(kStepMs, GPR_TIMESPAN));
       if (!channel_->WaitForStateChange(state, step)) continue;
       // States between the two may have gone by unseen: whatever it was, an attempt lies between.
       state = channel_->GetState(true);
@@ -113,7 +113,7 @@ class CsiClient final : public CsiService {
     return {};
   }
 
-  static constexpr int kStep_ms = 50;
+  static constexpr int kStepMs = 50;
   static constexpr Duration kLongestAttempt = std::chrono::milliseconds(1500);
 
   Runtime& runtime_;

@@ -180,7 +180,7 @@ objects::ApiResult<net::ServerResponse> ExecBySpdy(const net::ServerRequest& req
   response.on_upgrade = [&access, exec = std::move(exec), streams, dispose = std::move(dispose)](
                             std::shared_ptr<net::Connection> connection) {
     auto session = std::make_shared<SpdyExec>(connection, access, exec, streams, dispose);
-    connection->OnMessage([session](std::string bytes) { session->OnBytes(bytes); });
+    connection->OnMessage([session](const std::string& bytes) { session->OnBytes(bytes); });
     connection->OnClose([session] { session->OnClose(); });
   };
   return response;

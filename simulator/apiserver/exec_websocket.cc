@@ -63,7 +63,7 @@ objects::ApiResult<net::ServerResponse> ExecByWebSocket(const net::ServerRequest
                             std::shared_ptr<net::Connection> connection) {
     auto bridge =
         std::make_shared<ExecBridge>(std::make_shared<WebSocketTransport>(connection), dispose);
-    connection->OnMessage([bridge](std::string message) { Receive(*bridge, message); });
+    connection->OnMessage([bridge](const std::string& message) { Receive(*bridge, message); });
     connection->OnClose([bridge] { bridge->Drop(); });
     bridge->Start(access, exec);
   };

@@ -140,8 +140,6 @@ void Registry::ServeDefinition(const objects::StoredObject& definition) {
     if (updated.ok()) break;
   }
   if (!latest) return;
-  const std::string group = StringAt(latest->value(), "spec.group");
-  const std::string resource = StringAt(latest->value(), "spec.names.plural");
   if (!objects::IsEstablished(latest->value())) return;
   auto kind = objects::KindFromCrd(latest->value());
   if (!kind.ok()) {

@@ -56,7 +56,7 @@ void RelayStream::OnClose(std::function<void()> callback) {
   }
 }
 
-void RelayStream::Attach(std::shared_ptr<net::Stream> stream) {
+void RelayStream::Attach(const std::shared_ptr<net::Stream>& stream) {
   std::function<void()> on_close;
   bool ended = false;
   {

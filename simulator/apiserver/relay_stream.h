@@ -21,7 +21,7 @@ class RelayStream final : public net::Stream {
   std::uint64_t pending_bytes() const override;
   void OnClose(std::function<void()> callback) override;
 
-  void Attach(std::shared_ptr<net::Stream> stream);
+  void Attach(const std::shared_ptr<net::Stream>& stream);
   // Nobody will attach: writers learn that it is closed.
   void Abandon();
 

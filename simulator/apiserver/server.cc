@@ -28,7 +28,6 @@ class Server final : public ApiServer {
          std::unique_ptr<objects::VersionedStore> store, std::unique_ptr<TokenSigner> signer,
          ContainerAccess* access)
       : runtime_(runtime),
-        random_(random),
         options_(std::move(options)),
         credentials_(std::move(credentials)),
         store_(std::move(store)),
@@ -156,7 +155,6 @@ class Server final : public ApiServer {
   }
 
   Runtime& runtime_;
-  Random& random_;
   const Options options_;
   const Credentials credentials_;
   net::KeyPair admin_;

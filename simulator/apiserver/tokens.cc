@@ -27,6 +27,7 @@ using SignatureHandle = std::unique_ptr<ECDSA_SIG, Freer<ECDSA_SIG_free>>;
 using NumberHandle = std::unique_ptr<BIGNUM, Freer<BN_free>>;
 
 constexpr int kHalf = 32;  // bytes of each half of an ES256 signature
+constexpr std::size_t kWhole = 64;
 
 Error OpenSslError(std::string_view what) {
   return Error(Code::kInternal, std::string(what) + " failed in OpenSSL");
@@ -37,7 +38,7 @@ Result<Bytes> RawFromDer(ByteSpan der) {
   const unsigned char* at = der.data();
   SignatureHandle signature(d2i_ECDSA_SIG(nullptr, &at, static_cast<long>(der.size())));
   if (!signature) return OpenSslError("reading a signature");
-  Bytes raw(2 * kHalf);
+  Bytes raw(kWhole);
   if (BN_bn2binpad(ECDSA_SIG_get0_r(signature.get()), raw.data(), kHalf) != kHalf ||
       BN_bn2binpad(ECDSA_SIG_get0_s(signature.get()), raw.data() + kHalf, kHalf) != kHalf) {
     return OpenSslError("writing a signature");
@@ -46,7 +47,7 @@ Result<Bytes> RawFromDer(ByteSpan der) {
 }
 
 Result<Bytes> DerFromRaw(ByteSpan raw) {
-  if (raw.size() != 2 * kHalf)
+  if (raw.size() != kWhole)
     return Error(Code::kUnauthenticated, "the token's signature has the wrong length");
   SignatureHandle signature(ECDSA_SIG_new());
   NumberHandle r(BN_bin2bn(raw.data(), kHalf, nullptr));
@@ -184,7 +185,7 @@ Result<std::unique_ptr<TokenSigner>> TokenSigner::FromKey(const Secret& key_pem)
   BioHandle in(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
   KeyHandle key(in ? PEM_read_bio_PrivateKey(in.get(), nullptr, nullptr, nullptr) : nullptr);
   if (!key) return Error(Code::kDataLoss, "the service account key is not a PEM private key");
-  Bytes point(1 + 2 * kHalf);
+  Bytes point(1 + kWhole);
   std::size_t size = 0;
   if (EVP_PKEY_get_octet_string_param(key.get(), "pub", point.data(), point.size(), &size) != 1 ||
       size != point.size()) {

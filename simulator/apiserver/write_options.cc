@@ -111,7 +111,8 @@ ApiResult<WatchQuery> ParseWatch(const net::Query& query) {
   watch.send_initial_events = QueryFlag(query, "sendInitialEvents");
   watch.bookmarks = QueryFlag(query, "allowWatchBookmarks");
   const std::int64_t timeout = TRY(ParseNumber(query, "timeoutSeconds", 0));
-  watch.timeout_seconds = static_cast<int>(std::clamp<std::int64_t>(timeout, 0, 24 * 3600));
+  watch.timeout_seconds =
+      static_cast<int>(std::clamp<std::int64_t>(timeout, 0, std::int64_t{24} * 3600));
   return watch;
 }
 

@@ -38,7 +38,7 @@ bool Recreates(const Json& deployment) {
 
 // Takes replicas from the old sets, oldest first: broken ones freely, working ones as far as
 // availability allows.
-void ShrinkOld(const Json* newest, std::vector<const Json*> old, const Limits& limits,
+void ShrinkOld(const Json* newest, const std::vector<const Json*>& old, const Limits& limits,
                DeploymentPlan& plan) {
   std::int64_t total = newest == nullptr ? 0 : plan.new_replicas;
   std::int64_t available = newest == nullptr ? 0 : Available(*newest);
