@@ -15,6 +15,7 @@ struct Known {
 
 constexpr Known kKnown[] = {
     {"AccessDenied", 403, "Access Denied."},
+    {"AccessControlListNotSupported", 400, "The bucket does not allow ACLs but private ones."},
     {"AuthorizationHeaderMalformed", 400, "The authorization header is malformed."},
     {"AuthorizationQueryParametersError", 400,
      "The signature parameters of the query are malformed."},
@@ -47,6 +48,7 @@ constexpr Known kKnown[] = {
     {"NoSuchLifecycleConfiguration", 404, "The lifecycle configuration does not exist."},
     {"NoSuchTagSet", 404, "The tag set does not exist."},
     {"NoSuchUpload", 404, "The specified multipart upload does not exist."},
+    {"NoSuchVersion", 404, "The specified version does not exist."},
     {"NotImplemented", 501,
      "A header or parameter you provided implies functionality that is not implemented."},
     {"ObjectLockConfigurationNotFoundError", 404,

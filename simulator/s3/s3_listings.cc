@@ -67,6 +67,44 @@ S3Service::Answer S3Service::ListObjects(const S3Call& call, bool version2) {
   return XmlResponse("ListBucketResult", content);
 }
 
+// Every object in its one version, which is the latest.
+S3Service::Answer S3Service::ListVersions(const S3Call& call) {
+  const net::ServerRequest& request = call.request;
+  const std::string prefix = request.QueryOr("prefix");
+  const std::string delimiter = request.QueryOr("delimiter");
+  const bool url = request.QueryOr("encoding-type") == "url";
+  const auto spelled = [&](const std::string& text) {
+    return url ? net::UrlEscape(text, true) : text;
+  };
+  const std::uint64_t max_keys = std::min(
+      TRY(ParseNumber(request.QueryOr("max-keys", "1000"), "max-keys", INT32_MAX)), kMaxKeys);
+  const std::string after = request.QueryOr("key-marker");
+  const ListedPage page = TRY(storage_.List(call.bucket, prefix, delimiter, after, max_keys));
+  std::string content = XmlTag("Name", call.bucket) + XmlTag("Prefix", spelled(prefix)) +
+                        XmlTag("KeyMarker", spelled(after)) +
+                        XmlTag("MaxKeys", std::to_string(max_keys)) +
+                        XmlTag("IsTruncated", page.more ? "true" : "false");
+  if (!delimiter.empty()) content += XmlTag("Delimiter", spelled(delimiter));
+  if (url) content += XmlTag("EncodingType", "url");
+  if (page.more) {
+    content += XmlTag("NextKeyMarker", spelled(page.last)) + XmlTag("NextVersionIdMarker", "null");
+  }
+  for (const ListedEntry& entry : page.entries) {
+    if (!entry.object) continue;
+    content += "<Version>" + XmlTag("Key", spelled(entry.name)) + XmlTag("VersionId", "null") +
+               XmlTag("IsLatest", "true") +
+               XmlTag("LastModified", FormatS3Time(entry.object->modified)) +
+               XmlTag("ETag", "\"" + entry.object->etag + "\"") +
+               XmlTag("Size", std::to_string(entry.object->size)) + kOwner +
+               "<StorageClass>STANDARD</StorageClass></Version>";
+  }
+  for (const ListedEntry& entry : page.entries) {
+    if (!entry.object)
+      content += "<CommonPrefixes>" + XmlTag("Prefix", spelled(entry.name)) + "</CommonPrefixes>";
+  }
+  return XmlResponse("ListVersionsResult", content);
+}
+
 S3Service::Answer S3Service::DeleteObjects(const S3Call& call) {
   const std::string body = TRY(ReceiveText(call));
   if (!call.request.headers.Has("Content-MD5") &&
@@ -83,7 +121,12 @@ S3Service::Answer S3Service::DeleteObjects(const S3Call& call) {
     if (element.name != "Object") continue;
     const std::string key = element.TextOf("Key");
     if (key.empty() || ++count > kMaxKeys) return Fault("MalformedXML");
-    if (const auto deleted = storage_.Delete(call.bucket, key); !deleted.ok()) {
+    const std::string version = element.TextOf("VersionId");
+    const S3Status deleted =
+        version.empty() || version == "null"
+            ? storage_.Delete(call.bucket, key, Unquote(element.TextOf("ETag")))
+            : S3Status(Fault("NoSuchVersion"));
+    if (!deleted.ok()) {
       content += "<Error>" + XmlTag("Key", key) + XmlTag("Code", deleted.error().code) +
                  XmlTag("Message", deleted.error().message) + "</Error>";
     } else if (!quiet) {

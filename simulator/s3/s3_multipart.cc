@@ -7,12 +7,6 @@ namespace {
 
 constexpr std::uint64_t kMaxPart = 10'000;
 
-std::string Unquote(std::string text) {
-  if (text.size() >= 2 && text.front() == '"' && text.back() == '"')
-    return text.substr(1, text.size() - 2);
-  return text;
-}
-
 S3Result<int> PartNumber(const std::string& text) {
   const auto number = TRY(ParseNumber(text, "the part number", kMaxPart));
   if (number == 0) return Fault("InvalidArgument", "part numbers go from 1 to 10000");

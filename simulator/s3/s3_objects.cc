@@ -6,12 +6,6 @@
 namespace thinsnap::s3 {
 namespace {
 
-std::string Unquote(std::string text) {
-  if (text.size() >= 2 && text.front() == '"' && text.back() == '"')
-    return text.substr(1, text.size() - 2);
-  return text;
-}
-
 bool MatchesEtag(const std::string& header, const std::string& etag) {
   for (std::size_t start = 0; start <= header.size();) {
     const std::size_t end = std::min(header.find(',', start), header.size());

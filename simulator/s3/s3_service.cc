@@ -20,7 +20,7 @@ bool IsBucketName(std::string_view name) {
 }
 
 // Parameters that choose an operation which is not here.
-constexpr std::array<std::string_view, 24> kUnknownOperations = {
+constexpr std::array<std::string_view, 22> kUnknownOperations = {
     "accelerate",   "acl",
     "analytics",    "attributes",
     "cors",         "intelligent-tiering",
@@ -31,8 +31,11 @@ constexpr std::array<std::string_view, 24> kUnknownOperations = {
     "replication",  "requestPayment",
     "restore",      "retention",
     "select",       "torrent",
-    "versions",     "versionId",
     "website",      "partNumber"};
+
+// Settings of a bucket that are never there: reading says so, removing is done at once.
+constexpr std::array<std::string_view, 5> kAbsentSettings = {"encryption", "lifecycle",
+                                                             "object-lock", "policy", "tagging"};
 
 // Headers that ask for what is not here.
 constexpr std::array<std::string_view, 8> kUnknownHeaders = {
@@ -58,6 +61,12 @@ net::ServerResponse XmlResponse(const std::string& root, const std::string& cont
 
 std::string XmlTag(const std::string& name, const std::string& text) {
   return "<" + name + ">" + store::XmlEscape(text) + "</" + name + ">";
+}
+
+std::string Unquote(std::string text) {
+  if (text.size() >= 2 && text.front() == '"' && text.back() == '"')
+    return text.substr(1, text.size() - 2);
+  return text;
 }
 
 std::string FormatS3Time(WallTime time) {
@@ -145,6 +154,14 @@ S3Service::Answer S3Service::Route(const net::ServerRequest& request) {
       return Fault("NotImplemented", "the parameter " + std::string(name) + " is not implemented");
     }
   }
+  // Without versioning every object has the one version "null".
+  if (const std::string version = request.QueryOr("versionId", "null"); version != "null") {
+    return Fault("NoSuchVersion");
+  }
+  const std::string acl(request.headers.Get("x-amz-acl"));
+  if (!acl.empty() && acl != "private" && acl != "bucket-owner-full-control") {
+    return Fault("AccessControlListNotSupported");
+  }
   for (const std::string_view name : kUnknownHeaders) {
     if (request.headers.Has(name)) {
       return Fault("NotImplemented", "the header " + std::string(name) + " is not implemented");
@@ -173,10 +190,10 @@ S3Service::Answer S3Service::Route(const net::ServerRequest& request) {
 
 S3Service::Answer S3Service::RouteBucket(const S3Call& call) {
   const std::string& method = call.request.method;
-  if (method == "PUT" && !call.Has("versioning") && !call.Has("policy") && !call.Has("tagging") &&
-      !call.Has("lifecycle") && !call.Has("encryption") && !call.Has("object-lock")) {
-    return CreateBucket(call);
-  }
+  const bool of_setting =
+      call.Has("versioning") || std::any_of(kAbsentSettings.begin(), kAbsentSettings.end(),
+                                            [&](const auto& name) { return call.Has(name); });
+  if (method == "PUT" && !of_setting) return CreateBucket(call);
   TRY(storage_.CheckBucket(call.bucket));
   if (method == "HEAD") {
     net::ServerResponse response;
@@ -184,7 +201,7 @@ S3Service::Answer S3Service::RouteBucket(const S3Call& call) {
     return response;
   }
   if (method == "DELETE") {
-    TRY(storage_.DeleteBucket(call.bucket));
+    if (!of_setting) TRY(storage_.DeleteBucket(call.bucket));
     net::ServerResponse response;
     response.status = 204;
     return response;
@@ -202,6 +219,7 @@ S3Service::Answer S3Service::RouteBucket(const S3Call& call) {
   if (call.Has("lifecycle")) return Fault("NoSuchLifecycleConfiguration");
   if (call.Has("encryption")) return Fault("ServerSideEncryptionConfigurationNotFoundError");
   if (call.Has("uploads")) return ListUploads(call);
+  if (call.Has("versions")) return ListVersions(call);
   const std::string list_type = call.request.QueryOr("list-type");
   if (!list_type.empty() && list_type != "2")
     return Fault("InvalidArgument", "list-type must be 2");
@@ -226,7 +244,7 @@ S3Service::Answer S3Service::RouteObject(const S3Call& call) {
     if (call.Has("uploadId")) {
       TRY(storage_.AbortUpload(call.bucket, call.key, call.request.QueryOr("uploadId")));
     } else {
-      TRY(storage_.Delete(call.bucket, call.key));
+      TRY(storage_.Delete(call.bucket, call.key, Unquote(call.Header("If-Match"))));
     }
     net::ServerResponse response;
     response.status = 204;

@@ -51,6 +51,7 @@ class S3Service {
 
   Answer ListBuckets();
   Answer CreateBucket(const S3Call& call);
+  Answer ListVersions(const S3Call& call);
   Answer DeleteObjects(const S3Call& call);
   Answer ListObjects(const S3Call& call, bool version2);
 
@@ -92,6 +93,8 @@ net::ServerResponse XmlResponse(const std::string& root, const std::string& cont
 std::string XmlTag(const std::string& name, const std::string& text);
 // "2026-11-21T02:57:00.000Z"
 std::string FormatS3Time(WallTime time);
+// An entity tag without its quotes.
+std::string Unquote(std::string text);
 net::Headers KeptHeaders(const net::ServerRequest& request);
 S3Result<std::uint64_t> ParseNumber(const std::string& text, const std::string& what,
                                     std::uint64_t max);

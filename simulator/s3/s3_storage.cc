@@ -194,12 +194,21 @@ S3Result<StoredObject> S3Storage::Open(const std::string& bucket, const std::str
   return opened;
 }
 
-S3Status S3Storage::Delete(const std::string& bucket, const std::string& key) {
+S3Status S3Storage::Delete(const std::string& bucket, const std::string& key,
+                           const std::string& if_match) {
   const std::string path = ObjectPath(bucket, key);
   {
     const std::lock_guard lock(mutex_);
     Bucket* found = TRY(Get(bucket));
-    if (found->objects.erase(key) == 0) return {};
+    const auto object = found->objects.find(key);
+    if (object == found->objects.end()) {
+      if (!if_match.empty()) return Fault("NoSuchKey");
+      return {};
+    }
+    if (!if_match.empty() && if_match != "*" && if_match != object->second.etag) {
+      return Fault("PreconditionFailed");
+    }
+    found->objects.erase(object);
     if (::unlink(path.c_str()) != 0) return ErrnoError(errno, "delete " + path);
   }
   TRY(FsyncFolder(FolderOf(path)));

@@ -68,7 +68,9 @@ class S3Storage {
                const WriteCondition& condition);
   S3Result<ObjectMeta> Find(const std::string& bucket, const std::string& key);
   S3Result<StoredObject> Open(const std::string& bucket, const std::string& key);
-  S3Status Delete(const std::string& bucket, const std::string& key);
+  // if_match: an etag or "*"; empty: unconditional, and missing is fine.
+  S3Status Delete(const std::string& bucket, const std::string& key,
+                  const std::string& if_match = "");
   S3Result<ListedPage> List(const std::string& bucket, const std::string& prefix,
                             const std::string& delimiter, const std::string& after,
                             std::size_t max_keys);

@@ -59,6 +59,9 @@ def conditions(s3, bucket):
     s3.put_object(Bucket=bucket, Key="once", Body=b"3", IfMatch=first["ETag"])
     expect_error("PreconditionFailed", s3.put_object, Bucket=bucket, Key="once", Body=b"4", IfMatch=first["ETag"])
     assert s3.get_object(Bucket=bucket, Key="once")["Body"].read() == b"3"
+    expect_error("PreconditionFailed", s3.delete_object, Bucket=bucket, Key="once", IfMatch='"other"')
+    expect_error("AccessControlListNotSupported", s3.put_object, Bucket=bucket, Key="open", Body=b"", ACL="public-read")
+    s3.put_object(Bucket=bucket, Key="open", Body=b"", ACL="private")
 
 
 def lists(s3, bucket):
@@ -78,6 +81,25 @@ def lists(s3, bucket):
     deleted = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": name} for name in names[:1000]]})
     assert len(deleted["Deleted"]) == 1000
     assert s3.list_objects_v2(Bucket=bucket, Prefix="list/")["KeyCount"] == 200
+
+
+
+
+def settings(s3, bucket):
+    """What is never set is not there, and taking it away takes nothing else away."""
+    s3.create_bucket(Bucket="settings-bucket")
+    expect_error("NoSuchLifecycleConfiguration", s3.get_bucket_lifecycle_configuration, Bucket="settings-bucket")
+    s3.delete_bucket_lifecycle(Bucket="settings-bucket")
+    s3.delete_bucket_policy(Bucket="settings-bucket")
+    s3.head_bucket(Bucket="settings-bucket")
+    s3.put_object(Bucket="settings-bucket", Key="a/b", Body=b"1")
+    versions = s3.list_object_versions(Bucket="settings-bucket")["Versions"]
+    assert [(one["Key"], one["VersionId"], one["IsLatest"]) for one in versions] == [("a/b", "null", True)]
+    assert s3.get_object(Bucket="settings-bucket", Key="a/b", VersionId="null")["Body"].read() == b"1"
+    expect_error("NoSuchVersion", s3.get_object, Bucket="settings-bucket", Key="a/b", VersionId="1")
+    objects = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in versions]
+    assert "Errors" not in s3.delete_objects(Bucket="settings-bucket", Delete={"Objects": objects})
+    s3.delete_bucket(Bucket="settings-bucket")
 
 
 def copies(s3, bucket):
@@ -112,6 +134,19 @@ def multipart(s3, bucket):
     expect_error("NoSuchUpload", s3.list_parts, Bucket=bucket, Key="parts", UploadId=upload)
 
 
+def part_copies(s3, bucket):
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="copied")["UploadId"]
+    parts = []
+    for number, span in enumerate(["bytes=0-8388607", "bytes=8388608-8388618"], 1):
+        copied = s3.upload_part_copy(Bucket=bucket, Key="copied", UploadId=upload, PartNumber=number,
+                                     CopySource={"Bucket": bucket, "Key": "big"}, CopySourceRange=span)
+        parts.append({"PartNumber": number, "ETag": copied["CopyPartResult"]["ETag"]})
+    complete = {"Bucket": bucket, "Key": "copied", "UploadId": upload, "MultipartUpload": {"Parts": parts}}
+    s3.complete_multipart_upload(**complete)
+    big = s3.get_object(Bucket=bucket, Key="big")["Body"].read()
+    assert s3.get_object(Bucket=bucket, Key="copied")["Body"].read() == big[:8388619]
+
+
 def presigned(s3, bucket):
     put = s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "by url"}, ExpiresIn=60)
     urllib.request.urlopen(urllib.request.Request(put, data=b"by url", method="PUT", headers={"Content-Type": ""})).read()
@@ -139,8 +174,10 @@ def main():
     basics(s3, bucket)
     conditions(s3, bucket)
     lists(s3, bucket)
+    settings(s3, bucket)
     copies(s3, bucket)
     multipart(s3, bucket)
+    part_copies(s3, bucket)
     presigned(s3, bucket)
     strangers(endpoint, bucket)
     print("all of it worked")
