@@ -102,34 +102,30 @@ Result<std::vector<pool::SnapshotInfo>> Exporter::SnapshotsOf(const pool::Volume
 Result<bool> Exporter::ExportPending(const pool::VolumeId& volume) {
   // A series takes its points in order: what comes after a failed one waits.
   std::set<std::string> blocked;
-  bool all = true;
-  std::vector<pool::SnapshotInfo> siblings = TRY(SnapshotsOf(volume));
-  for (std::size_t i = 0; i < siblings.size(); ++i) {
-    if (!IsPending(siblings[i])) continue;
-    for (const std::string& repository : tags::RepositoriesOf(siblings[i])) {
-      if (!tags::PointIn(siblings[i], repository).empty()) continue;
-      {
-        const std::lock_guard lock(mutex_);
-        if (cancelled_.contains(siblings[i].id)) continue;
-      }
-      if (blocked.contains(repository)) {
-        all = false;
-        continue;
-      }
-      const Status exported = ExportOne(siblings[i], repository, siblings);
-      TRY(Runtime::CheckCancelled());
-      if (!exported.ok()) {
-        blocked.insert(repository);
-        all = false;
-        continue;
-      }
-      // The point just made is a base for the next.
-      siblings = TRY(SnapshotsOf(volume));
-      if (i >= siblings.size()) break;
-    }
+  for (;;) {
+    // Read again each time: the point just made is a base for the next, and snapshots come and go.
+    const std::vector<pool::SnapshotInfo> siblings = TRY(SnapshotsOf(volume));
+    const auto next = NextExport(siblings, blocked);
+    if (!next) break;
+    const Status exported = ExportOne(*next->snapshot, next->repository, siblings);
+    TRY(Runtime::CheckCancelled());
+    if (!exported.ok()) blocked.insert(next->repository);
   }
   TRY(Trim(volume));
-  return all;
+  return blocked.empty();
+}
+
+std::optional<Exporter::Pending> Exporter::NextExport(
+    const std::vector<pool::SnapshotInfo>& siblings, const std::set<std::string>& blocked) {
+  const std::lock_guard lock(mutex_);
+  for (const pool::SnapshotInfo& snapshot : siblings) {
+    if (!IsPending(snapshot) || cancelled_.contains(snapshot.id)) continue;
+    for (const std::string& repository : tags::RepositoriesOf(snapshot)) {
+      if (blocked.contains(repository) || !tags::PointIn(snapshot, repository).empty()) continue;
+      return Pending{&snapshot, repository};
+    }
+  }
+  return std::nullopt;
 }
 
 Status Exporter::ExportOne(const pool::SnapshotInfo& snapshot, const std::string& repository,

@@ -67,9 +67,17 @@ class Exporter {
     std::optional<Error> failure;
   };
 
+  struct Pending {
+    const pool::SnapshotInfo* snapshot;
+    std::string repository;
+  };
+
   void RunVolume(const pool::VolumeId& volume);
-  // True when nothing is left to do; an error is the round's first.
+  // True when nothing is left to do; false when an export failed, which was reported.
   Result<bool> ExportPending(const pool::VolumeId& volume);
+  // The oldest snapshot that is missing in a repository that takes it.
+  std::optional<Pending> NextExport(const std::vector<pool::SnapshotInfo>& siblings,
+                                    const std::set<std::string>& blocked);
   Status ExportOne(const pool::SnapshotInfo& snapshot, const std::string& repository,
                    const std::vector<pool::SnapshotInfo>& siblings);
   Result<repo::PointInfo> Upload(const pool::SnapshotInfo& snapshot, const std::string& repository,

@@ -272,6 +272,27 @@ TEST_F(ExportTest, DeleteEndsARunningExport) {
   EXPECT_TRUE(csi().ListSnapshots({}, find)->entries().empty());
 }
 
+TEST_F(ExportTest, WhatComesAfterADeletedSnapshotIsStillExported) {
+  TestRepository& repository = AddRepository();
+  StartNode();
+  const std::string volume = CreateVolume("v");
+  Write(volume, 0, "one");
+  SnapshotUntilReady(SnapshotRequest("warm", volume, repository.id));
+  repository.store.Cut(true);
+  const auto first = csi().CreateSnapshot({}, SnapshotRequest("s1", volume, repository.id));
+  ASSERT_TRUE(first.ok());
+  ASSERT_TRUE(csi().CreateSnapshot({}, SnapshotRequest("s2", volume, repository.id)).ok());
+  csi::v1::DeleteSnapshotRequest remove;
+  remove.set_snapshot_id(first->snapshot().snapshot_id());
+  ASSERT_TRUE(csi().DeleteSnapshot({}, remove).ok());
+  repository.store.Cut(false);
+  // Nobody calls.
+  for (int i = 0; i < kPolls && repository.opened->ListPoints()->size() < 2; ++i) {
+    ASSERT_TRUE(world_->runtime.SleepFor(kPollPause).ok());
+  }
+  EXPECT_EQ(repository.opened->ListPoints()->size(), 2U);
+}
+
 TEST_F(ExportTest, UnreachableRepositoryIsNeverAnEmptyList) {
   TestRepository& repository = AddRepository();
   StartNode();
