@@ -15,7 +15,8 @@
 namespace thinsnap::driver {
 namespace {
 
-constexpr char kLeaseName[] = "csi-thinsnap-io";
+// The provisioner has csi-thinsnap-io in the same namespace.
+constexpr char kLeaseName[] = "thinsnap-csi-controller";
 constexpr Duration kLeasePause = std::chrono::seconds(2);
 
 // Decides about lost pools while it is the leader, and stands for leader again when it no longer
