@@ -21,6 +21,9 @@ using kube::Requeue;
 
 // So long a node that refused a claim is the last choice.
 constexpr Duration kRefusalMemory = std::chrono::minutes(5);
+// The real one backs off so long before it tries again; provisioners write an old claim into their
+// cache meanwhile and would not see a faster choice.
+constexpr Duration kRefusalPause = std::chrono::seconds(1);
 
 class Scheduler final : public QueuePart {
  public:
@@ -81,6 +84,20 @@ class Scheduler final : public QueuePart {
     return nodes;
   }
 
+  // When the pod's claims may be given another node.
+  MonoTime RetryAt(const ScheduleInput& input) {
+    std::lock_guard lock(mutex_);
+    MonoTime at{};
+    for (const auto& claim : input.claims) {
+      const auto known = refusals_.find(kube::UidOf(*claim.claim));
+      if (known == refusals_.end() || claim.volume) continue;
+      for (const auto& [node, until] : known->second) {
+        at = std::max(at, until - kRefusalMemory + kRefusalPause);
+      }
+    }
+    return at;
+  }
+
   Result<Requeue> Reconcile(const ObjectKey& key) override {
     const ObjectPtr pod = pods_.Get(key);
     if (!pod || !IsOurs(*pod)) return Requeue::Done();
@@ -95,6 +112,8 @@ class Scheduler final : public QueuePart {
       const ObjectPtr node = nodes_.Get({"", selected});
       if (node && !WhyNot(input, *node)) return Requeue::Done();  // its volumes are on their way
     }
+    const MonoTime now = context_.runtime.clock().MonoNow();
+    if (const MonoTime at = RetryAt(input); at > now) return Requeue::After(at - now);
     const SchedulePlan plan = PlanSchedule(input);
     if (plan.node.empty()) return Fail(*pod, plan.message);
     if (TRY(SelectNode(input, plan.node))) return Requeue::Done();
