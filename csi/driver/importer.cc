@@ -60,7 +60,8 @@ void Importer::Start(const pool::VolumeInfo& volume, const SnapshotHandle& from,
   std::vector<std::shared_ptr<Job>> ended;
   const std::lock_guard lock(mutex_);
   ended = TakeEnded();
-  if (jobs_.contains(volume.id)) return;
+  // What failed for good took the volume with it, and is to be told.
+  if (jobs_.contains(volume.id) || failures_.contains(volume.name)) return;
   auto job = std::make_shared<Job>(runtime_, group_);
   job->name = volume.name;
   job->from = from;

@@ -33,7 +33,7 @@ class Importer {
 
   // Takes up what an earlier life left.
   Status Resume();
-  // Nothing happens if the volume is being filled already.
+  // Nothing happens if the volume is being filled already, or could not be for good.
   void Start(const pool::VolumeInfo& volume, const SnapshotHandle& from, bool blank);
   // OK when the volume is filled (or not being filled); kAborted with the progress at the deadline.
   // After a final error, which is answered once, the half-filled volume is gone.
