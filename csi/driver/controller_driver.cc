@@ -25,6 +25,16 @@ std::vector<std::string> NodesOf(
   return nodes;
 }
 
+std::string TokenAfter(const csi::v1::ListVolumesResponse::Entry& entry) {
+  const auto handle = VolumeHandle::Parse(entry.volume().volume_id());
+  return MakeToken(handle->pool.str(), handle->volume.str());
+}
+
+std::string TokenAfter(const csi::v1::ListSnapshotsResponse::Entry& entry) {
+  const auto handle = SnapshotHandle::Parse(entry.snapshot().snapshot_id());
+  return MakeToken(handle->pool.str(), handle->snapshot.str());
+}
+
 bool Passes(const Error& error) {
   // The next pool may take what this one refuses or does not answer to.
   return error.code() == Code::kResourceExhausted || error.code() == Code::kUnavailable;
@@ -52,6 +62,11 @@ Result<csi::v1::ProbeResponse> ControllerDriver::Probe(const proto::Call&,
   csi::v1::ProbeResponse response;
   response.mutable_ready()->set_value(directory_.synced());
   return response;
+}
+
+Status ControllerDriver::Ready() const {
+  if (directory_.synced()) return {};
+  return Error(Code::kUnavailable, "the driver is starting: it has not read the ThinPools yet");
 }
 
 Result<ControllerDriver::Source> ControllerDriver::FindSource(
@@ -104,8 +119,8 @@ Result<std::vector<PoolRecord>> ControllerDriver::Candidates(
     TRY(directory_.Node(source.pool));  // says what is wrong
     return Error(Code::kUnavailable, "pool " + source.pool.str() + " is not known yet");
   }
-  if (!wish.nodes.empty() &&
-      std::find(wish.nodes.begin(), wish.nodes.end(), holder->node) == wish.nodes.end()) {
+  if (!wish.nodes.empty() && std::find(wish.nodes.begin(), wish.nodes.end(),
+                                       TopologyValue(holder->node)) == wish.nodes.end()) {
     return Error(Code::kResourceExhausted,
                  "the source is only in pool " + holder->id.str() + " of node " + holder->node +
                      ", which is not in the requested topology, and it was never exported");
@@ -141,7 +156,8 @@ Result<std::optional<PoolRecord>> ControllerDriver::FindByName(const std::string
       request.set_volume_id(kByName + name);
       const auto found =
           node->ControllerGetVolume({runtime_.clock().MonoNow() + kNameTime}, request);
-      if (!found.ok()) return;
+      // ABORTED: it is being made there at this moment.
+      if (!found.ok() && !found.Is(Code::kAborted)) return;
       const std::lock_guard lock(mutex);
       if (!holder || pool.id < holder->id) holder = pool;
     });
@@ -156,6 +172,10 @@ Result<csi::v1::CreateVolumeResponse> ControllerDriver::CreateVolume(
   TRY(RequireName(request.name()));
   TRY(CheckCapabilities(request.volume_capabilities()));
   TRY(CheckVolumeParameters(request));
+  TRY(Ready());
+  // Two at the same time might choose two nodes.
+  const BusyKeys::Hold hold(busy_, "volume name " + request.name());
+  TRY(hold.Check());
   std::vector<PoolRecord> candidates;
   if (const auto holder = TRY(FindByName(request.name()))) {
     candidates.push_back(*holder);
@@ -180,6 +200,7 @@ Result<csi::v1::CreateVolumeResponse> ControllerDriver::CreateVolume(
 Result<csi::v1::DeleteVolumeResponse> ControllerDriver::DeleteVolume(
     const proto::Call& call, const csi::v1::DeleteVolumeRequest& request) {
   TRY(RequireField(request.volume_id(), "volume_id"));
+  TRY(Ready());
   const auto handle = VolumeHandle::Parse(request.volume_id());
   if (!handle.ok() || directory_.IsLost(handle->pool)) return csi::v1::DeleteVolumeResponse();
   return TRY(directory_.Node(handle->pool))
@@ -193,6 +214,7 @@ Result<csi::v1::ValidateVolumeCapabilitiesResponse> ControllerDriver::ValidateVo
     return Error(Code::kInvalidArgument, "volume_capabilities is missing");
   }
   const VolumeHandle handle = TRY(VolumeHandle::Parse(request.volume_id()));
+  TRY(Ready());
   if (directory_.IsLost(handle.pool)) {
     return Error(Code::kNotFound, "volume " + request.volume_id() + " was lost with its pool");
   }
@@ -204,6 +226,7 @@ Result<csi::v1::ControllerExpandVolumeResponse> ControllerDriver::ControllerExpa
     const proto::Call& call, const csi::v1::ControllerExpandVolumeRequest& request) {
   TRY(RequireField(request.volume_id(), "volume_id"));
   const VolumeHandle handle = TRY(VolumeHandle::Parse(request.volume_id()));
+  TRY(Ready());
   if (directory_.IsLost(handle.pool)) {
     return Error(Code::kNotFound, "volume " + request.volume_id() + " was lost with its pool");
   }
@@ -216,6 +239,7 @@ Result<csi::v1::CreateSnapshotResponse> ControllerDriver::CreateSnapshot(
   TRY(RequireName(request.name()));
   TRY(RequireField(request.source_volume_id(), "source_volume_id"));
   const VolumeHandle handle = TRY(VolumeHandle::Parse(request.source_volume_id()));
+  TRY(Ready());
   if (directory_.IsLost(handle.pool)) {
     return Error(Code::kNotFound,
                  "volume " + request.source_volume_id() + " was lost with its pool");
@@ -227,41 +251,49 @@ Result<csi::v1::CreateSnapshotResponse> ControllerDriver::CreateSnapshot(
 Result<csi::v1::DeleteSnapshotResponse> ControllerDriver::DeleteSnapshot(
     const proto::Call& call, const csi::v1::DeleteSnapshotRequest& request) {
   TRY(RequireField(request.snapshot_id(), "snapshot_id"));
+  TRY(Ready());
   const auto handle = SnapshotHandle::Parse(request.snapshot_id());
   if (!handle.ok() || directory_.IsLost(handle->pool)) return csi::v1::DeleteSnapshotResponse();
   return TRY(directory_.Node(handle->pool))
   ->DeleteSnapshot(call, request);
 }
 
+template <typename Response, typename Request>
+Result<Response> ControllerDriver::ListAll(
+    const proto::Call& call, const Request& request,
+    Result<Response> (proto::CsiService::*verb)(const proto::Call&, const Request&)) {
+  const PageStart start = TRY(ReadToken(request.starting_token()));
+  Response all;
+  for (const PoolRecord& pool : directory_.Pools()) {
+    if (pool.id.str() < start.pool) continue;
+    Request part = request;
+    if (pool.id.str() != start.pool) part.clear_starting_token();
+    const bool full = request.max_entries() != 0 && all.entries_size() == request.max_entries();
+    // A full page needs to know only whether there is more.
+    if (request.max_entries() != 0) {
+      part.set_max_entries(full ? 1 : request.max_entries() - all.entries_size());
+    }
+    const NodePtr node = TRY(directory_.Node(pool.id));
+    auto page = TRY(((*node).*verb)(call, part));
+    if (full) {
+      if (page.entries().empty()) continue;
+      all.set_next_token(TokenAfter(all.entries(all.entries_size() - 1)));
+      return all;
+    }
+    all.mutable_entries()->MergeFrom(page.entries());
+    if (!page.next_token().empty()) {
+      all.set_next_token(page.next_token());
+      return all;
+    }
+  }
+  return all;
+}
+
 Result<csi::v1::ListVolumesResponse> ControllerDriver::ListVolumes(
     const proto::Call& call, const csi::v1::ListVolumesRequest& request) {
   if (request.max_entries() < 0) return Error(Code::kInvalidArgument, "max_entries is negative");
-  const PageStart start = TRY(ReadToken(request.starting_token()));
-  csi::v1::ListVolumesResponse response;
-  for (const PoolRecord& pool : directory_.Pools()) {
-    if (pool.id.str() < start.pool) continue;
-    csi::v1::ListVolumesRequest part;
-    if (pool.id.str() == start.pool) part.set_starting_token(request.starting_token());
-    if (request.max_entries() != 0) {
-      const int left = request.max_entries() - response.entries_size();
-      // Whether there is more is found out by the next page.
-      if (left == 0) {
-        const auto last =
-            VolumeHandle::Parse(response.entries(response.entries_size() - 1).volume().volume_id());
-        response.set_next_token(MakeToken(last->pool.str(), last->volume.str()));
-        return response;
-      }
-      part.set_max_entries(left);
-    }
-    const NodePtr node = TRY(directory_.Node(pool.id));
-    auto page = TRY(node->ListVolumes(call, part));
-    response.mutable_entries()->MergeFrom(page.entries());
-    if (!page.next_token().empty()) {
-      response.set_next_token(page.next_token());
-      return response;
-    }
-  }
-  return response;
+  TRY(Ready());
+  return ListAll(call, request, &proto::CsiService::ListVolumes);
 }
 
 Result<csi::v1::ListSnapshotsResponse> ControllerDriver::FindInRepository(
@@ -280,7 +312,8 @@ Result<csi::v1::ListSnapshotsResponse> ControllerDriver::FindInRepository(
 Result<csi::v1::ListSnapshotsResponse> ControllerDriver::ListSnapshots(
     const proto::Call& call, const csi::v1::ListSnapshotsRequest& request) {
   if (request.max_entries() < 0) return Error(Code::kInvalidArgument, "max_entries is negative");
-  const PageStart start = TRY(ReadToken(request.starting_token()));
+  TRY(ReadToken(request.starting_token()));
+  TRY(Ready());
   if (!request.snapshot_id().empty()) {
     const auto handle = SnapshotHandle::Parse(request.snapshot_id());
     if (!handle.ok()) return csi::v1::ListSnapshotsResponse();
@@ -305,31 +338,14 @@ Result<csi::v1::ListSnapshotsResponse> ControllerDriver::ListSnapshots(
     }
     return stored;
   }
-  csi::v1::ListSnapshotsResponse response;
-  for (const PoolRecord& pool : directory_.Pools()) {
-    if (pool.id.str() < start.pool) continue;
-    csi::v1::ListSnapshotsRequest part;
-    part.set_source_volume_id(request.source_volume_id());
-    if (pool.id.str() == start.pool) part.set_starting_token(request.starting_token());
-    if (request.max_entries() != 0) {
-      const int left = request.max_entries() - response.entries_size();
-      if (left == 0) {
-        const auto last = SnapshotHandle::Parse(
-            response.entries(response.entries_size() - 1).snapshot().snapshot_id());
-        response.set_next_token(MakeToken(last->pool.str(), last->snapshot.str()));
-        return response;
-      }
-      part.set_max_entries(left);
-    }
-    const NodePtr node = TRY(directory_.Node(pool.id));
-    auto page = TRY(node->ListSnapshots(call, part));
-    response.mutable_entries()->MergeFrom(page.entries());
-    if (!page.next_token().empty()) {
-      response.set_next_token(page.next_token());
-      return response;
-    }
+  if (!request.source_volume_id().empty()) {
+    // They are where their volume is, or was.
+    const auto volume = VolumeHandle::Parse(request.source_volume_id());
+    if (!volume.ok() || directory_.IsLost(volume->pool)) return csi::v1::ListSnapshotsResponse();
+    return TRY(directory_.Node(volume->pool))
+    ->ListSnapshots(call, request);
   }
-  return response;
+  return ListAll(call, request, &proto::CsiService::ListSnapshots);
 }
 
 Result<csi::v1::GetCapacityResponse> ControllerDriver::GetCapacity(
@@ -339,11 +355,12 @@ Result<csi::v1::GetCapacityResponse> ControllerDriver::GetCapacity(
       !CheckCapabilities(request.volume_capabilities()).ok()) {
     return response;
   }
+  TRY(Ready());
   std::uint64_t free_bytes = 0;
   for (const PoolRecord& pool : directory_.Pools()) {
     bool here = pool.healthy;
     for (const auto& [key, value] : request.accessible_topology().segments()) {
-      here = here && key == kTopologyKey && value == pool.node;
+      here = here && key == kTopologyKey && value == TopologyValue(pool.node);
     }
     if (here) free_bytes += pool.free_bytes;
   }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/core/runtime.h"
+#include "csi/driver/busy.h"
 #include "csi/driver/handle.h"
 #include "csi/driver/placement.h"
 #include "csi/driver/pool_directory.h"
@@ -46,6 +47,8 @@ class ControllerDriver final : public proto::CsiService {
     pool::PoolId pool;
     bool anywhere = false;
   };
+  // kUnavailable until the pools are known.
+  Status Ready() const;
   Result<Source> FindSource(const csi::v1::CreateVolumeRequest& request);
   Result<std::vector<PoolRecord>> Candidates(const csi::v1::CreateVolumeRequest& request,
                                              const Source& source);
@@ -56,12 +59,18 @@ class ControllerDriver final : public proto::CsiService {
                                                const PlacementWish& wish);
   // The pool that has a volume of that name, of those that answer.
   Result<std::optional<PoolRecord>> FindByName(const std::string& name);
+  // The pages of all pools, one after the other.
+  template <typename Response, typename Request>
+  Result<Response> ListAll(const proto::Call& call, const Request& request,
+                           Result<Response> (proto::CsiService::*verb)(const proto::Call&,
+                                                                       const Request&));
   Result<csi::v1::ListSnapshotsResponse> FindInRepository(
       const proto::Call& call, const csi::v1::ListSnapshotsRequest& request);
 
   Runtime& runtime_;
   TaskGroup& group_;
   PoolDirectory& directory_;
+  BusyKeys busy_;
 
   struct Recent {
     pool::PoolId pool;

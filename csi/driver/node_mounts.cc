@@ -21,6 +21,12 @@ Result<csi::v1::NodeStageVolumeResponse> NodeDriver::NodeStageVolume(
   const node::Usage usage =
       TRY(RequireCapability(request.has_volume_capability(), request.volume_capability()));
   const pool::VolumeInfo volume = TRY(FindVolume(request.volume_id()));
+  const std::string mode = tags::Get(volume.tags, tags::kMode);
+  if (const std::string wanted = usage.block ? "Block" : "Filesystem";
+      !mode.empty() && mode != wanted) {
+    return Error(Code::kFailedPrecondition,
+                 "volume " + request.volume_id() + " has volume mode " + mode + ", not " + wanted);
+  }
   if (tags::Has(volume.tags, tags::kImporting)) {
     return Error(Code::kAborted, "volume " + request.volume_id() + " is still being imported");
   }
@@ -58,10 +64,8 @@ Result<csi::v1::NodeUnpublishVolumeResponse> NodeDriver::NodeUnpublishVolume(
     const proto::Call&, const csi::v1::NodeUnpublishVolumeRequest& request) {
   TRY(RequireField(request.volume_id(), "volume_id"));
   TRY(RequireField(request.target_path(), "target_path"));
-  if (!VolumeHandle::Parse(request.volume_id()).ok()) {
-    return Error(Code::kNotFound, "there is no volume " + request.volume_id());
-  }
-  TRY(mounts_.Unpublish(request.target_path()));
+  const VolumeHandle handle = TRY(VolumeHandle::Parse(request.volume_id()));
+  TRY(mounts_.Unpublish(handle.volume, request.target_path()));
   return csi::v1::NodeUnpublishVolumeResponse();
 }
 
@@ -111,7 +115,8 @@ Result<csi::v1::NodeGetInfoResponse> NodeDriver::NodeGetInfo(const proto::Call&,
                                                              const csi::v1::NodeGetInfoRequest&) {
   csi::v1::NodeGetInfoResponse response;
   response.set_node_id(node_name_);
-  (*response.mutable_accessible_topology()->mutable_segments())[kTopologyKey] = node_name_;
+  (*response.mutable_accessible_topology()->mutable_segments())[kTopologyKey] =
+      TopologyValue(node_name_);
   return response;
 }
 

@@ -156,7 +156,9 @@ Result<csi::v1::DeleteSnapshotResponse> NodeDriver::DeleteSnapshot(
   auto snapshot = pool_.GetSnapshot(handle->snapshot);
   if (snapshot.Is(Code::kNotFound)) return csi::v1::DeleteSnapshotResponse();
   if (!snapshot.ok()) return snapshot.error();
-  if (!IsListed(*snapshot)) return csi::v1::DeleteSnapshotResponse();
+  if (!IsListed(*snapshot) || snapshot->volume != handle->volume) {
+    return csi::v1::DeleteSnapshotResponse();
+  }
   TRY(exporter_.Cancel(snapshot->id));
   // The export may just have ended: look again.
   const auto siblings = TRY(SnapshotsOf(snapshot->volume));

@@ -6,6 +6,7 @@
 #include "base/core/log.h"
 #include "csi/driver/node_driver.h"
 #include "csi/driver/tags.h"
+#include "csi/pool/short_hash.h"
 
 namespace thinsnap::driver {
 namespace {
@@ -17,18 +18,27 @@ constexpr Duration kWaitWithoutDeadline = std::chrono::seconds(30);
 Error Invalid(std::string message) { return {Code::kInvalidArgument, std::move(message)}; }
 
 bool Matches(const csi::v1::Topology& topology, const std::string& node) {
+  const std::string value = TopologyValue(node);
   return std::all_of(topology.segments().begin(), topology.segments().end(),
-                     [&](const auto& s) { return s.first == kTopologyKey && s.second == node; });
+                     [&](const auto& s) { return s.first == kTopologyKey && s.second == value; });
+}
+
+// A size as the pool makes it. kOutOfRange when rounding passes the limit.
+Result<std::uint64_t> RoundSize(std::uint64_t size_bytes, const SizeRange& range,
+                                const pool::PoolStatus& pool) {
+  const std::uint64_t rounded =
+      (size_bytes + pool.grain_bytes - 1) / pool.grain_bytes * pool.grain_bytes;
+  if (range.limit_bytes != 0 && rounded > range.limit_bytes) {
+    return Error(Code::kOutOfRange, "capacity_range.limit_bytes is " +
+                                        std::to_string(range.limit_bytes) +
+                                        ", but rounded to the pool's grain the volume takes " +
+                                        std::to_string(rounded));
+  }
+  return rounded;
 }
 
 // Names that fit the pool's limit, from names that fill it.
-std::string CloneName(const std::string& name) {
-  std::uint64_t hash = 14695981039346656037ULL;  // FNV-1a
-  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
-  Bytes bytes;
-  AppendLe(bytes, hash);
-  return "clone-" + HexEncode(bytes);
-}
+std::string CloneName(const std::string& name) { return "clone-" + pool::ShortHash(name); }
 
 }  // namespace
 
@@ -40,9 +50,9 @@ Status NodeDriver::CheckTopology(const csi::v1::TopologyRequirement& requirement
   const auto& requisite = requirement.requisite();
   const auto& preferred = requirement.preferred();
   if (requisite.empty() ? preferred.empty() || admits(preferred) : admits(requisite)) return {};
-  return Error(Code::kResourceExhausted, "no topology of accessibility_requirements is " +
-                                             std::string(kTopologyKey) + "=" + node_name_ +
-                                             ", the only one that this node can serve");
+  return Error(Code::kResourceExhausted,
+               "no topology of accessibility_requirements is " + std::string(kTopologyKey) + "=" +
+                   TopologyValue(node_name_) + ", the only one that this node can serve");
 }
 
 Result<NodeDriver::VolumePlan> NodeDriver::ReadPlan(const csi::v1::CreateVolumeRequest& request) {
@@ -92,21 +102,17 @@ Result<pool::VolumeInfo> NodeDriver::MakeSized(const VolumePlan& plan, std::uint
                                                std::optional<pool::SnapshotId> source) {
   pool::CreateRequest create;
   create.name = plan.name;
-  create.size_bytes = TRY(ChooseSize(plan.range, least));
+  const std::uint64_t size_bytes = TRY(ChooseSize(plan.range, least));
+  const pool::PoolStatus pool = TRY(pool_.GetStatus());
+  create.size_bytes = TRY(RoundSize(size_bytes, plan.range, pool));
   create.source = std::move(source);
   create.tags = plan.tags;
   // What a snapshot of it says that a restore needs: never more than was asked for.
   create.tags[tags::kSize] = std::to_string(
       plan.range.required_bytes != 0 ? plan.range.required_bytes : create.size_bytes);
-  pool::VolumeInfo made = TRY(WithRoom([&] { return pool_.Create(create); }));
-  if (plan.range.limit_bytes != 0 && made.size_bytes > plan.range.limit_bytes) {
-    TRY(pool_.RemoveVolume(made.id));
-    return Error(Code::kOutOfRange, "capacity_range.limit_bytes is " +
-                                        std::to_string(plan.range.limit_bytes) +
-                                        ", but rounded to the pool's grain the volume takes " +
-                                        std::to_string(made.size_bytes));
-  }
-  return made;
+  // No snapshot is worth giving up for what never fits.
+  if (create.size_bytes > pool.size_bytes) return pool_.Create(create);
+  return WithRoom([&] { return pool_.Create(create); });
 }
 
 Result<pool::VolumeInfo> NodeDriver::MakeClone(const VolumePlan& plan) {
@@ -187,6 +193,7 @@ Result<csi::v1::CreateVolumeResponse> NodeDriver::CreateVolume(
     const MonoTime now = runtime_.clock().MonoNow();
     TRY(importer_.Wait(volume->id, call.deadline == kForever ? now + kWaitWithoutDeadline
                                                              : call.deadline - kAnswerTime));
+    if (const auto failure = importer_.TakeFailure(plan.name)) return *failure;
     auto filled = pool_.GetVolume(volume->id);
     if (filled.Is(Code::kNotFound) || (filled.ok() && tags::Has(filled->tags, tags::kImporting))) {
       return Error(Code::kAborted, "the import was interrupted; it starts again");
@@ -202,7 +209,8 @@ csi::v1::Volume NodeDriver::Describe(const pool::VolumeInfo& volume) const {
   csi::v1::Volume described;
   described.set_volume_id(VolumeHandle{pool_id_, volume.id}.ToString());
   described.set_capacity_bytes(static_cast<std::int64_t>(volume.size_bytes));
-  (*described.add_accessible_topology()->mutable_segments())[kTopologyKey] = node_name_;
+  (*described.add_accessible_topology()->mutable_segments())[kTopologyKey] =
+      TopologyValue(node_name_);
   if (const std::string source = tags::Get(volume.tags, tags::kSource); !source.empty()) {
     auto* content = described.mutable_content_source();
     if (SnapshotHandle::Parse(source).ok()) {
@@ -259,6 +267,13 @@ Result<csi::v1::ValidateVolumeCapabilitiesResponse> NodeDriver::ValidateVolumeCa
     response.set_message("the volume has volume mode " + made + ", not " + mode);
     return response;
   }
+  const std::string holds = tags::Get(volume.tags, node::kFsTag);
+  for (const auto& capability : request.volume_capabilities()) {
+    const std::string& wanted = capability.mount().fs_type();
+    if (wanted.empty() || !node::IsSupportedFsType(holds) || wanted == holds) continue;
+    response.set_message("the volume holds a filesystem of type " + holds + ", not " + wanted);
+    return response;
+  }
   auto* confirmed = response.mutable_confirmed();
   *confirmed->mutable_volume_capabilities() = request.volume_capabilities();
   *confirmed->mutable_volume_context() = request.volume_context();
@@ -290,7 +305,10 @@ Result<csi::v1::ControllerGetVolumeResponse> NodeDriver::ControllerGetVolume(
   csi::v1::ControllerGetVolumeResponse response;
   const std::string by_name = kByName;
   if (request.volume_id().starts_with(by_name)) {
-    const auto volume = TRY(FindVolumeByName(request.volume_id().substr(by_name.size())));
+    const std::string name = request.volume_id().substr(by_name.size());
+    const auto volume = TRY(FindVolumeByName(name));
+    // An earlier call may be making it just now.
+    if (!volume) TRY(BusyKeys::Hold(busy_, "volume name " + name).Check());
     if (!volume) return Error(Code::kNotFound, "there is no volume of that name here");
     *response.mutable_volume() = Describe(*volume);
   } else {
@@ -326,6 +344,15 @@ Result<csi::v1::ControllerExpandVolumeResponse> NodeDriver::ControllerExpandVolu
   TRY(hold.Check());
   std::uint64_t size_bytes = volume.size_bytes;
   if (size_bytes < range.required_bytes) {
+    const pool::PoolStatus pool = TRY(pool_.GetStatus());
+    TRY(RoundSize(range.required_bytes, range, pool));
+    if (range.required_bytes > pool.size_bytes) {
+      // Not a matter of time: the claim's user may ask for less.
+      return Error(Code::kOutOfRange, "capacity_range.required_bytes is " +
+                                          std::to_string(range.required_bytes) + ", but pool " +
+                                          pool_id_.str() + " of node " + node_name_ + " has " +
+                                          std::to_string(pool.size_bytes));
+    }
     size_bytes = TRY(WithRoom([&] { return pool_.Resize(volume.id, range.required_bytes); }));
     TRY(pool_.TagVolume(volume.id, {{tags::kSize, std::to_string(range.required_bytes)}}));
   } else if (range.limit_bytes != 0 && size_bytes > range.limit_bytes) {

@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "base/core/bytes.h"
+#include "csi/driver/request.h"
 
 namespace thinsnap::driver {
 namespace {
@@ -15,7 +16,8 @@ bool Contains(const List& list, const std::string& item) {
 
 // Why the pool is not taken, or "".
 std::string Obstacle(const PoolRecord& pool, const PlacementWish& wish) {
-  if (!wish.nodes.empty() && !Contains(wish.nodes, pool.node)) return "not in the topology";
+  if (!wish.nodes.empty() && !Contains(wish.nodes, TopologyValue(pool.node)))
+    return "not in the topology";
   if (!pool.healthy) return pool.reason.empty() ? "not healthy" : pool.reason;
   if (pool.size_bytes < wish.size_bytes) return "too small";
   return "";
@@ -45,7 +47,8 @@ Result<std::vector<PoolRecord>> PlanPlacement(const std::vector<PoolRecord>& poo
                                                (figures.empty() ? "there are no pools" : figures));
   }
   const auto rank = [&](const PoolRecord& pool) {
-    const auto at = std::find(wish.preferred.begin(), wish.preferred.end(), pool.node);
+    const auto at =
+        std::find(wish.preferred.begin(), wish.preferred.end(), TopologyValue(pool.node));
     return std::tuple(pool.id == wish.source ? 0 : 1, at - wish.preferred.begin(),
                       wish.ns.empty() ? 0 : -VolumesOf(pool, wish.ns), ~pool.free_bytes,
                       pool.id.str());

@@ -11,7 +11,7 @@ namespace thinsnap::driver {
 
 struct PlacementWish {
   std::uint64_t size_bytes = 0;
-  std::vector<std::string> nodes;      // that are allowed; empty: all
+  std::vector<std::string> nodes;      // topology values that are allowed; empty: all
   std::vector<std::string> preferred;  // in this order
   pool::PoolId source;                 // that holds the source; empty: none
   std::string ns;                      // of the claim

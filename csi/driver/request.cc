@@ -8,6 +8,7 @@
 #include "base/core/bytes.h"
 #include "base/core/id.h"
 #include "csi/driver/tags.h"
+#include "csi/pool/short_hash.h"
 
 namespace thinsnap::driver {
 namespace {
@@ -35,6 +36,12 @@ bool HasControlCharacter(std::string_view text) {
 Error Invalid(std::string message) { return {Code::kInvalidArgument, std::move(message)}; }
 
 }  // namespace
+
+std::string TopologyValue(const std::string& node) {
+  constexpr std::size_t kLongestValue = 63, kHashLength = 16;
+  if (node.size() <= kLongestValue) return node;
+  return node.substr(0, kLongestValue - kHashLength - 1) + "." + pool::ShortHash(node);
+}
 
 Status RequireField(const std::string& value, const char* field) {
   if (value.empty()) return Invalid(std::string(field) + " is missing");
@@ -194,7 +201,8 @@ Result<SnapshotParameters> ReadSnapshotParameters(
 Result<PageStart> ReadToken(const std::string& token) {
   if (token.empty()) return PageStart{};
   const auto dot = token.find('.');
-  if (dot == 0 || dot == std::string::npos || !IsUlid(token.substr(dot + 1))) {
+  constexpr std::size_t kPoolIdLength = 13;
+  if (dot != kPoolIdLength || !IsUlid(token.substr(dot + 1))) {
     return Error(Code::kAborted,
                  "starting_token is not one of this driver's; start again without one");
   }

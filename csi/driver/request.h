@@ -18,6 +18,10 @@ inline constexpr char kTopologyKey[] = "topology.thinsnap.io/node";
 // Between the two roles: ControllerGetVolume with this and a volume's name finds it by name.
 inline constexpr char kByName[] = "by-name/";
 
+// The node's value of kTopologyKey: its name, or what stands for a name that is longer than a
+// label's value may be.
+std::string TopologyValue(const std::string& node);
+
 Status RequireName(const std::string& name);
 Status RequireField(const std::string& value, const char* field);
 

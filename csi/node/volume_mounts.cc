@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/core/log.h"
+#include "csi/pool/short_hash.h"
 
 namespace thinsnap::node {
 namespace {
@@ -14,11 +15,13 @@ std::string DescribeUsage(const Usage& usage) {
   if (usage.block) return usage.read_only ? "block ro" : "block";
   std::string text = "mount " + usage.fs_type;
   if (usage.read_only) text += " ro";
-  for (const std::string& flag : usage.mount_flags) text += " " + flag;
+  // Mount flags may hold secrets and be long.
+  std::string flags;
+  for (const std::string& flag : usage.mount_flags) flags += flag + '\n';
+  if (!flags.empty()) text += " flags:" + pool::ShortHash(flags);
   return text;
 }
 
-// Without the mount flags, which may hold secrets.
 std::string KindOf(const std::string& usage) {
   return usage.starts_with("block") ? "a block device" : "a filesystem";
 }
@@ -71,21 +74,24 @@ Status VolumeMounts::Recover() {
   for (const pool::VolumeInfo& info : TRY(pool_.ListVolumes())) {
     const std::string staging = TagOf(info.tags, kStagedTag);
     if (staging.empty()) continue;
-    const bool block = TagOf(info.tags, kUsageTag).starts_with("block");
-    const auto entry = TRY(mounter_.Find(staging));
-    const bool here = entry || (block && TRY(mounter_.Kind(staging)) != PathKind::kMissing);
-    if (!here) {
+    if (!TRY(IsThere(staging, TagOf(info.tags, kUsageTag)))) {
       TRY(Forget(info.id));
       continue;
     }
     SetDevice(info.id, TRY(pool_.Activate(info.id)));
-    if (entry) {
+    if (TRY(mounter_.Find(staging))) {
       if (auto thawed = mounter_.Thaw(staging); !thawed.ok()) {
         LogWarning("node", thawed.error().ToString());
       }
     }
   }
   return {};
+}
+
+Result<bool> VolumeMounts::IsThere(const std::string& staging, const std::string& staged_as) {
+  if (TRY(mounter_.Find(staging))) return true;
+  return staged_as.starts_with("block") && TRY(mounter_.Kind(staging))
+  != PathKind::kMissing;
 }
 
 std::optional<std::string> VolumeMounts::DeviceOf(const pool::VolumeId& volume) {
@@ -211,6 +217,10 @@ Status VolumeMounts::Stage(const pool::VolumeId& volume, const std::string& stag
   const std::string as = DescribeUsage(usage);
   const std::string staged = TagOf(info.tags, kStagedTag);
   const std::string staged_as = TagOf(info.tags, kUsageTag);
+  if (!staged.empty() && staged != staging && TRY(IsThere(staged, staged_as))) {
+    return Error(Code::kFailedPrecondition,
+                 "volume " + volume.str() + " is staged at " + staged + " already");
+  }
 
   const auto entry = TRY(mounter_.Find(staging));
   const bool here =
@@ -229,6 +239,8 @@ Status VolumeMounts::Stage(const pool::VolumeId& volume, const std::string& stag
   SetDevice(volume, device);
   if (usage.block) return {};
   if (auto mounted = MountStaged(info, device, staging, usage); !mounted.ok()) {
+    // What could not be unmounted again is still staged.
+    if (TRY(mounter_.Find(staging))) return mounted;
     if (auto forgotten = Forget(volume); !forgotten.ok()) {
       LogWarning("node", forgotten.error().ToString());
     }
@@ -240,15 +252,14 @@ Status VolumeMounts::Stage(const pool::VolumeId& volume, const std::string& stag
 Status VolumeMounts::Unstage(const pool::VolumeId& volume, const std::string& staging) {
   const Busy busy(*this, volume);
   TRY(busy.Check());
-  TRY(mounter_.Unmount(staging));
   const auto info = pool_.GetVolume(volume);
-  if (info.Is(Code::kNotFound)) return {};
+  if (info.Is(Code::kNotFound)) return mounter_.Unmount(staging);
   if (!info.ok()) return info.error();
   const std::string staged = TagOf(info->tags, kStagedTag);
-  // Staged elsewhere: not what this call is about.
-  if (!staged.empty() && staged != staging) return {};
+  // Not staged, or elsewhere: not what this call is about.
+  if (staged != staging) return {};
+  TRY(mounter_.Unmount(staging));
   TRY(pool_.Deactivate(volume));
-  if (staged.empty()) return {};
   return Forget(volume);
 }
 
@@ -266,6 +277,12 @@ Status VolumeMounts::Publish(const pool::VolumeId& volume, const std::string& st
     return Error(Code::kFailedPrecondition, "volume " + volume.str() + " is staged as " +
                                                 KindOf(staged_as) + ", but asked for as " +
                                                 (usage.block ? "a block device" : "a filesystem"));
+  }
+  const std::string fs_type = TagOf(info.tags, kFsTag);
+  if (!usage.block && !usage.fs_type.empty() && usage.fs_type != fs_type) {
+    return Error(Code::kFailedPrecondition, "volume " + volume.str() +
+                                                " holds a filesystem of type " + fs_type +
+                                                ", but fsType " + usage.fs_type + " is asked for");
   }
   const std::string device = TRY(pool_.Activate(volume));
   const bool ro = read_only || usage.read_only;
@@ -313,7 +330,19 @@ Status VolumeMounts::Publish(const pool::VolumeId& volume, const std::string& st
   return {};
 }
 
-Status VolumeMounts::Unpublish(const std::string& target) {
+Status VolumeMounts::Unpublish(const pool::VolumeId& volume, const std::string& target) {
+  const auto device = DeviceOf(volume);
+  if (const auto entry = TRY(mounter_.Find(target)); entry && device) {
+    const auto mounts = TRY(MountsOf(*device));
+    const bool ours = std::any_of(mounts.begin(), mounts.end(), [&](const MountEntry& mount) {
+      return mount.target == entry->target;
+    });
+    if (!ours) {
+      return Error(Code::kFailedPrecondition,
+                   target + " is the mount point of something else than volume " + volume.str() +
+                       ": " + entry->source);
+    }
+  }
   TRY(mounter_.Unmount(target));
   TRY(mounter_.RemovePath(target));
   const std::lock_guard lock(mutex_);
@@ -326,8 +355,17 @@ Result<VolumeFigures> VolumeMounts::Figures(const pool::VolumeId& volume, const 
     return Error(Code::kNotFound, "volume " + volume.str() + " is not at " + path);
   };
   const auto device = DeviceOf(volume);
+  if (!device) return not_there();
   const auto at = TRY(mounter_.Find(path));
-  if (!device || !at) return not_there();
+  if (!at) {
+    // A raw device is staged without a mount.
+    const pool::VolumeInfo info = TRY(pool_.GetVolume(volume));
+    if (TagOf(info.tags, kStagedTag) != path) return not_there();
+    VolumeFigures figures;
+    figures.block = true;
+    figures.fs.total_bytes = TRY(mounter_.DeviceSize(*device));
+    return figures;
+  }
   for (const MountEntry& entry : TRY(MountsOf(*device))) {
     if (entry.target != at->target) continue;
     VolumeFigures figures;
@@ -349,7 +387,10 @@ Status VolumeMounts::Expand(const pool::VolumeId& volume, const std::string& pat
   const auto device = DeviceOf(volume);
   if (device) {
     const pool::VolumeInfo info = TRY(pool_.GetVolume(volume));
-    if (TagOf(info.tags, kUsageTag).starts_with("block")) return {};
+    if (TagOf(info.tags, kUsageTag).starts_with("block") &&
+        (TagOf(info.tags, kStagedTag) == path || TRY(mounter_.Kind(path)) != PathKind::kMissing)) {
+      return {};
+    }
     const auto at = TRY(mounter_.Find(path));
     if (at && at->device == TRY(mounter_.DeviceNumber(*device))) {
       return filesystem_.Grow(*device, at->fs_type, at->target);

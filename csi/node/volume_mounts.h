@@ -46,16 +46,17 @@ class VolumeMounts {
   // After a start: thaws what an earlier life left frozen, forgets stagings that did not survive.
   Status Recover();
 
-  // kAlreadyExists when it is staged there in another way; kFailedPrecondition when the device
-  // holds something else than what is asked for.
+  // kAlreadyExists when it is staged there in another way; kFailedPrecondition when it is staged
+  // elsewhere, or the device holds something else than what is asked for.
   Status Stage(const pool::VolumeId& volume, const std::string& staging, const Usage& usage);
-  // Also for a volume that is gone.
+  // Also for a volume that is gone. What something else mounted there stays.
   Status Unstage(const pool::VolumeId& volume, const std::string& staging);
   // kAlreadyExists when it is published there in another way; kFailedPrecondition when it is not
   // staged, or another target has it and the usage is single_writer.
   Status Publish(const pool::VolumeId& volume, const std::string& staging,
                  const std::string& target, const Usage& usage, bool read_only);
-  Status Unpublish(const std::string& target);
+  // Missing is fine; kFailedPrecondition when something else is mounted there.
+  Status Unpublish(const pool::VolumeId& volume, const std::string& target);
   // kNotFound when the volume is not at the path.
   Result<VolumeFigures> Figures(const pool::VolumeId& volume, const std::string& path);
   Status Expand(const pool::VolumeId& volume, const std::string& path);
@@ -70,6 +71,8 @@ class VolumeMounts {
   Status MountStaged(const pool::VolumeInfo& info, const std::string& device,
                      const std::string& staging, const Usage& usage);
   void SetDevice(const pool::VolumeId& volume, const std::string& device);
+  // Whether the kernel knows of a staging that the tags tell of.
+  Result<bool> IsThere(const std::string& staging, const std::string& staged_as);
   // No longer staged.
   Status Forget(const pool::VolumeId& volume);
   Result<bool> IsBlank(const pool::VolumeId& volume);

@@ -54,6 +54,7 @@ struct SnapshotInfo {
 struct PoolStatus {
   PoolId id;
   std::uint64_t size_bytes = 0, free_bytes = 0;
+  std::uint64_t grain_bytes = 1;  // sizes of volumes are rounded up to it
   std::uint64_t metadata_size_bytes = 0,
                 metadata_free_bytes = 0;      // 0: the pool has none of its own
   std::uint64_t snapshot_overhead_bytes = 0;  // held by snapshots alone; 0 where unknown

@@ -100,6 +100,7 @@ class ReflinkThinPool final : public ThinPool {
     status.id = id_;
     status.size_bytes = info.f_blocks * info.f_frsize;
     status.free_bytes = info.f_bavail * info.f_frsize;
+    status.grain_bytes = kGrain;
     // What the live volumes map, they would hold without snapshots too; clones are counted twice,
     // so this is a floor.
     std::uint64_t live = 0;

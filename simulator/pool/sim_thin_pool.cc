@@ -105,6 +105,7 @@ class SimThinPool final : public ThinPool {
       PoolStatus status;
       status.id = image_->id;
       status.size_bytes = image_->budget->capacity * kChunkBytes;
+      status.grain_bytes = kGrain;
       status.free_bytes =
           status.size_bytes - std::min(status.size_bytes, image_->budget->used * kChunkBytes);
       return status;

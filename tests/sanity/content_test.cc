@@ -126,10 +126,20 @@ TEST_P(ContentTest, BlockVolumeIsADeviceWithItsBytes) {
   ASSERT_OK(Unpublish(volume, target_));
   EXPECT_EQ(*world_->mounter->Kind(target_), node::PathKind::kMissing);
   ASSERT_OK(Unstage(volume));
-  // Bytes that are no filesystem are nobody's to format.
   const auto refused = Stage(volume);
   EXPECT_CODE(refused, Code::kFailedPrecondition);
-  EXPECT_THAT(refused.error().message(), testing::HasSubstr("not formatted"));
+  EXPECT_THAT(refused.error().message(), testing::HasSubstr("volume mode Block"));
+  // Bytes that are no filesystem are nobody's to format, whatever the mode.
+  const auto snapshot = Snapshot("s", volume);
+  ASSERT_OK(snapshot);
+  auto request = VolumeRequest("restored");
+  request.mutable_volume_content_source()->mutable_snapshot()->set_snapshot_id(
+      snapshot->snapshot().snapshot_id());
+  const auto restored = Create(request);
+  ASSERT_OK(restored);
+  const auto kept = Stage(restored->volume().volume_id());
+  EXPECT_CODE(kept, Code::kFailedPrecondition);
+  EXPECT_THAT(kept.error().message(), testing::HasSubstr("not formatted"));
 }
 
 TEST_P(ContentTest, AnotherFilesystemThanAskedForIsRefused) {

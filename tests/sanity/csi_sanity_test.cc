@@ -1,6 +1,10 @@
-// The upstream csi-sanity against a real node: reflinked files, loop devices, ext4, mounts.
+// The upstream csi-sanity against a real node: reflinked files, loop devices, ext4, xfs, mounts.
+// Each run has another order of its cases.
+#include <fstream>
 #include <gtest/gtest.h>
+#include <map>
 #include <string>
+#include <vector>
 
 #include "base/core/command.h"
 #include "tests/sanity/node_under_test.h"
@@ -8,7 +12,42 @@
 namespace thinsnap::driver {
 namespace {
 
-TEST(CsiSanityTest, UpstreamPassesEntirely) {
+struct Variant {
+  std::string name;
+  std::string fs_type = "ext4";
+  std::vector<std::string> flags;
+  std::map<std::string, std::string> files = {};  // "@name" in flags stands for the path
+};
+
+const std::vector<Variant>& Variants() {
+  static const std::vector<Variant> variants = {
+      {.name = "Ext4", .flags = {"--ginkgo.seed=1"}},
+      {.name = "Xfs", .fs_type = "xfs", .flags = {"--ginkgo.seed=2"}},
+      {.name = "Block", .flags = {"--ginkgo.seed=3", "--csi.testvolumeaccesstype=block"}},
+      {.name = "SecretsAndParameters",
+       .flags = {"--ginkgo.seed=4", "--csi.secrets=@secrets", "--csi.testvolumeparameters=@volume",
+                 "--csi.testsnapshotparameters=@snapshot", "--csi.testvolumesize=1073741824"},
+       .files =
+           {{"secrets",
+             "CreateVolumeSecret: {key: hidden}\nDeleteVolumeSecret: {key: hidden}\n"
+             "ControllerValidateVolumeCapabilitiesSecret: {key: hidden}\n"
+             "NodeStageVolumeSecret: {key: hidden}\nNodePublishVolumeSecret: {key: hidden}\n"
+             "CreateSnapshotSecret: {key: hidden}\nDeleteSnapshotSecret: {key: hidden}\n"
+             "ControllerExpandVolumeSecret: {key: hidden}\nListSnapshotsSecret: {key: hidden}\n"},
+            {"volume",
+             "csi.storage.k8s.io/pvc/name: data\ncsi.storage.k8s.io/pvc/namespace: shop\n"
+             "csi.storage.k8s.io/pv/name: pvc-1\n"},
+            {"snapshot",
+             "localCopies: \"2\"\ncsi.storage.k8s.io/volumesnapshot/name: s\n"
+             "csi.storage.k8s.io/volumesnapshot/namespace: shop\n"}}},
+  };
+  return variants;
+}
+
+class CsiSanityTest : public testing::TestWithParam<std::size_t> {};
+
+TEST_P(CsiSanityTest, UpstreamPassesEntirely) {
+  const Variant& variant = Variants()[GetParam()];
   PosixCommandRunner runner;
   Command find;
   find.argv = {THINSNAP_SOURCE_DIR "/tests/sanity/peers/csi_sanity.sh",
@@ -22,6 +61,7 @@ TEST(CsiSanityTest, UpstreamPassesEntirely) {
 
   auto world = MakeReflinkWorld();
   if (!world.ok()) GTEST_SKIP() << "csi-sanity: " << world.error().message();
+  (*world)->options.default_fs_type = variant.fs_type;
   NodeUnderTest node(**world);
   const std::string folder = (*world)->folder.path();
   Command command;
@@ -30,7 +70,16 @@ TEST(CsiSanityTest, UpstreamPassesEntirely) {
                   "--csi.mountdir=" + folder + "/mount",
                   "--csi.stagingdir=" + folder + "/staging",
                   "--ginkgo.no-color",
-                  "--ginkgo.succinct"};
+                  "--ginkgo.succinct",
+                  "--ginkgo.randomize-all"};
+  for (std::string flag : variant.flags) {
+    if (const auto at = flag.find('@'); at != std::string::npos) {
+      const std::string name = flag.substr(at + 1), path = folder + "/" + name + ".yaml";
+      std::ofstream(path) << variant.files.at(name);
+      flag.replace(at, std::string::npos, path);
+    }
+    command.argv.push_back(flag);
+  }
   command.timeout = std::chrono::minutes(5);
   const auto output = runner.Run(command);
   ASSERT_TRUE(output.ok()) << output.error().ToString();
@@ -38,6 +87,13 @@ TEST(CsiSanityTest, UpstreamPassesEntirely) {
   const auto summary = output->out.rfind("Ran ");
   if (summary != std::string::npos) RecordProperty("summary", output->out.substr(summary));
 }
+
+std::string VariantName(const testing::TestParamInfo<std::size_t>& at) {
+  return Variants()[at.param].name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Variants, CsiSanityTest, testing::Range<std::size_t>(0, Variants().size()),
+                         VariantName);
 
 }  // namespace
 }  // namespace thinsnap::driver

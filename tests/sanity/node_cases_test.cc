@@ -164,6 +164,76 @@ TEST_P(NodeCasesTest, WholeLifeHasStatistics) {  // 89
   }
 }
 
+TEST_P(NodeCasesTest, StagedElsewhereIsRefused) {
+  const std::string volume = Volume("v"), first = staging_;
+  ASSERT_OK(Stage(volume));
+  staging_ = first + "-2";
+  std::filesystem::create_directories(staging_);
+  const auto refused = Stage(volume);
+  EXPECT_CODE(refused, Code::kFailedPrecondition);
+  EXPECT_THAT(refused.error().message(), testing::HasSubstr(first));
+  // Nor does it come loose there.
+  ASSERT_OK(Unstage(volume));
+  staging_ = first;
+  EXPECT_CODE(Delete(volume), Code::kFailedPrecondition);
+  ASSERT_OK(Publish(volume, target_));
+}
+
+TEST_P(NodeCasesTest, OnlyWhatTheVolumeMountedIsUnmounted) {
+  const std::string mine = Volume("mine"), other = Volume("other");
+  ASSERT_OK(Stage(mine));
+  ASSERT_OK(Publish(mine, target_));
+  // Never staged: it has nothing at this path.
+  ASSERT_OK(Unstage(other));
+  EXPECT_TRUE(world_->mounter->Find(staging_)->has_value());
+  const std::string first = staging_;
+  staging_ = first + "-2";
+  std::filesystem::create_directories(staging_);
+  ASSERT_OK(Stage(other));
+  EXPECT_CODE(Unpublish(other, target_), Code::kFailedPrecondition);
+  EXPECT_TRUE(world_->mounter->Find(target_)->has_value());
+  ASSERT_OK(Unstage(other));
+  staging_ = first;
+}
+
+TEST_P(NodeCasesTest, PublishedAsAnotherFilesystemIsRefused) {
+  const std::string volume = Volume("v");
+  ASSERT_OK(Stage(volume, MountCapability(Mode::SINGLE_NODE_WRITER, "ext4")));
+  EXPECT_CODE(Publish(volume, target_, MountCapability(Mode::SINGLE_NODE_WRITER, "xfs")),
+              Code::kFailedPrecondition);
+  EXPECT_CODE(Publish(volume, target_, BlockCapability()), Code::kFailedPrecondition);
+  ASSERT_OK(Publish(volume, target_, MountCapability(Mode::SINGLE_NODE_WRITER, "ext4")));
+}
+
+TEST_P(NodeCasesTest, StagedWithOtherMountFlagsExists) {
+  const std::string volume = Volume("v");
+  auto capability = MountCapability();
+  capability.mutable_mount()->add_mount_flags("noatime");
+  ASSERT_OK(Stage(volume, capability));
+  ASSERT_OK(Stage(volume, capability));
+  capability.mutable_mount()->set_mount_flags(0, "nosuid");
+  const auto refused = Stage(volume, capability);
+  EXPECT_CODE(refused, Code::kAlreadyExists);
+  // They may hold secrets.
+  EXPECT_THAT(refused.error().message(), testing::Not(testing::HasSubstr("nosuid")));
+}
+
+TEST_P(NodeCasesTest, RawDeviceHasItsSizeWhereItIsStagedAndPublished) {
+  const std::string volume = BlockVolume("b");
+  EXPECT_CODE(Stage(volume), Code::kFailedPrecondition);
+  ASSERT_OK(Stage(volume, BlockCapability()));
+  ASSERT_OK(Publish(volume, target_, BlockCapability()));
+  for (const std::string& path : {staging_, target_}) {
+    const auto stats = Stats(volume, path);
+    ASSERT_OK(stats);
+    ASSERT_EQ(stats->usage_size(), 1);
+    EXPECT_EQ(stats->usage(0).total(), kSize);
+    ASSERT_OK(NodeExpand(volume, path));
+  }
+  EXPECT_CODE(Stats(volume, "some/path"), Code::kNotFound);
+  EXPECT_CODE(NodeExpand(volume, "some/path"), Code::kNotFound);
+}
+
 TEST_P(NodeCasesTest, EverythingMayBeRepeated) {  // 90
   const std::string volume = Volume("v");
   for (int i = 0; i < 10; ++i) ASSERT_OK(Stage(volume));

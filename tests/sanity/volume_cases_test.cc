@@ -186,6 +186,50 @@ TEST_P(VolumeCasesTest, ExpandChecksItsArgumentsAndIsExact) {  // 58, 59, 60
   EXPECT_FALSE(Expand(BlockVolume("b"), 2 * kSize)->node_expansion_required());
 }
 
+TEST_P(VolumeCasesTest, ExpandKeepsToItsRange) {
+  const std::string volume = Volume("v");
+  const auto expand = [&](std::int64_t required, std::int64_t limit) {
+    csi::v1::ControllerExpandVolumeRequest request;
+    request.set_volume_id(volume);
+    request.mutable_capacity_range()->set_required_bytes(required);
+    request.mutable_capacity_range()->set_limit_bytes(limit);
+    return csi().ControllerExpandVolume({}, request);
+  };
+  EXPECT_CODE(expand(0, 0), Code::kInvalidArgument);
+  EXPECT_CODE(expand(-1, 0), Code::kInvalidArgument);
+  EXPECT_CODE(expand(2 * kSize, kSize), Code::kOutOfRange);
+  EXPECT_CODE(expand(0, kSize / 2), Code::kOutOfRange);
+  // Rounded up it would pass the limit.
+  EXPECT_CODE(expand(kSize + 1, kSize + 2), Code::kOutOfRange);
+  // Final: the resizer lets the claim's user ask for less.
+  EXPECT_CODE(expand(1000 * kSize, 0), Code::kOutOfRange);
+  EXPECT_EQ(expand(0, kSize)->capacity_bytes(), kSize);
+  EXPECT_EQ(expand(kSize, kSize)->capacity_bytes(), kSize);
+}
+
+TEST_P(VolumeCasesTest, ValidateKnowsTheFilesystem) {
+  const std::string volume = Volume("v");
+  const auto confirms = [&](const std::string& fs_type) {
+    csi::v1::ValidateVolumeCapabilitiesRequest request;
+    request.set_volume_id(volume);
+    *request.add_volume_capabilities() = MountCapability(Mode::SINGLE_NODE_WRITER, fs_type);
+    const auto answer = csi().ValidateVolumeCapabilities({}, request);
+    EXPECT_TRUE(answer.ok());
+    return answer.ok() && answer->has_confirmed();
+  };
+  EXPECT_TRUE(confirms("ext4") && confirms("xfs"));
+  ASSERT_OK(Stage(volume, MountCapability(Mode::SINGLE_NODE_WRITER, "ext4")));
+  EXPECT_TRUE(confirms("ext4") && confirms(""));
+  EXPECT_FALSE(confirms("xfs"));
+}
+
+TEST_P(VolumeCasesTest, LimitThatNoSizeMeetsMakesNothing) {
+  auto request = VolumeRequest("v", kSize + 1);
+  request.mutable_capacity_range()->set_limit_bytes(kSize + 2);
+  EXPECT_CODE(Create(request), Code::kOutOfRange);
+  EXPECT_EQ(CountVolumes(), 0);
+}
+
 TEST_P(VolumeCasesTest, TopologyOfAnotherNodeIsRefused) {
   auto request = VolumeRequest("v");
   auto* topology = request.mutable_accessibility_requirements()->add_requisite();

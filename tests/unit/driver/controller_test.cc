@@ -245,6 +245,42 @@ TEST_F(ControllerTest, PagesGoAcrossNodes) {
   EXPECT_EQ(seen, made);
 }
 
+TEST_F(ControllerTest, LastPageHasNoToken) {
+  for (int i = 0; i < 4; ++i) {
+    const auto volume = CreateVolume("v" + std::to_string(i), {i % 2 == 0 ? "node-a" : "node-b"});
+    CreateSnapshot("s" + std::to_string(i), volume.volume_id());
+  }
+  for (const int size : {2, 4}) {
+    csi::v1::ListVolumesRequest volumes;
+    csi::v1::ListSnapshotsRequest snapshots;
+    volumes.set_max_entries(size);
+    snapshots.set_max_entries(size);
+    for (int page = 1; page <= 4 / size; ++page) {
+      const auto volumes_page = controller_->ListVolumes({}, volumes);
+      const auto snapshots_page = controller_->ListSnapshots({}, snapshots);
+      ASSERT_TRUE(volumes_page.ok() && snapshots_page.ok());
+      EXPECT_EQ(volumes_page->entries_size(), size);
+      EXPECT_EQ(snapshots_page->entries_size(), size);
+      EXPECT_EQ(volumes_page->next_token().empty(), page == 4 / size);
+      EXPECT_EQ(snapshots_page->next_token().empty(), page == 4 / size);
+      volumes.set_starting_token(volumes_page->next_token());
+      snapshots.set_starting_token(snapshots_page->next_token());
+    }
+  }
+}
+
+TEST_F(ControllerTest, SnapshotsOfAVolumeNeedItsNodeOnly) {
+  const auto volume = CreateVolume("v", {"node-a"});
+  CreateSnapshot("s", volume.volume_id());
+  nodes_["node-b"].running->Stop();
+  csi::v1::ListSnapshotsRequest request;
+  EXPECT_TRUE(controller_->ListSnapshots({}, request).Is(Code::kUnavailable));
+  request.set_source_volume_id(volume.volume_id());
+  const auto listed = controller_->ListSnapshots({}, request);
+  ASSERT_TRUE(listed.ok()) << listed.error().ToString();
+  EXPECT_EQ(listed->entries_size(), 1);
+}
+
 TEST_F(ControllerTest, VolumeLargerThanAnyPoolIsRefusedWithFigures) {
   auto request = VolumeRequest("big", {});
   request.mutable_capacity_range()->set_required_bytes(static_cast<std::int64_t>(kTiB));

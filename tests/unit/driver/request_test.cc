@@ -65,10 +65,20 @@ TEST(RequestTest, SizesHaveTheirCodes) {
 
 TEST(RequestTest, TokensAreOursOrAborted) {
   EXPECT_TRUE(ReadToken("")->id.empty());
-  EXPECT_EQ(ReadToken("pool.01arz3ndektsv4rrffq69g5fav")->pool, "pool");
-  for (const char* token : {"invalid-token", ".", "pool.", ".01arz3ndektsv4rrffq69g5fav"}) {
+  EXPECT_EQ(ReadToken("0123456789abc.01arz3ndektsv4rrffq69g5fav")->pool, "0123456789abc");
+  for (const char* token : {"invalid-token", ".", "0123456789abc.", ".01arz3ndektsv4rrffq69g5fav",
+                            "pool.01arz3ndektsv4rrffq69g5fav"}) {
     EXPECT_TRUE(ReadToken(token).Is(Code::kAborted)) << token;
   }
+}
+
+TEST(RequestTest, TopologyValuesFitALabel) {
+  EXPECT_EQ(TopologyValue("node-1.example"), "node-1.example");
+  const std::string long_name = std::string(60, 'n') + ".example.internal";
+  const std::string value = TopologyValue(long_name);
+  EXPECT_EQ(value.size(), 63U);
+  EXPECT_EQ(TopologyValue(long_name), value);
+  EXPECT_NE(TopologyValue(long_name + "x"), value);
 }
 
 TEST(RequestTest, SnapshotParametersAreRead) {
