@@ -70,14 +70,17 @@ bool IsFilesystem(const char* path, long magic) {
 
 }  // namespace
 
+Status MakeRootMountPoint() {
+  if (MakePrivate()) return {};
+  char folder[PATH_MAX];
+  if (getcwd(folder, sizeof folder) == nullptr) return ErrnoError(errno, "name the working folder");
+  TRY(BindChrootOntoItself());
+  if (chdir(folder) != 0) return ErrnoError(errno, std::string("enter ") + folder);
+  return {};
+}
+
 Status MakeNodeRoot() {
-  if (!MakePrivate()) {
-    char folder[PATH_MAX];
-    if (getcwd(folder, sizeof folder) == nullptr)
-      return ErrnoError(errno, "name the working folder");
-    TRY(BindChrootOntoItself());
-    if (chdir(folder) != 0) return ErrnoError(errno, std::string("enter ") + folder);
-  }
+  TRY(MakeRootMountPoint());
   // The old /proc shows the processes of the host.
   if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) {
     return ErrnoError(errno, "mount /proc");

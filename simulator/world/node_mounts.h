@@ -10,9 +10,13 @@
 
 namespace thinsnap::world {
 
-// To be called by process 1 of a new mount and PID namespace before it starts a thread: cuts
-// propagation, makes / a mount point where it is none (a chroot; runc needs that), and mounts
-// /proc, /sys, cgroups and /dev where they are missing.
+// In a new mount namespace: cuts propagation, and makes / a mount point where it is none (a
+// chroot), which runc needs. The working folder stays. Of the calling thread and those that it
+// starts.
+Status MakeRootMountPoint();
+
+// To be called by process 1 of a new mount and PID namespace before it starts a thread: the above,
+// and mounts /proc, /sys, cgroups and /dev where they are missing.
 Status MakeNodeRoot();
 
 // A small tmpfs for secrets, tokens and the state of containers.

@@ -23,7 +23,6 @@
 namespace thinsnap::world {
 namespace {
 
-
 // What programs in pods use to find the API server.
 kubelet::Variables ClusterVariables(const std::string& server) {
   const Result<net::Url> url = net::ParseUrl(server);

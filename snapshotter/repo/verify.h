@@ -1,6 +1,6 @@
 // Verification of what is stored: every pack's stripes and tail (no key needed for that), its
-// trailer, every point and its pack table, sessions and tombstones, and that nothing that is named is
-// missing. Reading the blocks themselves is the mover's.
+// trailer, every point and its pack table, sessions and tombstones, and that nothing that is named
+// is missing. Reading the blocks themselves is the mover's.
 #pragma once
 
 #include <cstdint>

@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <memory>
+#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@
 #include "simulator/kubelet/cgroups.h"
 #include "simulator/kubelet/remove_tree.h"
 #include "simulator/kubelet/runc_runtime.h"
+#include "simulator/world/node_mounts.h"
 #include "tests/unit/kubelet/memory_kube.h"
 
 namespace thinsnap::kubelet {
@@ -70,6 +72,14 @@ class NotedCsiNode final : public CsiNode {
 
 class KubeletTest : public testing::Test {
  protected:
+  // As on a node: a mount namespace of its own, whose root is a mount point.
+  static void SetUpTestSuite() {
+    if (geteuid() != 0) return;
+    ASSERT_EQ(unshare(CLONE_NEWNS), 0);
+    const Status made = world::MakeRootMountPoint();
+    ASSERT_TRUE(made.ok()) << made.error().ToString();
+  }
+
   void SetUp() override {
     if (geteuid() != 0) GTEST_SKIP() << "needs root for runc";
     if (access("/usr/sbin/runc", X_OK) != 0 && access("/usr/bin/runc", X_OK) != 0)
