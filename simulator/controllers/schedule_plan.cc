@@ -5,6 +5,7 @@
 
 #include "base/kube/object.h"
 #include "simulator/controllers/node_match.h"
+#include "simulator/controllers/pod_neighbours.h"
 #include "simulator/controllers/pod_state.h"
 #include "simulator/controllers/volume_match.h"
 #include "simulator/objects/quantity.h"
@@ -98,7 +99,7 @@ std::optional<std::string> WhyNot(const ScheduleInput& input, const Json& node) 
   for (const auto& claim : input.claims) {
     if (auto why = WhyNotClaim(input, claim, node)) return why;
   }
-  return std::nullopt;
+  return WhyNotBeside(input, node);
 }
 
 SchedulePlan PlanSchedule(const ScheduleInput& input) {
@@ -113,7 +114,7 @@ SchedulePlan PlanSchedule(const ScheduleInput& input) {
     const auto name = kube::NameOf(*node);
     int refused = 0;
     for (const auto& claim : input.claims) refused += claim.refused_nodes.contains(name) ? 1 : 0;
-    std::int64_t dislike = -PreferredNodeWeight(*input.pod, *node);
+    std::int64_t dislike = -PreferredNodeWeight(*input.pod, *node) - NeighbourWeight(input, *node);
     for (const Json& taint : ArrayAt(*node, "spec.taints")) {
       if (StringAt(taint, "effect") == "PreferNoSchedule" && !Tolerates(*input.pod, taint))
         dislike += 1000;

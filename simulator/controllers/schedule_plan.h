@@ -28,6 +28,7 @@ struct ScheduleInput {
   std::vector<kube::ObjectPtr> volumes;                  // free ones may serve unbound claims
   std::map<std::string, std::set<std::string>> drivers;  // node -> CSI drivers registered there
   std::set<std::string> csi_provisioners;                // provisioners that are CSI drivers
+  std::map<std::string, kube::ObjectPtr> namespaces;     // by name; selectors of affinity ask
 };
 
 struct SchedulePlan {

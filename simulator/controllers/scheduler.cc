@@ -35,11 +35,14 @@ class Scheduler final : public QueuePart {
         volumes_(For(types::kPersistentVolume)),
         classes_(For(types::kStorageClass)),
         csi_nodes_(For(types::kCsiNode)),
-        csi_drivers_(For(types::kCsiDriver)) {
+        csi_drivers_(For(types::kCsiDriver)),
+        namespaces_(For(types::kNamespace)) {
     queue_.WatchOwn(pods_);
     pods_.AddHandler([this](const ObjectPtr& old, const ObjectPtr& current) {
-      // Room is made by a pod that ends.
-      if (old && (!current || (IsTerminal(*current) && !IsTerminal(*old)))) AddPending("");
+      // Room is made by a pod that ends; company by one that gets its node.
+      const bool ends = old && (!current || (IsTerminal(*current) && !IsTerminal(*old)));
+      const bool comes = current && !NodeOf(*current).empty() && (!old || NodeOf(*old).empty());
+      if (ends || comes) AddPending("");
     });
     for (auto* informer : {&nodes_, &volumes_, &classes_, &csi_drivers_}) {
       informer->AddHandler([this](const ObjectPtr&, const ObjectPtr&) { AddPending(""); });
@@ -121,7 +124,7 @@ class Scheduler final : public QueuePart {
   }
 
   ScheduleInput View(const ObjectPtr& pod) {
-    ScheduleInput input{pod, nodes_.List(), {}, {}, volumes_.List(), {}, {}};
+    ScheduleInput input{pod, nodes_.List(), {}, {}, volumes_.List(), {}, {}, {}};
     std::map<std::string, std::string> still_assumed;
     for (const auto& other : pods_.List()) {
       const auto assumed = assumed_.find(kube::UidOf(*other));
@@ -142,6 +145,7 @@ class Scheduler final : public QueuePart {
     }
     for (const auto& driver : csi_drivers_.List())
       input.csi_provisioners.insert(kube::NameOf(*driver));
+    for (const auto& ns : namespaces_.List()) input.namespaces[kube::NameOf(*ns)] = ns;
     return input;
   }
 
@@ -237,6 +241,7 @@ class Scheduler final : public QueuePart {
   kube::Informer& classes_;
   kube::Informer& csi_nodes_;
   kube::Informer& csi_drivers_;
+  kube::Informer& namespaces_;
   std::map<std::string, std::string> assumed_;  // pod uid -> node; touched by the one worker only
 
   std::mutex mutex_;

@@ -1,5 +1,6 @@
 #include "simulator/controllers/schedule_plan.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/kube/object.h"
@@ -207,6 +208,96 @@ TEST(VolumeMatchTest, DefaultClassIsTheNewest) {
   ASSERT_TRUE(chosen);
   EXPECT_EQ(kube::NameOf(*chosen), "b");
   EXPECT_FALSE(DefaultClass({}));
+}
+
+Json Labelled(Json object, const std::string& key, const std::string& value) {
+  kube::SetLabel(object, key, value);
+  return object;
+}
+
+Json Terms(const std::string& topology) {
+  return JsonArray{
+      JsonObject{{"topologyKey", topology},
+                 {"labelSelector", JsonObject{{"matchLabels", JsonObject{{"app", "x"}}}}}}};
+}
+
+constexpr char kAnti[] =
+    "spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution";
+constexpr char kTogether[] =
+    "spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution";
+
+TEST(SchedulePlanTest, KeepsApartWhatWantsToBe) {
+  Json first = Labelled(Pod("p", "", "a"), "app", "x"), second = Labelled(Pod("q"), "app", "x");
+  Set(second, kAnti, Terms("kubernetes.io/hostname"));
+  auto input = Input(second, {Node("a"), Node("b")});
+  input.pods = {Share(first)};
+  EXPECT_EQ(PlanSchedule(input).node, "b");
+  input.pods.push_back(Share(Labelled(Pod("r", "", "b"), "app", "x")));
+  EXPECT_EQ(PlanSchedule(input).message,
+            "0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules.");
+}
+
+TEST(SchedulePlanTest, RespectsTheWishesOfThoseThatAreThere) {
+  Json loner = Pod("p", "", "a");
+  Set(loner, kAnti, Terms("kubernetes.io/hostname"));
+  auto input = Input(Labelled(Pod("q"), "app", "x"), {Node("a")});
+  input.pods = {Share(loner)};
+  EXPECT_EQ(PlanSchedule(input).message,
+            "0/1 nodes are available: 1 node(s) didn't satisfy existing pods anti-affinity rules.");
+  input.pod = Share(Labelled(Pod("q"), "app", "other"));
+  EXPECT_EQ(PlanSchedule(input).node, "a");
+}
+
+TEST(SchedulePlanTest, BringsTogetherAndLetsTheFirstChoose) {
+  Json pod = Labelled(Pod("q"), "app", "x");
+  Set(pod, kTogether, Terms("kubernetes.io/hostname"));
+  auto input = Input(pod, {Node("a"), Node("b")});
+  EXPECT_EQ(PlanSchedule(input).node, "a");
+  input.pods = {Share(Labelled(Pod("p", "", "b"), "app", "x")), Share(Pod("o", "", "b"))};
+  EXPECT_EQ(PlanSchedule(input).node, "b");
+  Json stranger = Pod("s");
+  Set(stranger, kTogether, Terms("kubernetes.io/hostname"));
+  input.pod = Share(stranger);
+  input.pods.clear();
+  EXPECT_EQ(PlanSchedule(input).message,
+            "0/2 nodes are available: 2 node(s) didn't match pod affinity rules.");
+}
+
+TEST(SchedulePlanTest, SpreadsOverDomains) {
+  Json pod = Labelled(Pod("q"), "app", "x");
+  Set(pod, "spec.topologySpreadConstraints",
+      JsonArray{
+          JsonObject{{"topologyKey", "kubernetes.io/hostname"},
+                     {"maxSkew", 1},
+                     {"whenUnsatisfiable", "DoNotSchedule"},
+                     {"labelSelector", JsonObject{{"matchLabels", JsonObject{{"app", "x"}}}}}}});
+  auto input = Input(pod, {Node("a"), Node("b")});
+  // The other pods on b would speak for a.
+  input.pods = {Share(Labelled(Pod("p", "", "a"), "app", "x")), Share(Pod("1", "", "b")),
+                Share(Pod("2", "", "b"))};
+  EXPECT_EQ(PlanSchedule(input).node, "b");
+  Json closed = Node("b");
+  Set(closed, "spec.unschedulable", true);
+  input.nodes[1] = Share(closed);
+  EXPECT_EQ(PlanSchedule(input).message,
+            "0/2 nodes are available: 1 node(s) didn't match pod topology spread constraints, "
+            "1 node(s) were unschedulable.");
+}
+
+TEST(SchedulePlanTest, AClaimOfOnePodIsForOnePod) {
+  PodClaim claim = LateClaim("x");
+  Json alone = *claim.claim;
+  Set(alone, "spec.accessModes", JsonArray{Json("ReadWriteOncePod")});
+  claim.claim = Share(alone);
+  Json user = Pod("p", "", "a");
+  Set(user, "spec.volumes",
+      JsonArray{
+          JsonObject{{"name", "v"}, {"persistentVolumeClaim", JsonObject{{"claimName", "c"}}}}});
+  auto input = Input(Pod("q"), {Node("a")});
+  input.claims = {claim};
+  EXPECT_EQ(PlanSchedule(input).node, "a");
+  input.pods = {Share(user)};
+  EXPECT_THAT(PlanSchedule(input).message, testing::HasSubstr("ReadWriteOncePod access mode"));
 }
 
 }  // namespace
