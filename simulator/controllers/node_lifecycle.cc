@@ -1,7 +1,9 @@
 // Node lifecycle: a node whose Lease is no longer renewed is Unknown and tainted; its pods are not
-// Ready and are evicted when their tolerations end. The time without renewal is measured by our own
-// clock, so that a cluster that was stopped for a day does not begin with dead nodes.
+// Ready and are evicted when their tolerations end. A cordoned node is tainted too. The time without
+// renewal is measured by our own clock, so that a cluster that was stopped for a day does not begin
+// with dead nodes.
 #include <map>
+#include <vector>
 
 #include "simulator/controllers/node_match.h"
 #include "simulator/controllers/parts.h"
@@ -19,12 +21,14 @@ using kube::Requeue;
 constexpr char kLeaseNamespace[] = "kube-node-lease";
 constexpr char kUnreachable[] = "node.kubernetes.io/unreachable";
 constexpr char kNotReady[] = "node.kubernetes.io/not-ready";
+constexpr char kUnschedulable[] = "node.kubernetes.io/unschedulable";
 
-// Brings the two taints of this key into the node, or takes them out. Returns whether that changed
+// Brings the taints of this key into the node, or takes them out. Returns whether that changed
 // anything.
-bool SetTaints(Json& node, const std::string& key, bool wanted, WallTime now) {
+bool SetTaints(Json& node, const std::string& key, const std::vector<const char*>& effects,
+               bool wanted, WallTime now) {
   JsonArray taints;
-  int present = 0;
+  std::size_t present = 0;
   for (const Json& taint : ArrayAt(node, "spec.taints")) {
     if (StringAt(taint, "key") == key) {
       ++present;
@@ -32,12 +36,10 @@ bool SetTaints(Json& node, const std::string& key, bool wanted, WallTime now) {
     }
     taints.push_back(taint);
   }
-  if (wanted ? present >= 2 : present == 0) return false;
-  if (wanted) {
-    taints.emplace_back(
-        Json{{"key", key}, {"effect", "NoSchedule"}, {"timeAdded", FormatRfc3339(now)}});
-    taints.emplace_back(
-        Json{{"key", key}, {"effect", "NoExecute"}, {"timeAdded", FormatRfc3339(now)}});
+  if (wanted ? present >= effects.size() : present == 0) return false;
+  for (const char* effect : effects) {
+    if (!wanted) break;
+    taints.emplace_back(Json{{"key", key}, {"effect", effect}, {"timeAdded", FormatRfc3339(now)}});
   }
   if (taints.empty()) {
     Remove(node, "spec.taints");
@@ -172,8 +174,10 @@ class NodeLifecycle final : public QueuePart {
     const auto now = context_.Now();
     const bool unknown = lost || kube::ConditionIs(node, "Ready", "Unknown");
     const bool not_ready = !unknown && kube::ConditionIs(node, "Ready", "False");
-    bool changed = SetTaints(node, kUnreachable, unknown, now);
-    changed |= SetTaints(node, kNotReady, not_ready, now);
+    const bool cordoned = BoolAt(node, "spec.unschedulable");
+    bool changed = SetTaints(node, kUnreachable, {"NoSchedule", "NoExecute"}, unknown, now);
+    changed |= SetTaints(node, kNotReady, {"NoSchedule", "NoExecute"}, not_ready, now);
+    changed |= SetTaints(node, kUnschedulable, {"NoSchedule"}, cordoned, now);
     if (!changed) return node;
     return client_.Update(types::kNode, node);
   }
