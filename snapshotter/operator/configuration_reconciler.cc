@@ -9,6 +9,7 @@
 #include "snapshotter/operator/reconcilers.h"
 #include "snapshotter/operator/retention.h"
 #include "snapshotter/operator/target.h"
+#include "snapshotter/operator/validation.h"
 
 namespace thinsnap::backup {
 

@@ -27,11 +27,6 @@ std::string UsageRefusal(const Json& owner, const std::string& kind,
 const Json* FindDefault(const std::vector<Json>& candidates, const std::string& from_namespace,
                         const Json* namespace_object);
 
-// A Json pointer of sentences: what is wrong with a BackupConfiguration by itself, without looking
-// at other objects.
-std::vector<std::string> ValidateBackupConfiguration(const Json& configuration);
-std::vector<std::string> ValidateRestoreSession(const Json& restore);
-
 // Replaces ${name} and ${name:=default}; what is unknown and has no default becomes empty.
 std::string Substitute(
     const std::string& text,

@@ -6,6 +6,7 @@
 #include "snapshotter/operator/jobs.h"
 #include "snapshotter/operator/policy.h"
 #include "snapshotter/operator/reconcilers.h"
+#include "snapshotter/operator/validation.h"
 
 namespace thinsnap::backup {
 
