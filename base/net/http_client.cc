@@ -273,6 +273,15 @@ class CurlHttpClient final : public HttpClient {
     }
     const bool timed_out = code == CURLE_OPERATION_TIMEDOUT;
     std::string message = *why != '\0' ? why : curl_easy_strerror(code);
+    // "after 12 ms" is another text at every try, and who compares conditions would see news.
+    if (const auto after = message.find(" after "); after != std::string::npos) {
+      const auto end = message.find(" ms", after);
+      const auto from = after + 7;
+      if (end != std::string::npos && end > from &&
+          message.find_first_not_of("0123456789", from) == end) {
+        message.erase(after, end + 3 - after);
+      }
+    }
     if (timed_out) message = "no answer within " + FormatDuration(exchange.request.timeout);
     if (exchange.attempts > 0 && !exchange.is_read()) {
       return Error(Code::kUnknownOutcome, "sent, but the answer was lost: " + message);

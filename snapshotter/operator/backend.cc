@@ -81,18 +81,6 @@ Result<store::Location> S3Location(const Json& storage, const Json* secret) {
   return location;
 }
 
-Result<store::Location> LocalLocation(const Json& storage) {
-  const auto path = StringAt(storage, "spec.storage.local.hostPath.path");
-  if (!path.starts_with("/")) {
-    return Wrong(storage, "local",
-                 path.empty() ? "found no hostPath" : "found hostPath \"" + path + "\"",
-                 "accepted is local.hostPath.path, a folder that every node and the operator see");
-  }
-  store::Location location;
-  location.url = "file:///" + JoinPath({path, StringAt(storage, "spec.storage.local.subPath")});
-  return location;
-}
-
 Json Text(const std::string& text) {
   return Json(
       Base64Encode(ByteSpan(reinterpret_cast<const std::uint8_t*>(text.data()), text.size())));
@@ -108,10 +96,10 @@ std::string CredentialsSecretName(const Json& storage) {
 Result<store::Location> StorageLocation(const Json& storage, const Json* secret) {
   const auto provider = StringAt(storage, "spec.storage.provider");
   if (provider == "s3") return S3Location(storage, secret);
-  if (provider == "local") return LocalLocation(storage);
+  // A folder would have to be the same one on the operator and on every node.
   return Wrong(storage, "provider",
                provider.empty() ? "found nothing" : "found \"" + provider + "\"",
-               "accepted are s3 and local");
+               "accepted by this version is s3");
 }
 
 store::Location Below(store::Location location, const std::string& directory) {

@@ -4,10 +4,10 @@
 #include <set>
 #include <utility>
 
+#include "snapshotter/operator/configuration_check.h"
 #include "snapshotter/operator/jobs.h"
 #include "snapshotter/operator/policy.h"
 #include "snapshotter/operator/reconcilers.h"
-#include "snapshotter/operator/retention.h"
 #include "snapshotter/operator/target.h"
 #include "snapshotter/operator/validation.h"
 
@@ -53,66 +53,6 @@ Result<bool> FillDefaults(Context& context, Json& configuration) {
     }
   }
   return changed;
-}
-
-// status.backends; adds a sentence for each reference that may not be used. Returns whether all are
-// ready.
-Result<bool> CheckBackends(Context& context, Json& configuration, std::vector<std::string>& wrong) {
-  const auto ns = kube::NamespaceOf(configuration);
-  const auto ns_object = TRY(GetIfExists(context.client, kube::types::kNamespace, {"", ns}));
-  const Json* labels = ns_object ? &*ns_object : nullptr;
-  JsonArray backends;
-  bool all_ready = true;
-  for (const auto& backend : ArrayAt(configuration, "spec.backends")) {
-    static const Json kNothing = JsonObject();
-    const auto reference_at = [&](const char* member) {
-      const auto* reference = Find(backend, member);
-      return ReferenceKey(reference == nullptr ? kNothing : *reference, ns);
-    };
-    const auto storage_key = reference_at("storageRef");
-    const auto policy_key = reference_at("retentionPolicy");
-    const auto storage =
-        TRY(GetIfExists(context.client, context.kinds.backup_storage, storage_key));
-    const auto policy =
-        TRY(GetIfExists(context.client, context.kinds.retention_policy, policy_key));
-    JsonObject storage_status{{"ref", ReferenceTo(storage_key)}};
-    JsonObject policy_status{{"ref", ReferenceTo(policy_key)}, {"found", policy.has_value()}};
-    bool ready = policy.has_value();
-    if (!storage) {
-      storage_status["reason"] = "BackupStorage " + storage_key.ToString() + " does not exist";
-      ready = false;
-    } else if (!MayUse(*storage, ns, labels)) {
-      wrong.push_back(UsageRefusal(*storage, "BackupStorage", ns));
-      storage_status["reason"] = wrong.back();
-      ready = false;
-    } else {
-      const auto phase = StringAt(*storage, "status.phase", "NotReady");
-      storage_status["phase"] = phase;
-      if (phase != "Ready") storage_status["reason"] = "its conditions say why";
-      ready = ready && phase == "Ready";
-    }
-    if (!policy) {
-      policy_status["reason"] = "RetentionPolicy " + policy_key.ToString() + " does not exist";
-    } else if (!MayUse(*policy, ns, labels)) {
-      wrong.push_back(UsageRefusal(*policy, "RetentionPolicy", ns));
-      policy_status["reason"] = wrong.back();
-      ready = false;
-    } else if (const auto* spec = Find(*policy, "spec")) {
-      if (const auto rules = ParseRetentionRules(*spec); !rules.ok()) {
-        wrong.push_back("RetentionPolicy " + policy_key.ToString() + ": " +
-                        rules.error().message() + ".");
-        policy_status["reason"] = wrong.back();
-        ready = false;
-      }
-    }
-    backends.push_back(JsonObject{{"name", StringAt(backend, "name")},
-                                  {"ready", ready},
-                                  {"storage", std::move(storage_status)},
-                                  {"retentionPolicy", std::move(policy_status)}});
-    all_ready = all_ready && ready;
-  }
-  Set(configuration, "status.backends", std::move(backends));
-  return all_ready;
 }
 
 kube::ObjectKey StorageKeyOf(const Json& configuration, const std::string& backend) {
@@ -169,13 +109,27 @@ Result<std::string> OccupantOf(Context& context, const Json& wanted) {
   return std::string();
 }
 
+// What a configuration may still change about a Repository that exists. Only after an edit of the
+// configuration: else a Repository keeps what was set on itself.
+Status TakeOver(Context& context, const Json& wanted, Json& existing) {
+  Json next = existing;
+  for (const char* field : {"spec.deletionPolicy", "spec.encryptionSecret"}) {
+    if (const auto* value = Find(wanted, field)) Set(next, field, *value);
+  }
+  if (next == existing) return {};
+  existing = TRY(context.client.Update(context.kinds.repository, next));
+  return {};
+}
+
 // Makes the Repositories of all sessions; status.repositories; sentences where one stands for
 // something else.
-Result<bool> EnsureRepositories(Context& context, Json& configuration, bool make,
-                                std::vector<std::string>& wrong) {
+Status EnsureRepositories(Context& context, Json& configuration, bool make,
+                          ConfigurationFindings& findings) {
+  auto& wrong = findings.wrong;
+  const bool edited = IntAt(configuration, "status.observedGeneration") !=
+                      IntAt(configuration, "metadata.generation");
   JsonArray statuses;
   std::set<std::string> seen;
-  bool all_ready = true;
   for (const auto& session : ArrayAt(configuration, "spec.sessions")) {
     for (const auto& item : ArrayAt(session, "repositories")) {
       const auto name = StringAt(item, "name");
@@ -198,7 +152,10 @@ Result<bool> EnsureRepositories(Context& context, Json& configuration, bool make
         };
         if (differs("spec.storageRef.name") || Slashless(StringAt(*existing, "spec.path")) !=
                                                    Slashless(StringAt(wanted, "spec.path"))) {
-          wrong.push_back(field + ": a Repository of this name exists with BackupStorage " +
+          wrong.push_back(field + ": found BackupStorage " +
+                          StringAt(wanted, "spec.storageRef.name") + " and directory " +
+                          StringAt(wanted, "spec.path") +
+                          ", but a Repository of this name exists with BackupStorage " +
                           StringAt(*existing, "spec.storageRef.name") + " and path " +
                           StringAt(*existing, "spec.path") +
                           "; accepted are the same backend and directory, or another name.");
@@ -212,21 +169,26 @@ Result<bool> EnsureRepositories(Context& context, Json& configuration, bool make
                           "; accepted is that target, or another name.");
           continue;
         }
+        if (make && edited && !kube::IsDeleting(*existing))
+          TRY(TakeOver(context, wanted, *existing));
       }
       const auto phase = existing ? StringAt(*existing, "status.phase", "NotReady") : "NotReady";
       JsonObject status{{"name", name}, {"phase", phase}};
       if (phase != "Ready") {
         const auto* condition =
             existing ? kube::FindCondition(*existing, "RepositoryInitialized") : nullptr;
-        status["reason"] =
-            condition == nullptr ? "it is being made" : StringAt(*condition, "message");
-        all_ready = false;
+        const auto reason = condition == nullptr || StringAt(*condition, "status") == "True"
+                                ? std::string("it is being made")
+                                : StringAt(*condition, "message");
+        status["reason"] = reason;
+        if (make)
+          findings.repositories.push_back("Repository " + name + " is not Ready: " + reason + ".");
       }
       statuses.push_back(std::move(status));
     }
   }
   Set(configuration, "status.repositories", std::move(statuses));
-  return all_ready;
+  return {};
 }
 
 JobPlan TriggerPlan(const Context& context, const Json& configuration, const Json& session) {
@@ -275,8 +237,10 @@ Result<bool> EnsureSchedules(Context& context, Json& configuration) {
   JsonArray statuses;
   std::set<std::string> wanted_names;
   bool all = true;
+  std::size_t index = 0;
   for (const auto& session : ArrayAt(configuration, "spec.sessions")) {
     const auto name = StringAt(session, "name");
+    const auto field = "spec.sessions[" + std::to_string(index++) + "].scheduler";
     const auto plan = TriggerPlan(context, configuration, session);
     wanted_names.insert(plan.key.name);
     TRY(EnsureExists(context.client, kube::types::kServiceAccount, ServiceAccountFor(plan)));
@@ -297,18 +261,16 @@ Result<bool> EnsureSchedules(Context& context, Json& configuration) {
     }
     // SetCondition works on an object with a status.
     Json holder = JsonObject{{"status", status}};
-    kube::SetCondition(holder, "SchedulerEnsured", written.ok(),
-                       written.ok() ? "SchedulerEnsured" : "SchedulerNotEnsured",
-                       written.ok()
-                           ? "CronJob " + plan.key.name + (paused ? " is suspended" : " is there")
-                           : written.error().message(),
-                       context.Now());
+    const auto message = written.ok()
+                             ? "CronJob " + plan.key.name + (paused ? " is suspended" : " is there")
+                             : field + ": " + written.error().message();
+    const bool changed = kube::SetCondition(
+        holder, "SchedulerEnsured", written.ok(),
+        written.ok() ? "SchedulerEnsured" : "SchedulerNotEnsured", message, context.Now());
     statuses.push_back(*Find(holder, "status"));
-    if (!written.ok()) {
-      context.events.Emit(configuration, "Warning", "SchedulerNotEnsured",
-                          "session " + name + ": " + written.error().message());
-      all = false;
-    }
+    if (!written.ok() && changed)
+      context.events.Emit(configuration, "Warning", "SchedulerNotEnsured", message);
+    all = all && written.ok();
   }
   Set(configuration, "status.sessions", std::move(statuses));
 
@@ -340,31 +302,35 @@ Result<kube::Requeue> ReconcileBackupConfiguration(Context& context, const kube:
   }
   Json next = *found;
 
-  auto wrong = ValidateBackupConfiguration(next);
-  const bool sound = wrong.empty();
+  ConfigurationFindings findings;
+  findings.wrong = ValidateBackupConfiguration(next);
+  const bool sound = findings.wrong.empty();
   const auto target = ReadTarget(context.client, next);
   if (!target.ok() && !target.Is(Code::kNotFound) && !target.Is(Code::kInvalidArgument))
     return target.error();
   Set(next, "status.targetFound", target.ok());
-  const bool backends_ready = TRY(CheckBackends(context, next, wrong));
-  const bool usable = wrong.empty();
-  bool repositories_ready = false;
-  if (sound)
-    repositories_ready = TRY(EnsureRepositories(context, next, usable && backends_ready, wrong));
+  TRY(CheckBackends(context, next, findings));
+  TRY(CheckAddons(context, next, findings));
+  const bool usable = findings.wrong.empty() && findings.backends.empty();
+  if (sound) TRY(EnsureRepositories(context, next, usable, findings));
+  Set(next, "status.observedGeneration", IntAt(next, "metadata.generation"));
 
-  Report(context, next, "ValidationPassed", wrong.empty(),
-         wrong.empty() ? "ResourceValidationPassed" : "ResourceValidationFailed",
-         wrong.empty() ? "the configuration is sound" : Joined(wrong, " "));
+  const bool valid = findings.wrong.empty();
+  Report(context, next, "ValidationPassed", valid,
+         valid ? "ResourceValidationPassed" : "ResourceValidationFailed",
+         valid ? "the configuration is sound" : Joined(findings.wrong, " "));
+  std::vector<std::string> target_trouble;
+  if (!target.ok() && valid)
+    target_trouble.push_back("spec.target: " + target.error().message() + ".");
+  ReportTrouble(context, next, "TargetFound", "TargetNotFound", target_trouble);
+  ReportTrouble(context, next, "BackendsReady", "BackendsNotReady", findings.backends);
+  ReportTrouble(context, next, "AddonFound", "AddonNotFound", findings.addons);
+  ReportTrouble(context, next, "RepositoriesReady", "RepositoriesNotReady", findings.repositories);
   bool scheduled = false;
-  if (wrong.empty()) scheduled = TRY(EnsureSchedules(context, next));
-  const bool ready =
-      wrong.empty() && target.ok() && backends_ready && repositories_ready && scheduled;
-  Set(next, "status.phase", Json(!wrong.empty() ? "Invalid" : ready ? "Ready" : "NotReady"));
-  if (!target.ok() && wrong.empty()) {
-    Report(context, next, "TargetFound", false, "TargetNotFound", target.error().message());
-  } else {
-    RemoveCondition(next, "TargetFound");
-  }
+  if (valid) scheduled = TRY(EnsureSchedules(context, next));
+  const bool ready = usable && valid && target.ok() && findings.addons.empty() &&
+                     findings.repositories.empty() && scheduled;
+  Set(next, "status.phase", Json(!valid ? "Invalid" : ready ? "Ready" : "NotReady"));
   TRY(WriteStatus(context, context.kinds.backup_configuration, *found, next));
   return ready ? kube::Requeue::After(kRetryInterval * 6) : kube::Requeue::After(kSoon);
 }

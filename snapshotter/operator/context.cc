@@ -15,12 +15,15 @@ bool Memory::Due(const std::string& key, MonoTime now, Duration interval) {
   return true;
 }
 
-bool Memory::Differs(const std::string& key, const std::string& value) {
+bool Memory::Knows(const std::string& key, const std::string& value) {
   std::lock_guard lock(mutex_);
-  const auto [entry, is_new] = values_.emplace(key, value);
-  if (!is_new && entry->second == value) return false;
-  entry->second = value;
-  return true;
+  const auto found = values_.find(key);
+  return found != values_.end() && found->second == value;
+}
+
+void Memory::Learn(const std::string& key, const std::string& value) {
+  std::lock_guard lock(mutex_);
+  values_[key] = value;
 }
 
 Result<std::optional<Json>> GetIfExists(kube::KubeClient& client, const kube::ResourceType& type,
@@ -93,6 +96,24 @@ void RemoveCondition(Json& object, std::string_view condition) {
     conditions.erase(it);
     return;
   }
+}
+
+void ReportTrouble(Context& context, Json& object, std::string_view condition,
+                   std::string_view reason, const std::vector<std::string>& sentences) {
+  if (sentences.empty()) {
+    RemoveCondition(object, condition);
+  } else {
+    Report(context, object, condition, false, reason, Joined(sentences, " "));
+  }
+}
+
+std::string FalseConditions(const Json& object) {
+  std::vector<std::string> messages;
+  for (const auto& condition : ArrayAt(object, "status.conditions")) {
+    if (StringAt(condition, "status") == "False")
+      messages.push_back(StringAt(condition, "message"));
+  }
+  return Joined(messages, " ");
 }
 
 kube::ObjectKey ReferenceKey(const Json& reference, const std::string& own_namespace) {

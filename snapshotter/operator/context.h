@@ -26,8 +26,9 @@ class Memory {
  public:
   // True at the first call for the key and once `interval` has passed since the last true.
   bool Due(const std::string& key, MonoTime now, Duration interval);
-  // True at the first call for the key and whenever `value` is another than at the call before.
-  bool Differs(const std::string& key, const std::string& value);
+  // What was learnt last under the key is this value.
+  bool Knows(const std::string& key, const std::string& value);
+  void Learn(const std::string& key, const std::string& value);
 
  private:
   std::mutex mutex_;
@@ -79,6 +80,11 @@ inline void Report(Context& context, Json& object, std::string_view condition, b
   Report(context, object, condition, status, reason, message, status);
 }
 void RemoveCondition(Json& object, std::string_view condition);
+// A condition that is there only while something is wrong: False with the sentences, or absent.
+void ReportTrouble(Context& context, Json& object, std::string_view condition,
+                   std::string_view reason, const std::vector<std::string>& sentences);
+// The messages of the conditions of an object that are False; empty where there are none.
+std::string FalseConditions(const Json& object);
 
 // {name, namespace} -> key; the namespace of the referrer where none is given.
 kube::ObjectKey ReferenceKey(const Json& reference, const std::string& own_namespace);

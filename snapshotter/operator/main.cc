@@ -161,8 +161,11 @@ int main(int argc, char** argv) {
   thinsnap::ThreadRuntime runtime(clock);
   thinsnap::SystemRandom random;
   const thinsnap::backup::Kinds kinds(flags.options.domain);
+  // The reconcilers come back by themselves: they rather say soon what a store answers.
+  thinsnap::store::RetryOptions retry;
+  if (app.get_subcommands().empty()) retry.attempts = 3;
   const thinsnap::backup::StoreOpener open_store = [&](const thinsnap::store::Location& location) {
-    return thinsnap::store::OpenStore(runtime, random, location);
+    return thinsnap::store::OpenStore(runtime, random, location, nullptr, retry);
   };
   const std::string identity = "thinsnap-operator-" + random.NameSuffix(8);
 

@@ -42,6 +42,30 @@ std::vector<ObjectKey> All(const kube::Informer& informer, const std::string& ns
   return keys;
 }
 
+// What a reconciler did not expect is said on the object too, once it has happened twice, until a
+// pass succeeds: nothing fails in silence.
+void SayOutcome(Context& context, const kube::ResourceType& type, const ObjectKey& key,
+                const Result<kube::Requeue>& outcome) {
+  if (outcome.Is(Code::kCancelled) || outcome.Is(Code::kAborted)) return;
+  const auto memory = "outcome/" + type.kind + "/" + key.ToString();
+  if (outcome.ok() && context.memory.Knows(memory, "good")) return;
+  if (!outcome.ok() && !context.memory.Knows(memory, "bad")) {
+    context.memory.Learn(memory, "bad");
+    return;
+  }
+  auto object = context.client.Get(type, key);
+  if (!object.ok()) return;
+  Json next = *object;
+  if (outcome.ok()) {
+    RemoveCondition(next, "Reconciled");
+  } else {
+    Report(context, next, "Reconciled", false, "ReconcileFailed",
+           outcome.error().message() + "; this is tried again");
+  }
+  const auto written = WriteStatus(context, type, *object, next);
+  if (outcome.ok() && written.ok()) context.memory.Learn(memory, "good");
+}
+
 }  // namespace
 
 Status RunOperator(Runtime& runtime, Random& random, kube::KubeClient& client,
@@ -63,16 +87,24 @@ Status RunOperator(Runtime& runtime, Random& random, kube::KubeClient& client,
   auto& restores = informers.For(kinds.restore_session);
   auto& jobs = informers.For(kube::types::kJob);
 
-  const auto controller = [&](const char* name, auto reconcile) {
-    return std::make_unique<kube::Controller>(
-        runtime, name,
-        [&context, reconcile](const ObjectKey& key) { return reconcile(context, key); });
+  const auto controller = [&](const char* name, const kube::ResourceType& type, auto reconcile) {
+    return std::make_unique<kube::Controller>(runtime, name,
+                                              [&context, &type, reconcile](const ObjectKey& key) {
+                                                auto outcome = reconcile(context, key);
+                                                SayOutcome(context, type, key, outcome);
+                                                return outcome;
+                                              });
   };
-  auto storage = controller("backupstorage", ReconcileBackupStorage);
+  auto storage = controller("backupstorage", kinds.backup_storage, ReconcileBackupStorage);
   storage->WatchOwn(storages);
   storage->WatchOwned(jobs, "BackupStorage");
+  storage->WatchMapped(repositories, [](const Json& object) -> std::vector<ObjectKey> {
+    const auto* reference = Find(object, "spec.storageRef");
+    if (reference == nullptr) return {};
+    return {ReferenceKey(*reference, kube::NamespaceOf(object))};
+  });
 
-  auto repository = controller("repository", ReconcileRepository);
+  auto repository = controller("repository", kinds.repository, ReconcileRepository);
   repository->WatchOwn(repositories);
   repository->WatchMapped(storages, [&](const Json& object) {
     std::vector<ObjectKey> keys;
@@ -89,17 +121,18 @@ Status RunOperator(Runtime& runtime, Random& random, kube::KubeClient& client,
     return {{kube::NamespaceOf(object), StringAt(object, "spec.repository")}};
   });
 
-  auto snapshot = controller("snapshot", ReconcileSnapshot);
+  auto snapshot = controller("snapshot", kinds.snapshot, ReconcileSnapshot);
   snapshot->WatchOwn(snapshots);
 
-  auto configuration = controller("backupconfiguration", ReconcileBackupConfiguration);
+  auto configuration =
+      controller("backupconfiguration", kinds.backup_configuration, ReconcileBackupConfiguration);
   configuration->WatchOwn(configurations);
   configuration->WatchMapped(storages, [&](const Json&) { return All(configurations); });
   configuration->WatchMapped(repositories, [&](const Json& object) {
     return All(configurations, kube::NamespaceOf(object));
   });
 
-  auto session = controller("backupsession", ReconcileBackupSession);
+  auto session = controller("backupsession", kinds.backup_session, ReconcileBackupSession);
   session->WatchOwn(sessions);
   session->WatchOwned(jobs, "BackupSession");
   session->WatchMapped(snapshots, [](const Json& object) -> std::vector<ObjectKey> {
@@ -108,7 +141,7 @@ Status RunOperator(Runtime& runtime, Random& random, kube::KubeClient& client,
     return {{kube::NamespaceOf(object), name}};
   });
 
-  auto restore = controller("restoresession", ReconcileRestoreSession);
+  auto restore = controller("restoresession", kinds.restore_session, ReconcileRestoreSession);
   restore->WatchOwn(restores);
   restore->WatchOwned(jobs, "RestoreSession");
 

@@ -37,6 +37,11 @@ void SummarizeSnapshots(Json& repository, const std::vector<Json>& snapshots);
 // The phase of a Snapshot from its conditions and components. Pure.
 std::string SnapshotPhase(const Json& snapshot);
 bool IsFinalPhase(std::string_view phase);
+// Why a Snapshot failed: of its components, and of its conditions. Pure.
+std::string FailureOfSnapshot(const Json& snapshot);
+// The last condition of a session that ran, which clients wait for. Nothing receives metrics of
+// this version, and the condition says so.
+void ReportMetrics(Context& context, Json& session);
 // True if every component has ended, well or not, and there are as many as there should be.
 bool ComponentsEnded(const Json& snapshot);
 

@@ -312,9 +312,9 @@ Result<kube::Requeue> ReconcileOpened(Context& context, const Json& before, Json
   for (const auto& snapshot : snapshots) {
     contents += kube::NameOf(snapshot) + "=" + StringAt(snapshot, "status.phase") + " ";
   }
-  if (quiet && context.memory.Differs("size/" + kube::UidOf(next), contents)) {
-    Set(next, "status.size", Json(SizeText(TRY(StoredBytes(*opened.open.store)))));
-  }
+  const auto size_key = "size/" + kube::UidOf(next);
+  const bool count_bytes = quiet && !context.memory.Knows(size_key, contents);
+  if (count_bytes) Set(next, "status.size", Json(SizeText(TRY(StoredBytes(*opened.open.store)))));
 
   if (ours) {
     RemoveCondition(next, "OwnedElsewhere");
@@ -340,14 +340,13 @@ Result<kube::Requeue> ReconcileOpened(Context& context, const Json& before, Json
          "repository " + engine.id().str() + " is open");
   Set(next, "status.integrity", true);
   Set(next, "status.phase", "Ready");
-  TRY(WriteStatus(context, context.kinds.repository, pinned, next));
-  const bool view_differs =
-      *Find(pinned, "status") != *Find(next, "status") || first ||
-      IntAt(before, "metadata.generation") != IntAt(next, "metadata.generation");
-  if (ours && view_differs) {
+  // The bucket first: whoever wakes at the status, such as the BackupStorage, finds it current.
+  if (ours && (first || *Find(pinned, "status") != *Find(next, "status"))) {
     TRY(PutText(*opened.open.store, kRepositoryKey, ViewOf(next)));
     TRY(Register(context, next, opened.access, engine.id().str()));  // the size in metadata.yaml
   }
+  TRY(WriteStatus(context, context.kinds.repository, pinned, next));
+  if (count_bytes) context.memory.Learn(size_key, contents);
   return kube::Requeue::After(kCheckAgain);
 }
 
@@ -441,7 +440,7 @@ Result<kube::Requeue> ReconcileRepository(Context& context, const kube::ObjectKe
     return not_ready(
         "BackendNotAvailable",
         Error(Code::kFailedPrecondition, "BackupStorage " + kube::KeyOf(opened.storage).ToString() +
-                                             " is not Ready; its conditions say why"),
+                                             " is not Ready: " + FalseConditions(opened.storage)),
         kRetryInterval);
   }
   auto access = context.backends.AccessOf(opened.storage);

@@ -26,6 +26,87 @@ Result<std::string> RefuseUse(Context& context, const Json& repository, const st
   return UsageRefusal(*storage, "BackupStorage", ns);
 }
 
+// "a, b, c": names of what a user may have meant; not too many.
+std::string NamesOf(const std::vector<Json>& objects) {
+  constexpr std::size_t kMost = 5;
+  std::vector<std::string> names;
+  for (auto it = objects.rbegin(); it != objects.rend() && names.size() < kMost; ++it)
+    names.push_back(kube::NameOf(*it));
+  if (names.empty()) return "none";
+  return Joined(names, ", ") + (objects.size() > kMost ? ", ..." : "");
+}
+
+// A class that cannot make volumes from snapshots of this driver never will; one that is missing
+// may still come.
+Status CheckStorageClasses(Context& context, RestoreCheck& result) {
+  const auto classes = TRY(context.client.List(kube::types::kStorageClass, ""));
+  for (const auto& volume : result.plan) {
+    const auto name = StringAt(volume.claim_template, "spec.storageClassName");
+    const auto driver =
+        volume.source.driver.empty() ? context.options.driver : volume.source.driver;
+    if (name.empty()) continue;  // the default class, which the claim will name
+    std::vector<Json> fitting;
+    const Json* wanted = nullptr;
+    for (const auto& item : classes.items) {
+      if (kube::NameOf(item) == name) wanted = &item;
+      if (StringAt(item, "provisioner") == driver) fitting.push_back(item);
+    }
+    const auto field = "template " + volume.claim() + ", spec.storageClassName: ";
+    const auto accepted =
+        "; accepted are the StorageClasses of driver " + driver + ": " + NamesOf(fitting);
+    if (wanted == nullptr) {
+      result.pending = field + "StorageClass " + name + " does not exist" + accepted;
+    } else if (StringAt(*wanted, "provisioner") != driver) {
+      result.invalid = field + "StorageClass " + name + " is of provisioner " +
+                       StringAt(*wanted, "provisioner") + ", which cannot read snapshots of " +
+                       driver + accepted;
+    }
+    if (!result.pending.empty() || !result.invalid.empty()) return {};
+  }
+  return {};
+}
+
+// A passphrase that the RestoreSession names has to be there and to be the right one, also where
+// the Repository knows its own.
+Status CheckPassphrase(Context& context, const Json& restore, RestoreCheck& result) {
+  const auto* given = Find(restore, "spec.dataSource.encryptionSecret");
+  if (given == nullptr || StringAt(result.repository, "status.phase") != "Ready" ||
+      StringAt(result.repository, "status.suite") != "sealed") {
+    return {};
+  }
+  const auto ns = kube::NamespaceOf(restore);
+  const auto key = ReferenceKey(*given, ns);
+  const std::string field = "spec.dataSource.encryptionSecret: ";
+  if (key.ns != ns && key.ns != kube::NamespaceOf(result.repository)) {
+    result.invalid = field + "found namespace " + key.ns + "; accepted are " + ns + " and " +
+                     kube::NamespaceOf(result.repository) + ", that of the Repository";
+    return {};
+  }
+  const auto passphrase = context.backends.PassphraseFrom(key);
+  if (passphrase.Is(Code::kNotFound)) {
+    result.pending = field + passphrase.error().message();
+    return {};
+  }
+  if (!passphrase.ok()) return passphrase.error();
+  const auto opened = TRY(OpenRepositoryOf(context, result.repository));
+  const auto own = TRY(context.backends.PassphraseOf(result.repository, opened.storage));
+  if (own && own->text.Reveal() == passphrase->text.Reveal()) return {};
+  // A repository may have several key slots.
+  repo::OpenOptions options;
+  options.passphrase = passphrase->text;
+  const auto other =
+      repo::OpenRepository(*opened.open.store, context.runtime, context.random, options);
+  if (other.Is(Code::kUnauthenticated)) {
+    result.invalid = field + "the passphrase in Secret " + key.ToString() +
+                     ", key RESTIC_PASSWORD, does not open repository " +
+                     opened.open.repository->id().str() +
+                     "; accepted is the one that it was made with";
+  } else if (!other.ok()) {
+    return other.error();
+  }
+  return {};
+}
+
 // The Snapshot that is meant: by name, or the newest one that succeeded.
 Result<std::optional<Json>> FindSnapshot(Context& context, const Json& restore,
                                          const kube::ObjectKey& repository) {
@@ -112,8 +193,10 @@ Result<RestoreCheck> CheckRestore(Context& context, const Json& restore) {
   const kube::ObjectKey repository_key{source_ns, repository_name};
   auto repository = TRY(GetIfExists(context.client, context.kinds.repository, repository_key));
   if (!repository) {
+    const auto there = TRY(context.client.List(context.kinds.repository, source_ns));
     result.pending = "Repository " + repository_key.ToString() +
-                     ", named in spec.dataSource.repository, does not exist";
+                     ", named in spec.dataSource.repository, does not exist; namespace " +
+                     source_ns + " has: " + NamesOf(there.items);
     return result;
   }
   result.repository = std::move(*repository);
@@ -126,7 +209,10 @@ Result<RestoreCheck> CheckRestore(Context& context, const Json& restore) {
     result.pending =
         wanted == "latest"
             ? "Repository " + repository_key.ToString() + " has no Snapshot that succeeded"
-            : "Snapshot " + source_ns + "/" + wanted + " does not exist";
+            : "Snapshot " + source_ns + "/" + wanted +
+                  ", named in spec.dataSource.snapshot, does not exist; accepted are latest and, "
+                  "of Repository " +
+                  repository_name + ": " + NamesOf(TRY(SnapshotsOf(context, result.repository)));
     return result;
   }
   result.snapshot = std::move(*snapshot);
@@ -159,6 +245,10 @@ Result<RestoreCheck> CheckRestore(Context& context, const Json& restore) {
     return result;
   }
   result.plan = std::move(*plan);
+  TRY(CheckStorageClasses(context, result));
+  if (!result.invalid.empty() || !result.pending.empty()) return result;
+  TRY(CheckPassphrase(context, restore, result));
+  if (!result.invalid.empty() || !result.pending.empty()) return result;
   result.invalid =
       TRY(CheckPoints(context, result.repository, result.snapshot, *sources, result.pending));
   return result;

@@ -2,13 +2,12 @@
 // point, the templates. Then each volume gets a VolumeSnapshot to be made from, and a Job makes the
 // claims. What was made for the occasion goes when it is over: unbound claims, VolumeSnapshots,
 // contents, in this order.
-#include <algorithm>
-#include <map>
 #include <utility>
 
 #include "snapshotter/operator/jobs.h"
 #include "snapshotter/operator/reconcilers.h"
 #include "snapshotter/operator/restore_check.h"
+#include "snapshotter/operator/restore_claims.h"
 #include "snapshotter/operator/restore_plan.h"
 
 namespace thinsnap::backup {
@@ -16,7 +15,6 @@ namespace thinsnap::backup {
 namespace {
 
 constexpr Duration kPoll = std::chrono::seconds(1);
-constexpr char kSelectedNode[] = "volume.kubernetes.io/selected-node";
 
 std::string HelperName(const Json& restore, std::size_t index) {
   return "thinsnap-" + kube::UidOf(restore) + "-" + std::to_string(index);
@@ -108,14 +106,6 @@ Result<JobPlan> RestorePlan(Context& context, const Json& restore) {
   return plan;
 }
 
-Result<std::vector<Json>> ClaimsOf(Context& context, const Json& restore) {
-  kube::ListOptions options;
-  options.label_selector = context.kinds.Key("restore-session-uid") + "=" + kube::UidOf(restore);
-  auto list = TRY(context.client.List(kube::types::kPersistentVolumeClaim,
-                                      kube::NamespaceOf(restore), options));
-  return std::move(list.items);
-}
-
 // Unbound claims (when it did not succeed), then VolumeSnapshots, then contents. True when all are
 // gone.
 Result<bool> CleanUp(Context& context, const Json& restore, bool claims_too) {
@@ -147,73 +137,8 @@ Result<bool> CleanUp(Context& context, const Json& restore, bool claims_too) {
   return true;
 }
 
-// For a claim of a WaitForFirstConsumer class the operator is the consumer: the node with the local
-// copy, else the one whose pool has most room, else any that is Ready.
-Result<std::string> ChooseNode(Context& context, const std::string& pool) {
-  std::map<std::string, bool> ready;
-  const auto nodes = TRY(context.client.List(kube::types::kNode, ""));
-  for (const auto& node : nodes.items) {
-    ready[kube::NameOf(node)] =
-        kube::ConditionIs(node, "Ready") && !BoolAt(node, "spec.unschedulable");
-  }
-  std::string best;
-  std::int64_t most_free = -1;
-  const auto pools = context.client.List(kube::types::kThinPool, "");
-  if (pools.ok()) {
-    for (const auto& item : pools->items) {
-      const auto node = StringAt(item, "spec.node");
-      if (!ready[node] || !BoolAt(item, "status.healthy")) continue;
-      if (kube::NameOf(item) == pool) return node;
-      if (const auto free = IntAt(item, "status.freeBytes"); free > most_free) {
-        most_free = free;
-        best = node;
-      }
-    }
-  }
-  if (!best.empty()) return best;
-  for (const auto& [node, is_ready] : ready) {
-    if (is_ready) return node;
-  }
-  return std::string();
-}
-
-// The pool where the snapshot was cut that a claim is made from; empty where that cannot be told.
-Result<std::string> PoolOf(Context& context, const Json& claim) {
-  const kube::ObjectKey key{kube::NamespaceOf(claim), StringAt(claim, "spec.dataSource.name")};
-  const auto source = TRY(GetIfExists(context.client, kube::types::kVolumeSnapshot, key));
-  if (!source) return std::string();
-  const kube::ObjectKey bound{"", StringAt(*source, "status.boundVolumeSnapshotContentName")};
-  if (bound.name.empty()) return std::string();
-  const auto content = TRY(GetIfExists(context.client, kube::types::kVolumeSnapshotContent, bound));
-  if (!content) return std::string();
-  const auto handle = ParseSnapshotHandle(StringAt(*content, "status.snapshotHandle"));
-  return handle ? handle->pool : std::string();
-}
-
-Status SelectNodes(Context& context, const Json& restore) {
-  if (BoolAt(restore, "spec.waitForConsumer")) return {};
-  const auto claims = TRY(ClaimsOf(context, restore));
-  for (auto claim : claims) {
-    if (StringAt(claim, "status.phase") == "Bound" ||
-        !kube::AnnotationOf(claim, kSelectedNode).empty())
-      continue;
-    const auto class_name = StringAt(claim, "spec.storageClassName");
-    const auto storage_class =
-        TRY(GetIfExists(context.client, kube::types::kStorageClass, {"", class_name}));
-    if (!storage_class || StringAt(*storage_class, "volumeBindingMode") != "WaitForFirstConsumer")
-      continue;
-    const auto pool = TRY(PoolOf(context, claim));
-    const auto node = TRY(ChooseNode(context, pool));
-    if (node.empty()) continue;
-    const Json patch =
-        JsonObject{{"metadata", JsonObject{{"annotations", JsonObject{{kSelectedNode, node}}}}}};
-    TRY(context.client.Patch(kube::types::kPersistentVolumeClaim, kube::KeyOf(claim),
-                             kube::PatchType::kMerge, patch));
-  }
-  return {};
-}
-
 void Finish(Context& context, Json& restore, const std::string& phase, const std::string& message) {
+  if (phase != "Invalid") ReportMetrics(context, restore);
   Set(restore, "status.phase", Json(phase));
   Set(restore, "status.duration", Json(DurationText(context.Now() - CreationTime(restore))));
   context.events.Emit(restore, phase == "Succeeded" ? "Normal" : "Warning",
@@ -330,7 +255,7 @@ Result<kube::Requeue> Follow(Context& context, const Json& before) {
     const auto plan = RestorePlan(context, next);
     if (!plan.ok()) return plan.error();
     TRY(EnsureJob(context, *plan));
-    Report(context, next, "RestoreExecutorEnsured", true, "RestoreExecutorEnsured",
+    Report(context, next, "RestoreExecutorEnsured", true, "SuccessfullyEnsuredRestoreExecutor",
            "the restore Job is there");
     TRY(save());
     return kube::Requeue::After(kPoll);
@@ -346,23 +271,33 @@ Result<kube::Requeue> Follow(Context& context, const Json& before) {
   const kube::ObjectKey job_key{kube::NamespaceOf(next), ValidName(kube::NameOf(next), "restore")};
   if (!ended) {
     TRY(SelectNodes(context, next));
-    std::string why;
-    if (DeadlinePassed(context, next)) {
+    std::string why = TRY(FollowClaims(context, next));
+    if (why.empty() && DeadlinePassed(context, next)) {
       why =
           "the restore did not end within restoreTimeout, " + StringAt(next, "spec.restoreTimeout");
     }
+    if (why.empty()) why = StandsStill(context, next);
     const auto job = TRY(GetIfExists(context.client, kube::types::kJob, job_key));
     if (why.empty() && !job) why = "the restore Job was deleted";
     if (why.empty() && StateOfJob(*job) != JobState::kRunning) {
       why = "the restore Job ended before the restore did: " + FailureOfJob(*job);
     }
-    if (why.empty()) return kube::Requeue::After(kPoll);
+    if (why.empty()) {
+      TRY(save());
+      return kube::Requeue::After(kPoll);
+    }
     TRY(DeleteIfExists(context.client, kube::types::kJob, job_key));
     FailComponents(next, why);
     Report(context, next, "RestoreIncomplete", true, "RestoreExecutorTerminatedBeforeCompletion",
            why, false);
     TRY(save());
     return kube::Requeue::After(Duration{0});
+  }
+  if (failed.empty()) {
+    RemoveCondition(next, kRestoreProgressing);
+  } else if (!kube::ConditionIs(next, "RestoreIncomplete")) {
+    Report(context, next, "RestoreIncomplete", true, "ComponentsFailed", Joined(failed, "; "),
+           false);
   }
   if (!TRY(CleanUp(context, next, !failed.empty())))
     return kube::Requeue::After(std::chrono::milliseconds(200));

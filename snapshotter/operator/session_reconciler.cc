@@ -28,6 +28,7 @@ Result<std::vector<Json>> SessionsOfInvoker(Context& context, const std::string&
 
 // Ends the session: phase, duration, event.
 void Finish(Context& context, Json& session, const std::string& phase, const std::string& message) {
+  if (phase != "Skipped") ReportMetrics(context, session);
   Set(session, "status.phase", Json(phase));
   Set(session, "status.duration", Json(DurationText(context.Now() - CreationTime(session))));
   const bool good = phase == "Succeeded";
@@ -45,8 +46,15 @@ Result<std::string> ReasonToSkip(Context& context, const SessionRun& run) {
   const auto phase = StringAt(run.configuration, "status.phase", "NotReady");
   const auto name = kube::KeyOf(run.configuration).ToString();
   if (phase != "Ready") {
-    return "BackupConfiguration " + name + " is " + phase +
-           "; a backup runs when it is Ready. Its conditions say why";
+    std::vector<std::string> reasons{FalseConditions(run.configuration)};
+    for (const auto& session : ArrayAt(run.configuration, "status.sessions")) {
+      for (const auto& condition : ArrayAt(session, "conditions")) {
+        if (StringAt(condition, "status") == "False")
+          reasons.push_back(StringAt(condition, "message"));
+      }
+    }
+    return "BackupConfiguration " + name + " is " + phase + "; a backup runs when it is Ready. " +
+           Joined(reasons, " ");
   }
   const auto sessions =
       TRY(SessionsOfInvoker(context, NamespaceName(run), kube::NameOf(run.configuration)));
@@ -172,6 +180,18 @@ Result<bool> FollowSnapshots(Context& context, SessionRun& run, bool& any_failed
   return ended;
 }
 
+// Why the Snapshots failed.
+Status NameFailures(Context& context, const SessionRun& run, std::vector<std::string>& failures) {
+  for (const auto& item : ArrayAt(run.session, "status.snapshots")) {
+    if (StringAt(item, "phase") != "Failed") continue;
+    const kube::ObjectKey key{NamespaceName(run), StringAt(item, "name")};
+    const auto snapshot = TRY(GetIfExists(context.client, context.kinds.snapshot, key));
+    failures.push_back("Snapshot " + key.name + ": " +
+                       (snapshot ? FailureOfSnapshot(*snapshot) : "it was deleted"));
+  }
+  return {};
+}
+
 // One retention Job for each repository; true when all have ended. A failed one fails the session.
 Result<bool> ApplyRetention(Context& context, SessionRun& run, std::vector<std::string>& failures) {
   JsonArray statuses;
@@ -260,12 +280,12 @@ Status Prepare(Context& context, SessionRun& run) {
   const auto target = TRY(ReadTarget(context.client, run.configuration));
   const auto components = TRY(ComponentsOf(target));
   TRY(EnsureSnapshots(context, run, repositories, components.size()));
-  Report(context, run.session, "SnapshotsEnsured", true, "SnapshotsEnsured",
+  Report(context, run.session, "SnapshotsEnsured", true, "SuccessfullyEnsuredSnapshots",
          "every repository has its Snapshot");
   const auto snapshot_class = TRY(EnsureClass(context, run, components, repositories));
   const auto plan = TRY(BackupPlan(context, run, snapshot_class));
   TRY(EnsureJob(context, plan));
-  Report(context, run.session, "BackupExecutorEnsured", true, "BackupExecutorEnsured",
+  Report(context, run.session, "BackupExecutorEnsured", true, "SuccessfullyEnsuredBackupExecutor",
          "the backup Job is there");
   return {};
 }
@@ -297,7 +317,7 @@ Result<kube::Requeue> Advance(Context& context, SessionRun& run, const Json& bef
       if (!IsFinalError(prepared.error())) return prepared.error();
       const bool snapshots = kube::ConditionIs(run.session, "SnapshotsEnsured");
       Report(context, run.session, snapshots ? "BackupExecutorEnsured" : "SnapshotsEnsured", false,
-             snapshots ? "BackupExecutorNotEnsured" : "SnapshotsNotEnsured",
+             snapshots ? "FailedToEnsureBackupExecutor" : "FailedToEnsureSnapshots",
              prepared.error().message());
       TRY(MarkIncomplete(context, run, prepared.error().message()));
     }
@@ -324,15 +344,16 @@ Result<kube::Requeue> Advance(Context& context, SessionRun& run, const Json& bef
   }
 
   std::vector<std::string> failures;
-  if (refused) failures.push_back("the backup could not be started; the conditions say why");
+  if (refused)
+    failures.push_back("the backup could not be started: " + FalseConditions(run.session));
   if (any_failed) {
-    failures.push_back("a Snapshot failed; its status says why");
+    if (!refused) TRY(NameFailures(context, run, failures));
     TRY(RemoveVolumeSnapshots(context, run));
   }
   if (!refused && !TRY(ApplyRetention(context, run, failures))) {
     if (!kube::ConditionIs(run.session, "RetentionPolicyExecutorEnsured")) {
       Report(context, run.session, "RetentionPolicyExecutorEnsured", true,
-             "RetentionPolicyExecutorEnsured", "the retention Jobs are there");
+             "SuccessfullyEnsuredRetentionPolicyExecutor", "the retention Jobs are there");
     }
     TRY(save());
     return kube::Requeue::After(kPoll);
@@ -340,7 +361,7 @@ Result<kube::Requeue> Advance(Context& context, SessionRun& run, const Json& bef
   const auto cleaned = CleanHistory(context, run);
   if (!cleaned.ok() && !IsFinalError(cleaned.error())) return cleaned.error();
   Report(context, run.session, "SessionHistoryCleaned", cleaned.ok(),
-         cleaned.ok() ? "SessionHistoryCleaned" : "SessionHistoryNotCleaned",
+         cleaned.ok() ? "SuccessfullyCleanedSessionHistory" : "FailedToCleanSessionHistory",
          cleaned.ok() ? "older sessions beyond sessionHistoryLimit are gone"
                       : cleaned.error().message());
   if (!cleaned.ok()) failures.push_back("the history could not be cleaned");

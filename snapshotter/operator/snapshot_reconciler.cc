@@ -4,6 +4,7 @@
 #include <set>
 #include <utility>
 
+#include "snapshotter/operator/export_progress.h"
 #include "snapshotter/operator/reconcilers.h"
 #include "snapshotter/operator/views.h"
 
@@ -62,6 +63,7 @@ Status FillFigures(repo::Repository& engine, Json& stat) {
   if (!handle || handle->repository.empty()) return {};
   const auto point = TRY(engine.FindPoint(handle->series(), handle->snapshot));
   auto& fields = stat.as_object();
+  fields.erase("progress");
   fields["mode"] = ModeName(point.mode);
   if (!point.mode_reason.empty()) fields["modeReason"] = point.mode_reason;
   fields["bytesRead"] = static_cast<std::int64_t>(point.read_bytes);
@@ -219,6 +221,28 @@ bool IsFinalPhase(std::string_view phase) {
   return phase == "Succeeded" || phase == "Failed" || phase == "Skipped";
 }
 
+std::string FailureOfSnapshot(const Json& snapshot) {
+  std::vector<std::string> reasons;
+  if (const auto* components = FindObject(snapshot, "status.components")) {
+    for (const auto& [name, component] : *components) {
+      if (const auto error = StringAt(component, "error"); !error.empty())
+        reasons.push_back("component " + std::string(name) + ": " + error);
+    }
+  }
+  if (const auto* incomplete = kube::FindCondition(snapshot, "BackupIncomplete");
+      incomplete != nullptr && reasons.empty()) {
+    reasons.push_back(StringAt(*incomplete, "message"));
+  }
+  if (const auto text = FalseConditions(snapshot); !text.empty()) reasons.push_back(text);
+  return Joined(reasons, "; ");
+}
+
+void ReportMetrics(Context& context, Json& session) {
+  kube::SetCondition(session, "MetricsPushed", true, "NoMetricsReceiver",
+                     "nothing receives metrics; duration and sizes are in the status",
+                     context.Now());
+}
+
 bool ComponentsEnded(const Json& snapshot) {
   const auto* components = FindObject(snapshot, "status.components");
   if (components == nullptr || components->empty()) return false;
@@ -271,17 +295,19 @@ Result<kube::Requeue> ReconcileSnapshot(Context& context, const kube::ObjectKey&
   const bool ended = ComponentsEnded(next) || kube::ConditionIs(next, "BackupIncomplete");
   if (!filled.ok() && (!ended || filled.Is(Code::kCancelled))) return filled.error();
   SummarizeComponents(next);
+  if (!ended) TRY(FollowExports(context, *repository, next));
 
   if (ended && !uploaded) {
     if (!filled.ok()) return filled.error().In("the figures of Snapshot " + key.ToString());
     Json complete = next;
     const bool ours = !kube::ConditionIs(*repository, "OwnedElsewhere");
     kube::SetCondition(complete, "SnapshotMetadataUploaded", true,
-                       ours ? "SnapshotMetadataUploaded" : "OwnedByAnotherCluster",
+                       ours ? "SuccessfullyUploadedSnapshotMetadata" : "OwnedByAnotherCluster",
                        ours ? "the Snapshot's view is in the bucket"
                             : "the bucket belongs to another cluster and is not written",
                        context.Now());
-    kube::SetCondition(complete, "RecentSnapshotListUpdated", true, "RecentSnapshotListUpdated",
+    kube::SetCondition(complete, "RecentSnapshotListUpdated", true,
+                       "SuccessfullyUpdatedRecentSnapshotList",
                        "the Repository lists this Snapshot", context.Now());
     Set(complete, "status.lastUpdateTime", Json(context.NowText()));
     Set(complete, "status.phase", Json(SnapshotPhase(complete)));
@@ -298,18 +324,19 @@ Result<kube::Requeue> ReconcileSnapshot(Context& context, const kube::ObjectKey&
     } else if (sent.Is(Code::kUnavailable) || sent.Is(Code::kCancelled)) {
       return sent.error();
     } else {
-      Report(context, next, "SnapshotMetadataUploaded", false, "SnapshotMetadataNotUploaded",
+      Report(context, next, "SnapshotMetadataUploaded", false, "FailedToUploadSnapshotMetadata",
              sent.error().message());
     }
   }
   Set(next, "status.phase", Json(SnapshotPhase(next)));
   if (StringAt(next, "status.phase") != phase && IsFinalPhase(StringAt(next, "status.phase"))) {
     const bool good = StringAt(next, "status.phase") == "Succeeded";
-    context.events.Emit(
-        next, good ? "Normal" : "Warning", good ? "BackupSucceeded" : "BackupFailed",
-        good ? "every component succeeded" : "a component failed; status.components says why");
+    context.events.Emit(next, good ? "Normal" : "Warning",
+                        good ? "BackupSucceeded" : "BackupFailed",
+                        good ? "every component succeeded" : FailureOfSnapshot(next));
   }
   TRY(WriteStatus(context, context.kinds.snapshot, *found, next));
+  if (!IsFinalPhase(StringAt(next, "status.phase"))) return kube::Requeue::After(kRetryInterval);
   return kube::Requeue::Done();
 }
 

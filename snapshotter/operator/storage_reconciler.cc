@@ -60,12 +60,32 @@ Status EnsureSecretRole(Context& context, const JobPlan& plan, const Json& stora
   return {};
 }
 
+// The field of spec.storage.s3 that an answer of the store is about, as far as it can be told.
+std::string FieldAtFault(const Error& error) {
+  switch (error.code()) {
+    case Code::kUnavailable:
+    case Code::kDeadlineExceeded:
+      return ".endpoint";
+    case Code::kUnauthenticated:
+    case Code::kPermissionDenied:
+      return ".secretName";
+    case Code::kNotFound:
+      return ".bucket";
+    default:
+      return "";
+  }
+}
+
 Result<Initialization> Initialize(Context& context, const Json& storage,
                                   const Backends::Access& access) {
   Initialization result;
+  const auto failure = [&](const Error& error) {
+    return "BackupStorage " + kube::KeyOf(storage).ToString() + ", spec.storage.s3" +
+           FieldAtFault(error) + ": " + error.message() + "; this is tried again every 10 s";
+  };
   auto opened = context.backends.OpenStorage(access);
   if (!opened.ok()) {
-    result.failure = opened.error().message();
+    result.failure = failure(opened.error());
     return result;
   }
   auto& store = **opened;
@@ -77,14 +97,14 @@ Result<Initialization> Initialize(Context& context, const Json& storage,
   }
   if (!metadata.Is(Code::kNotFound)) {
     if (metadata.Is(Code::kCancelled)) return std::move(metadata).error();
-    result.failure = metadata.error().message();
+    result.failure = failure(metadata.error());
     return result;
   }
   // A bucket that is not there answers "not found" too; listing tells the two apart.
   const auto probe = store.List("");
   if (!probe.ok()) {
     if (probe.Is(Code::kCancelled)) return probe.error();
-    result.failure = probe.error().message();
+    result.failure = failure(probe.error());
     return result;
   }
   const auto plan = InitJob(context, storage);
@@ -242,17 +262,33 @@ Result<bool> SyncRepositories(Context& context, Json& storage, const Backends::A
   return complete;
 }
 
-// Another BackupStorage that has this place and was there before; empty when there is none.
-Result<std::string> EarlierOccupant(Context& context, const Json& storage, const std::string& url) {
+// Why this object may not stand beside the others, or cannot mean anything; empty when it may.
+Result<std::string> Refusal(Context& context, const Json& storage, const std::string& url) {
+  const auto key = kube::KeyOf(storage);
+  const auto name = "BackupStorage " + key.ToString();
+  const auto from = StringAt(storage, "spec.usagePolicy.allowedNamespaces.from");
+  if (from == "Selector" &&
+      Find(storage, "spec.usagePolicy.allowedNamespaces.selector") == nullptr) {
+    return name +
+           ", spec.usagePolicy.allowedNamespaces.selector: found nothing; from: Selector needs a "
+           "label selector";
+  }
   const auto age = [](const Json& object) {
     return std::pair(StringAt(object, "metadata.creationTimestamp"), kube::KeyOf(object));
   };
   const auto all = TRY(context.client.List(context.kinds.backup_storage, ""));
   for (const auto& other : all.items) {
-    if (kube::UidOf(other) == kube::UidOf(storage) || kube::IsDeleting(other)) continue;
+    const auto other_key = kube::KeyOf(other);
+    if (other_key == key || kube::IsDeleting(other) || age(storage) < age(other)) continue;
     const auto location = StorageLocation(other, nullptr);
-    if (location.ok() && location->url == url && age(other) < age(storage)) {
-      return kube::KeyOf(other).ToString();
+    if (location.ok() && location->url == url) {
+      return name + ", spec.storage: bucket and prefix, " + url + ", belong to BackupStorage " +
+             other_key.ToString() + "; accepted is a prefix that no other BackupStorage has";
+    }
+    if (other_key.ns == key.ns && BoolAt(other, "spec.default") &&
+        BoolAt(storage, "spec.default")) {
+      return name + ", spec.default: found true, and BackupStorage " + other_key.ToString() +
+             " is the default already; accepted is one default in a namespace";
     }
   }
   return std::string();
@@ -325,14 +361,8 @@ Result<kube::Requeue> ReconcileBackupStorage(Context& context, const kube::Objec
       RemoveCondition(next, "BackendSecretFound");
     }
     Initialization initialization;
-    const auto occupant = TRY(EarlierOccupant(context, next, access->location.url));
-    if (occupant.empty()) {
-      initialization = TRY(Initialize(context, next, *access));
-    } else {
-      initialization.failure = "bucket and prefix, " + access->location.url +
-                               ", belong to BackupStorage " + occupant +
-                               "; accepted is a prefix that no other BackupStorage has";
-    }
+    initialization.failure = TRY(Refusal(context, next, access->location.url));
+    if (initialization.failure.empty()) initialization = TRY(Initialize(context, next, *access));
     if (initialization.done) {
       Report(context, next, "BackendInitialized", true, "BackendInitializationSucceeded",
              access->location.url + " holds metadata.yaml");

@@ -1,12 +1,14 @@
 #include "snapshotter/operator/validation.h"
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string_view>
 
 #include "base/core/clock.h"
 #include "base/kube/object.h"
 #include "snapshotter/operator/kinds.h"
+#include "snapshotter/operator/policy.h"
 
 namespace thinsnap::backup {
 
@@ -30,12 +32,93 @@ class Findings {
 
 std::string Quoted(const std::string& text) { return "\"" + text + "\""; }
 
+// A DNS-1123 subdomain: what the API server takes as a name.
+bool IsName(const std::string& text) {
+  const auto alphanumeric = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  char before = '.';
+  for (const char c : text) {
+    const bool inner = c == '-' || c == '.';
+    if (!alphanumeric(c) && !inner) return false;
+    if (c == '.' && !alphanumeric(before)) return false;
+    if (c == '-' && before == '.') return false;
+    before = c;
+  }
+  return !text.empty() && text.size() <= 253 && alphanumeric(before);
+}
+
+void CheckName(Findings& findings, const std::string& name, const std::string& field) {
+  if (name.empty()) {
+    findings.Add(field, "found nothing", "a name is required");
+  } else if (!IsName(name)) {
+    findings.Add(field, "found " + Quoted(name),
+                 "accepted are lower case letters, digits, - and ., with a letter or digit at "
+                 "both ends");
+  }
+}
+
 void CheckDuration(Findings& findings, const Json& object, const std::string& member,
                    const std::string& field) {
   const auto text = StringAt(object, member);
   if (text.empty() || ParseDuration(text).ok()) return;
   findings.Add(field + "." + member, "found " + Quoted(text),
                "accepted are durations like 30s, 10m or 1h30m");
+}
+
+// The schedule itself is the API server's to judge, when the CronJob is made.
+void CheckScheduler(Findings& findings, const Json& session, const std::string& field) {
+  if (StringAt(session, "scheduler.schedule").empty()) {
+    findings.Add(field + ".scheduler.schedule", "found nothing",
+                 "accepted is a cron schedule like */5 * * * *");
+  }
+  static const std::set<std::string> kPolicies{"", "Allow", "Forbid", "Replace"};
+  if (const auto policy = StringAt(session, "scheduler.concurrencyPolicy");
+      !kPolicies.contains(policy)) {
+    findings.Add(field + ".scheduler.concurrencyPolicy", "found " + Quoted(policy),
+                 "accepted are Allow, Forbid and Replace");
+  }
+  for (const char* member : {"sessionHistoryLimit", "scheduler.successfulJobsHistoryLimit",
+                             "scheduler.failedJobsHistoryLimit"}) {
+    if (const auto limit = IntAt(session, member); limit < 0) {
+      findings.Add(field + "." + member, "found " + std::to_string(limit),
+                   "accepted are numbers from 0 on");
+    }
+  }
+}
+
+// A volumeClaimTemplate, apart from its size, which the plan compares with the volume's.
+void CheckClaimTemplate(Findings& findings, const Json& claim_template, const std::string& field) {
+  const auto name = StringAt(claim_template, "metadata.name");
+  const auto expanded = Substitute(name, [](const std::string& variable) {
+    const bool known = variable == "POD_ORDINAL" || variable == "COMPONENT_NAME";
+    return known ? std::optional<std::string>("0") : std::nullopt;
+  });
+  if (name.empty() || IsName(expanded)) {
+    CheckName(findings, expanded, field + ".metadata.name");
+  } else {
+    findings.Add(field + ".metadata.name", "found " + Quoted(name),
+                 "accepted are lower case letters, digits, - and ., and ${POD_ORDINAL}");
+  }
+  if (StringAt(claim_template, "spec.resources.requests.storage").empty()) {
+    findings.Add(field + ".spec.resources.requests.storage", "found nothing",
+                 "a size like 1Gi is required");
+  }
+  static const std::set<std::string> kModes{"ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany",
+                                            "ReadWriteOncePod"};
+  const auto& modes = ArrayAt(claim_template, "spec.accessModes");
+  if (modes.empty()) {
+    findings.Add(field + ".spec.accessModes", "found none", "one is required: ReadWriteOnce");
+  }
+  for (const auto& mode : modes) {
+    const std::string text(mode.is_string() ? std::string_view(mode.get_string()) : "");
+    if (kModes.contains(text)) continue;
+    findings.Add(field + ".spec.accessModes", "found " + Quoted(text),
+                 "accepted are ReadWriteOnce, ReadWriteOncePod, ReadOnlyMany and ReadWriteMany");
+  }
+  for (const char* member : {"dataSource", "dataSourceRef", "volumeName"}) {
+    if (Find(claim_template, std::string("spec.") + member) == nullptr) continue;
+    findings.Add(field + ".spec." + member, "found a value",
+                 "it must be left out: the restore says what the claim is made from");
+  }
 }
 
 void CheckHooks(Findings& findings, const Json& object, const std::string& field) {
@@ -105,7 +188,7 @@ void CheckRepositories(Findings& findings, const Json& session, const std::strin
     const auto name = StringAt(repositories[i], "name");
     const auto backend = StringAt(repositories[i], "backend");
     const auto directory = StringAt(repositories[i], "directory");
-    if (name.empty()) findings.Add(field + ".name", "found nothing", "a name is required");
+    CheckName(findings, name, field + ".name");
     if (!backends.contains(backend)) {
       std::string known;
       for (const auto& each : backends) known += (known.empty() ? "" : ", ") + each;
@@ -180,15 +263,12 @@ std::vector<std::string> ValidateBackupConfiguration(const Json& configuration) 
   for (std::size_t i = 0; i < sessions.size(); ++i) {
     const auto field = At("spec.sessions", i);
     const auto name = StringAt(sessions[i], "name");
-    if (name.empty()) findings.Add(field + ".name", "found nothing", "a name is required");
+    CheckName(findings, name, field + ".name");
     if (!name.empty() && !names.insert(name).second) {
       findings.Add(field + ".name", "found " + Quoted(name) + " a second time",
                    "each session needs its own name");
     }
-    if (StringAt(sessions[i], "scheduler.schedule").empty()) {
-      findings.Add(field + ".scheduler.schedule", "found nothing",
-                   "accepted is a cron schedule like */5 * * * *");
-    }
+    CheckScheduler(findings, sessions[i], field);
     if (Find(sessions[i], "addon") == nullptr) {
       findings.Add(field + ".addon", "found nothing", "accepted is {name, tasks}");
     } else {
@@ -235,15 +315,8 @@ std::vector<std::string> ValidateRestoreSession(const Json& restore) {
     const auto& templates = ArrayAt(tasks[0], "targetVolumes.volumeClaimTemplates");
     if (templates.empty())
       findings.Add(field, "found none", "one template for each volume is required");
-    for (std::size_t i = 0; i < templates.size(); ++i) {
-      if (StringAt(templates[i], "metadata.name").empty()) {
-        findings.Add(At(field, i) + ".metadata.name", "found nothing", "a name is required");
-      }
-      if (StringAt(templates[i], "spec.resources.requests.storage").empty()) {
-        findings.Add(At(field, i) + ".spec.resources.requests.storage", "found nothing",
-                     "a size like 1Gi is required");
-      }
-    }
+    for (std::size_t i = 0; i < templates.size(); ++i)
+      CheckClaimTemplate(findings, templates[i], At(field, i));
   }
   if (const auto* spec = Find(restore, "spec")) {
     CheckDuration(findings, *spec, "restoreTimeout", "spec");

@@ -121,7 +121,8 @@ Result<std::unique_ptr<ObjectStore>> OpenS3(Runtime& runtime, const Location& lo
 
 Result<std::unique_ptr<ObjectStore>> OpenStore(Runtime& runtime, Random& random,
                                                const Location& location,
-                                               std::shared_ptr<StoreMeter> meter) {
+                                               std::shared_ptr<StoreMeter> meter,
+                                               RetryOptions retry) {
   std::unique_ptr<ObjectStore> store;
   const std::string& url = location.url;
   const bool remote =
@@ -143,7 +144,8 @@ Result<std::unique_ptr<ObjectStore>> OpenStore(Runtime& runtime, Random& random,
   }
   if (meter == nullptr) meter = std::make_shared<StoreMeter>();
   store = std::make_unique<MeteringObjectStore>(std::move(store), std::move(meter));
-  if (remote) store = std::make_unique<RetryingObjectStore>(runtime, random, std::move(store));
+  if (remote)
+    store = std::make_unique<RetryingObjectStore>(runtime, random, std::move(store), retry);
   return store;
 }
 

@@ -12,6 +12,7 @@
 #include "base/core/runtime.h"
 #include "base/core/secret.h"
 #include "snapshotter/store/object_store.h"
+#include "snapshotter/store/retrying_store.h"
 
 namespace thinsnap::store {
 
@@ -42,7 +43,8 @@ class StoreMeter;
 // accepted.
 Result<std::unique_ptr<ObjectStore>> OpenStore(Runtime& runtime, Random& random,
                                                const Location& location,
-                                               std::shared_ptr<StoreMeter> meter = nullptr);
+                                               std::shared_ptr<StoreMeter> meter = nullptr,
+                                               RetryOptions retry = {});
 
 // Credentials from the usual places, in their order: AWS_ACCESS_KEY_ID and friends of the given
 // environment, then the profile of ~/.aws/credentials and ~/.aws/config. Fills region and endpoint

@@ -36,7 +36,7 @@ spec: {storage: {provider: gcs, gcs: {bucket: b, secretName: gcs-secret}}}
   EXPECT_EQ(StringAt(Storage(), "status.phase"), "NotReady");
   EXPECT_THAT(
       cluster_->ConditionMessage(Storage(), "BackendInitialized"),
-      AllOf(HasSubstr("spec.storage.provider"), HasSubstr("gcs"), HasSubstr("s3 and local")));
+      AllOf(HasSubstr("spec.storage.provider"), HasSubstr("gcs"), HasSubstr("accepted by this version is s3")));
   EXPECT_THAT(cluster_->EventMessages(), Contains(HasSubstr("spec.storage.provider")));
 }
 

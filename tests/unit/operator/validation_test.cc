@@ -68,6 +68,12 @@ TEST(ValidationTest, SaysEachMistakeOfAConfiguration) {
                                 HasSubstr("volume-snapshot"))));
   EXPECT_THAT(wrong_at("session.repositories", JsonArray()),
               ElementsAre(HasSubstr("repositories: found none")));
+  EXPECT_THAT(wrong_at("session.name", "Not_A_Name"),
+              ElementsAre(AllOf(HasSubstr("sessions[0].name"), HasSubstr("Not_A_Name"))));
+  EXPECT_THAT(wrong_at("session.sessionHistoryLimit", -1),
+              ElementsAre(HasSubstr("sessionHistoryLimit: found -1")));
+  EXPECT_THAT(wrong_at("session.scheduler.concurrencyPolicy", "Perhaps"),
+              ElementsAre(AllOf(HasSubstr("concurrencyPolicy"), HasSubstr("Forbid"))));
   EXPECT_THAT(wrong_at("session.backupTimeout", "10 minutes"),
               ElementsAre(AllOf(HasSubstr("sessions[0].backupTimeout"), HasSubstr("10 minutes"))));
   EXPECT_THAT(wrong_at("session.hooks.preBackup", JsonArray{JsonObject{{"name", "x"}}}),
@@ -88,6 +94,27 @@ TEST(ValidationTest, RefusesTwoRepositoriesInOnePlace) {
       ElementsAre(AllOf(HasSubstr("repositories[1].directory"), HasSubstr("s3-repository"))));
   Set(repositories[1], "directory", "../escape");
   EXPECT_THAT(ValidateBackupConfiguration(configuration), SizeIs(1));
+}
+
+TEST(ValidationTest, SaysEachMistakeOfAClaimTemplate) {
+  const auto wrong_at = [](const std::string& path, Json value) {
+    auto restore = Guide("pvc/restore.yaml");
+    auto& task = FindMutable(restore, "spec.addon.tasks")->as_array()[0];
+    Set(FindMutable(task, "targetVolumes.volumeClaimTemplates")->as_array()[0], path,
+        std::move(value));
+    return ValidateRestoreSession(restore);
+  };
+  EXPECT_THAT(wrong_at("metadata.name", "data-${POD_ORDINAL}"), IsEmpty());
+  EXPECT_THAT(
+      wrong_at("metadata.name", "Data"),
+      ElementsAre(AllOf(HasSubstr("volumeClaimTemplates[0].metadata.name"), HasSubstr("Data"))));
+  EXPECT_THAT(wrong_at("metadata.name", "a..b"), SizeIs(1));
+  EXPECT_THAT(wrong_at("spec.accessModes", JsonArray()),
+              ElementsAre(HasSubstr("spec.accessModes: found none")));
+  EXPECT_THAT(wrong_at("spec.accessModes", JsonArray{Json("Bogus")}),
+              ElementsAre(AllOf(HasSubstr("Bogus"), HasSubstr("ReadWriteOnce"))));
+  EXPECT_THAT(wrong_at("spec.dataSource", JsonObject{{"name", "x"}}),
+              ElementsAre(HasSubstr("spec.dataSource")));
 }
 
 TEST(ValidationTest, SaysEachMistakeOfARestore) {
