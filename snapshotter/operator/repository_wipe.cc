@@ -54,9 +54,6 @@ Status DeleteObjects(store::ObjectStore& store) {
   return {};
 }
 
-// A bucket that no longer exists holds nothing to wipe.
-bool BucketIsGone(store::ObjectStore& store) { return store.List("").Is(Code::kNotFound); }
-
 Status WipeData(Context& context, const Json& repository, const std::string& id) {
   const auto secret = TRY(GetIfExists(context.client, kube::types::kSecret,
                                       {context.options.ns, DriverSecretName(id)}));
@@ -68,7 +65,8 @@ Status WipeData(Context& context, const Json& repository, const std::string& id)
     , "wipe/" + kube::ResourceVersionOf(*secret)
   };
   auto store = TRY(context.backends.OpenStorage(access));
-  if (!BucketIsGone(*store)) {
+  const auto probe = store->List("");
+  if (probe.ok() || !(probe.Is(Code::kNotFound) || BucketIsGone(probe.error()))) {
     TRY(DeleteObjects(*store));
     // metadata.yaml lies where the storage's prefix ends: the folder's path is cut off again.
     auto root = access.location;

@@ -200,7 +200,7 @@ Result<kube::Requeue> FinishSnapshot(Context& context, Json snapshot) {
     ReportKeptData(context, snapshot);
   } else if (wipe) {
     const auto forgotten = ForgetPoints(context, *repository, snapshot);
-    if (!forgotten.ok()) {
+    if (!forgotten.ok() && !BucketIsGone(forgotten.error())) {
       if (forgotten.Is(Code::kCancelled)) return forgotten.error();
       Json next = snapshot;
       Report(context, next, "CleanedUp", false, "CleanUpFailed",

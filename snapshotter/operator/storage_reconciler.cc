@@ -62,6 +62,7 @@ Status EnsureSecretRole(Context& context, const JobPlan& plan, const Json& stora
 
 // The field of spec.storage.s3 that an answer of the store is about, as far as it can be told.
 std::string FieldAtFault(const Error& error) {
+  if (BucketIsGone(error)) return ".bucket";
   switch (error.code()) {
     case Code::kUnavailable:
     case Code::kDeadlineExceeded:
@@ -69,8 +70,6 @@ std::string FieldAtFault(const Error& error) {
     case Code::kUnauthenticated:
     case Code::kPermissionDenied:
       return ".secretName";
-    case Code::kNotFound:
-      return ".bucket";
     default:
       return "";
   }
@@ -294,6 +293,21 @@ Result<std::string> Refusal(Context& context, const Json& storage, const std::st
   return std::string();
 }
 
+// What cannot be reached for want of a sound spec or a Secret was never written from here.
+Status RemoveMetadata(Context& context, const Json& storage) {
+  auto access = context.backends.AccessOf(storage);
+  if (!access.ok()) return access.Is(Code::kUnavailable) ? Status(access.error()) : Status();
+  if (Find(storage, "status.totalSize") == nullptr) return {};
+  auto store = TRY(context.backends.OpenStorage(*access));
+  const auto metadata = ReadMetadata(*store);
+  if (!metadata.ok()) {
+    const bool gone = metadata.Is(Code::kNotFound) || BucketIsGone(metadata.error());
+    return gone ? Status() : Status(metadata.error());
+  }
+  if (!RepositoriesOf(metadata->content).empty()) return {};
+  return store->Delete(kMetadataKey);
+}
+
 // Delete leaves the bucket alone. WipeOut removes the Repositories with their data first, then
 // metadata.yaml.
 Result<kube::Requeue> FinishStorage(Context& context, Json storage) {
@@ -315,12 +329,15 @@ Result<kube::Requeue> FinishStorage(Context& context, Json storage) {
         TRY(DeleteIfExists(context.client, context.kinds.repository, kube::KeyOf(repository)));
       }
       if (waiting) return kube::Requeue::After(std::chrono::seconds(1));
-      auto access = context.backends.AccessOf(storage);
-      if (access.ok()) {
-        auto store = TRY(context.backends.OpenStorage(*access));
-        const auto metadata = ReadMetadata(*store);
-        if (metadata.ok() && RepositoriesOf(metadata->content).empty())
-          TRY(store->Delete(kMetadataKey));
+      const auto removed = RemoveMetadata(context, storage);
+      if (!removed.ok()) {
+        if (removed.Is(Code::kCancelled)) return removed.error();
+        Json next = storage;
+        Report(context, next, "WipedOut", false, "WipeOutFailed",
+               "metadata.yaml could not be removed: " + removed.error().message() +
+                   "; this is tried again, deletionPolicy Delete releases the object and keeps it");
+        TRY(WriteStatus(context, context.kinds.backup_storage, storage, next));
+        return kube::Requeue::After(kRetryInterval);
       }
     }
   }
