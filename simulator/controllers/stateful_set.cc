@@ -1,5 +1,5 @@
 // The StatefulSet controller: claims before their pod, pods in order. Claims outlive their pods and
-// the set.
+// the set, unless the retention policy says otherwise: then they are owned by what they go with.
 #include "simulator/controllers/parts.h"
 #include "simulator/controllers/pod_state.h"
 #include "simulator/controllers/revisions.h"
@@ -17,7 +17,7 @@ using kube::Requeue;
 class StatefulSetController final : public QueuePart {
  public:
   explicit StatefulSetController(const Context& context)
-      : QueuePart(context, "statefulset-controller") {
+      : QueuePart(context, "statefulset-controller"), claims_(For(types::kPersistentVolumeClaim)) {
     queue_.WatchOwn(For(types::kStatefulSet));
     queue_.WatchOwned(For(types::kPod), "StatefulSet");
   }
@@ -34,9 +34,23 @@ class StatefulSetController final : public QueuePart {
     if (current.empty()) current = revisions.update;
     const auto plan = PlanStatefulSet({set, pods, current, revisions.update, context_.Now()});
     set = TRY(WriteStatus(client_, types::kStatefulSet, std::move(set), plan.status));
+    // Before any pod goes that a claim is to go with.
+    for (const Json& pod : pods) TRY(KeepOwners(set, pod));
     for (const Json& pod : plan.remove) TRY(DeletePod(set, pod));
     for (const NewMember& member : plan.create) TRY(CreateMember(set, revisions, current, member));
     return plan.again ? Requeue::After(*plan.again) : Requeue::Done();
+  }
+
+  Status KeepOwners(const Json& set, const Json& pod) {
+    for (const Json& claim : MemberClaims(set, OrdinalOf(set, pod))) {
+      const auto present = claims_.Get(kube::KeyOf(claim));
+      if (!present || kube::IsDeleting(*present)) continue;
+      const Json wanted = WithOwners(*present, set, pod);
+      if (wanted == *present) continue;
+      auto updated = client_.Update(types::kPersistentVolumeClaim, wanted);
+      if (!updated.ok() && !updated.Is(Code::kNotFound)) return std::move(updated).error();
+    }
+    return {};
   }
 
   Status DeletePod(const Json& set, const Json& pod) {
@@ -90,6 +104,8 @@ class StatefulSetController final : public QueuePart {
                  what + " failed error: " + created.error().message());
     return std::move(created).error();
   }
+
+  kube::Informer& claims_;
 };
 
 }  // namespace

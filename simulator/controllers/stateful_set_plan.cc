@@ -32,7 +32,7 @@ class Planner {
     for (const Json& pod : input.pods) {
       const int ordinal = OrdinalOf(set_, pod);
       if (ordinal < 0) continue;
-      (ordinal >= first_ && ordinal < end_ ? members_ : condemned_)[ordinal] = &pod;
+      (IsCondemned(set_, ordinal) ? condemned_ : members_)[ordinal] = &pod;
     }
   }
 
@@ -206,6 +206,37 @@ std::vector<Json> MemberClaims(const Json& set, int ordinal) {
     claims.push_back(std::move(claim));
   }
   return claims;
+}
+
+bool IsCondemned(const Json& set, int ordinal) {
+  const auto first = IntAt(set, "spec.ordinals.start");
+  return ordinal < first || ordinal >= first + IntAt(set, "spec.replicas", 1);
+}
+
+Json WithOwners(Json claim, const Json& set, const Json& pod) {
+  constexpr char kPolicy[] = "spec.persistentVolumeClaimRetentionPolicy";
+  const auto deletes = [&](const char* when) {
+    return StringAt(set, std::string(kPolicy) + "." + when) == "Delete";
+  };
+  const bool goes_with_pod = deletes("whenScaled") && IsCondemned(set, OrdinalOf(set, pod));
+  JsonArray owners;
+  for (const Json& owner : ArrayAt(claim, "metadata.ownerReferences")) {
+    const bool is_set = StringAt(owner, "uid") == kube::UidOf(set);
+    const bool is_member =
+        StringAt(owner, "kind") == "Pod" && StringAt(owner, "name") == kube::NameOf(pod);
+    if (!is_set && !is_member) owners.push_back(owner);
+  }
+  if (owners.empty()) {
+    Remove(claim, "metadata.ownerReferences");
+  } else {
+    Set(claim, "metadata.ownerReferences", std::move(owners));
+  }
+  if (goes_with_pod) {
+    kube::AddOwnerReference(claim, kube::OwnerReference(pod));
+  } else if (deletes("whenDeleted")) {
+    kube::AddOwnerReference(claim, kube::OwnerReference(set, true, true));
+  }
+  return claim;
 }
 
 }  // namespace thinsnap::controllers

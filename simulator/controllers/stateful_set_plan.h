@@ -40,4 +40,10 @@ Json MemberPod(const Json& set, const Json& pod_template, int ordinal, const std
 // The claims that the pod needs, in the order of the templates.
 std::vector<Json> MemberClaims(const Json& set, int ordinal);
 
+// Whether a scale-down takes the member of that number away.
+bool IsCondemned(const Json& set, int ordinal);
+// The claim of a member with the owners that persistentVolumeClaimRetentionPolicy asks for: the set
+// (whenDeleted), or the pod that is scaled away (whenScaled), so that the claim goes with it.
+Json WithOwners(Json claim, const Json& set, const Json& pod);
+
 }  // namespace thinsnap::controllers

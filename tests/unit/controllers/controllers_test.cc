@@ -349,6 +349,32 @@ TEST(ControllersTest, StatefulSetKeepsItsClaims) {
   EXPECT_TRUE(cluster.Exists(types::kPersistentVolumeClaim, {"default", "data-db-0"}));
 }
 
+TEST(ControllersTest, StatefulSetGivesUpClaimsThatItIsToldTo) {
+  Cluster cluster;
+  cluster.AddNode("a");
+  for (const char* name : {"one", "two"})
+    cluster.Create(types::kPersistentVolume, Volume(name, "1Gi", "a"));
+  Json set = kube::NewObject(types::kStatefulSet, {"default", "db"});
+  Set(set, "spec",
+      Parse(R"({"replicas": 2, "serviceName": "db", "selector": {"matchLabels": {"app": "db"}},
+      "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete", "whenScaled": "Delete"},
+      "template": {"metadata": {"labels": {"app": "db"}},
+                   "spec": {"containers": [{"name": "main", "image": "busybox",
+                                            "volumeMounts": [{"name": "data", "mountPath": "/data"}]}]}},
+      "volumeClaimTemplates": [{"metadata": {"name": "data"},
+          "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "manual",
+                   "resources": {"requests": {"storage": "1Gi"}}}}]})"));
+  cluster.Create(types::kStatefulSet, set);
+  const auto ready = [](const Json& now) { return IntAt(now, "status.readyReplicas") == 2; };
+  set = cluster.Wait(types::kStatefulSet, {"default", "db"}, ready);
+  cluster.Update(types::kStatefulSet, {"default", "db"},
+                 [](Json& changed) { Set(changed, "spec.replicas", 1); });
+  cluster.WaitGone(types::kPersistentVolumeClaim, {"default", "data-db-1"});
+  EXPECT_TRUE(cluster.Exists(types::kPersistentVolumeClaim, {"default", "data-db-0"}));
+  cluster.Delete(types::kStatefulSet, {"default", "db"}, "Background");
+  cluster.WaitGone(types::kPersistentVolumeClaim, {"default", "data-db-0"});
+}
+
 TEST(ControllersTest, DaemonSetHasOnePodOnEachNode) {
   Cluster cluster;
   cluster.AddNode("a");
