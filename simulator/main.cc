@@ -172,7 +172,7 @@ int main(int argc, char** argv) {
                  "Port of the API server; without: as before, else any free one")
       ->check(CLI::Range(0, 65535));
   up->add_option("--image", flags.images,
-                 "NAME=FOLDER: a root filesystem for an image (repeatable)");
+                 "NAME=FOLDER: a root filesystem or an OCI layout for an image (repeatable)");
   up->add_option("--api-domain", flags.up.api_domain, "API domain of the operator's kinds")
       ->capture_default_str();
   up->add_option("--pool-size", flags.pool_size, "Size of each node's pool")->capture_default_str();

@@ -111,7 +111,7 @@ Json BuildProcess(const ContainerInputs& inputs, const std::vector<std::string>&
   for (const std::string& argument : command) args.emplace_back(argument);
   for (const auto& [name, value] : inputs.environment) env.emplace_back(name + "=" + value);
   for (const std::string& name : CapabilitiesOf(container)) capabilities.emplace_back(name);
-  const std::int64_t uid = SecurityInt(pod, container, "runAsUser", 0);
+  const std::int64_t uid = SecurityInt(pod, container, "runAsUser", inputs.image.user);
   JsonObject user{{"uid", uid}, {"gid", SecurityInt(pod, container, "runAsGroup", 0)}};
   JsonArray groups = ArrayAt(pod, "spec.securityContext.supplementalGroups");
   if (const Json* group = Find(pod, "spec.securityContext.fsGroup");
@@ -125,6 +125,7 @@ Json BuildProcess(const ContainerInputs& inputs, const std::vector<std::string>&
     sets["permitted"] = capabilities;
   }
   std::string folder = StringAt(container, "workingDir");
+  if (folder.empty()) folder = inputs.image.working_folder;
   if (folder.empty()) folder = "/";
   return JsonObject{
       {"terminal", false},
@@ -196,7 +197,10 @@ std::vector<std::string> CommandOf(const Json& container, const RootPlan& image,
       if (item.is_string()) command.push_back(ExpandReferences(item.get_string(), environment));
     }
   }
-  return command.empty() ? image.default_command : command;
+  if (command.empty()) command = image.default_command;
+  if (ArrayAt(container, "command").empty())
+    command.insert(command.begin(), image.entrypoint.begin(), image.entrypoint.end());
+  return command;
 }
 
 Result<Json> BuildContainerConfig(const ContainerInputs& inputs) {
@@ -210,7 +214,7 @@ Result<Json> BuildContainerConfig(const ContainerInputs& inputs) {
   }
   if (BoolAt(inputs.container, "securityContext.runAsNonRoot",
              BoolAt(inputs.pod, "spec.securityContext.runAsNonRoot")) &&
-      SecurityInt(inputs.pod, inputs.container, "runAsUser", 0) == 0) {
+      SecurityInt(inputs.pod, inputs.container, "runAsUser", inputs.image.user) == 0) {
     return Error(Code::kInvalidArgument, "container " + StringAt(inputs.container, "name") +
                                              " has runAsNonRoot and image will run as root");
   }

@@ -24,6 +24,9 @@ csi::v1::VolumeCapability CapabilityOf(const CsiVolume& volume) {
     case CsiAccess::kSingleNodeWriter:
       capability.mutable_access_mode()->set_mode(Mode::SINGLE_NODE_WRITER);
       break;
+    case CsiAccess::kSinglePodWriter:
+      capability.mutable_access_mode()->set_mode(Mode::SINGLE_NODE_SINGLE_WRITER);
+      break;
     case CsiAccess::kMultiNodeReader:
       capability.mutable_access_mode()->set_mode(Mode::MULTI_NODE_READER_ONLY);
       break;

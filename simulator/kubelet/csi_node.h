@@ -12,7 +12,7 @@
 
 namespace thinsnap::kubelet {
 
-enum class CsiAccess { kSingleNodeWriter, kMultiNodeReader, kMultiNodeWriter };
+enum class CsiAccess { kSingleNodeWriter, kSinglePodWriter, kMultiNodeReader, kMultiNodeWriter };
 
 struct CsiVolume {
   std::string id;

@@ -81,23 +81,6 @@ Status AddAll(const Json& source, const EnvironmentSources& sources, Variables* 
   return {};
 }
 
-// "500m", "128Mi", "2", "1e3" as a number; 0 for what cannot be read (the API server has checked
-// it).
-double ParseQuantity(std::string_view text) {
-  double number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc()) return 0;
-  const std::string_view suffix = text.substr(static_cast<std::size_t>(end - text.data()));
-  static constexpr std::pair<std::string_view, double> kSuffixes[] = {
-      {"", 1},     {"m", 1e-3},    {"k", 1e3},        {"M", 1e6},           {"G", 1e9},
-      {"T", 1e12}, {"Ki", 1024.0}, {"Mi", 1048576.0}, {"Gi", 1073741824.0}, {"Ti", 1099511627776.0},
-  };
-  for (const auto& [name, factor] : kSuffixes) {
-    if (suffix == name) return number * factor;
-  }
-  return 0;
-}
-
 std::string QuotedKey(const std::string& path, std::string_view prefix) {
   const std::size_t open = prefix.size();
   if (path.size() < open + 4 || path.compare(0, open, prefix) != 0) return "";
@@ -115,6 +98,21 @@ std::string FormatMap(const Json& pod, const char* path) {
 }
 
 }  // namespace
+
+double ParseQuantity(std::string_view text) {
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc()) return 0;
+  const std::string_view suffix = text.substr(static_cast<std::size_t>(end - text.data()));
+  static constexpr std::pair<std::string_view, double> kSuffixes[] = {
+      {"", 1},     {"m", 1e-3},    {"k", 1e3},        {"M", 1e6},           {"G", 1e9},
+      {"T", 1e12}, {"Ki", 1024.0}, {"Mi", 1048576.0}, {"Gi", 1073741824.0}, {"Ti", 1099511627776.0},
+  };
+  for (const auto& [name, factor] : kSuffixes) {
+    if (suffix == name) return number * factor;
+  }
+  return 0;
+}
 
 const std::string* FindVariable(const Variables& variables, std::string_view name) {
   for (const auto& [own, value] : variables) {

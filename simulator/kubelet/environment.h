@@ -39,4 +39,8 @@ Result<Variables> BuildEnvironment(const Json& pod, const Json& container,
 const std::string* FindVariable(const Variables& variables, std::string_view name);
 void SetVariable(Variables& variables, const std::string& name, const std::string& value);
 
+// "500m", "128Mi", "2", "1e3" as a number; 0 for what cannot be read (the API server has checked
+// it).
+double ParseQuantity(std::string_view text);
+
 }  // namespace thinsnap::kubelet

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <fcntl.h>
 #include <filesystem>
 #include <mutex>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/core/file.h"
+#include "simulator/kubelet/oci_layout.h"
 
 namespace thinsnap::kubelet {
 namespace {
@@ -35,11 +37,26 @@ Error Failed(const std::string& what, const std::error_code& code) {
   return ErrnoError(code.value(), what);
 }
 
-// One binary and a link for each applet, made once in a folder that is moved to its place when
-// complete.
+// One binary and a link for each applet.
+Status FillBusybox(const std::string& folder, const std::string& applets) {
+  TRY(MakeFolders(folder + "/bin"));
+  if (chmod(folder.c_str(), 0755) != 0) return ErrnoError(errno, "open up " + folder);
+  std::error_code code;
+  if (!fs::copy_file(kBusyboxPath, folder + "/bin/busybox", code))
+    return Failed("copy busybox", code);
+  std::istringstream lines(applets);
+  for (std::string applet; std::getline(lines, applet);) {
+    if (applet.empty() || applet == "busybox") continue;
+    fs::create_symlink("/bin/busybox", folder + "/bin/" + applet, code);
+    // On a full disk, say: an image without some of its programs would stay so.
+    if (code) return Failed("link " + applet + " to busybox", code);
+  }
+  return {};
+}
+
+// Made once, in a folder that is moved to its place when complete.
 Status UnpackBusybox(const std::string& folder, CommandRunner& runner) {
   if (access((folder + "/bin/busybox").c_str(), F_OK) == 0) return {};
-  std::error_code code;
   if (access(kBusyboxPath, X_OK) != 0) {
     return Error(Code::kFailedPrecondition, std::string("there is no ") + kBusyboxPath +
                                                 "; install the package busybox-static");
@@ -50,23 +67,15 @@ Status UnpackBusybox(const std::string& folder, CommandRunner& runner) {
   TRY(MakeFolders(fs::path(folder).parent_path().string()));
   std::string draft = folder + ".XXXXXX";
   if (mkdtemp(draft.data()) == nullptr) return ErrnoError(errno, "make a folder beside " + folder);
-  TRY(MakeFolders(draft + "/bin"));
-  if (chmod(draft.c_str(), 0755) != 0) return ErrnoError(errno, "open up " + draft);
-  if (!fs::copy_file(kBusyboxPath, draft + "/bin/busybox", code))
-    return Failed("copy busybox", code);
-  std::istringstream applets(list.out);
-  for (std::string applet; std::getline(applets, applet);) {
-    if (applet.empty() || applet == "busybox") continue;
-    fs::create_symlink("/bin/busybox", draft + "/bin/" + applet, code);
-  }
-  if (rename(draft.c_str(), folder.c_str()) != 0) {
-    const int why = errno;
-    fs::remove_all(draft, code);
-    // Another pod or node was faster.
-    if (access((folder + "/bin/busybox").c_str(), F_OK) != 0)
-      return ErrnoError(why, "put " + folder + " in place");
-  }
-  return {};
+  Status filled = FillBusybox(draft, list.out);
+  if (filled.ok() && rename(draft.c_str(), folder.c_str()) != 0)
+    filled = ErrnoError(errno, "put " + folder + " in place");
+  if (filled.ok()) return {};
+  std::error_code code;
+  fs::remove_all(draft, code);
+  // Another pod or node was faster.
+  if (access((folder + "/bin/busybox").c_str(), F_OK) == 0) return {};
+  return filled;
 }
 
 void AddHostFiles(RootPlan* plan) {
@@ -86,6 +95,45 @@ void AddHostFiles(RootPlan* plan) {
     if (fs::is_directory(path, code)) plan->read_only_binds.emplace_back(path, path);
   }
   plan->path_variable = kUsualPath;
+}
+
+Status PlanOciRoot(const std::string& image, const std::string& layout, const ImageOptions& options,
+                   CommandRunner& runner, RootPlan* plan) {
+  OciImage found = TRY(OpenOciLayout(layout, options.cache_folder, runner).In("image " + image));
+  const std::string user = found.user.substr(0, found.user.find(':'));
+  if (user.find_first_not_of("0123456789") != std::string::npos && user != "root") {
+    return Error(Code::kFailedPrecondition,
+                 "image " + image + " runs as user \"" + user +
+                     "\": only numbers are understood here; set securityContext.runAsUser");
+  }
+  plan->user = std::strtoll(user.c_str(), nullptr, 10);
+  plan->lower_folders = std::move(found.layers);
+  plan->entrypoint = std::move(found.entrypoint);
+  plan->default_command = std::move(found.command);
+  plan->environment = std::move(found.environment);
+  plan->working_folder = std::move(found.working_folder);
+  return {};
+}
+
+// The image's folders as the lower layers of the container's own.
+Status MountLayers(const RootPlan& plan, const std::string& root) {
+  const std::string own = root + ".layers";
+  TRY(MakeFolders(own + "/upper"));
+  TRY(MakeFolders(own + "/work"));
+  std::string lower;
+  for (auto it = plan.lower_folders.rbegin(); it != plan.lower_folders.rend(); ++it)
+    lower += (lower.empty() ? "" : ":") + *it;
+  const std::string data =
+      "lowerdir=" + lower + ",upperdir=" + own + "/upper,workdir=" + own + "/work";
+  if (mount("overlay", root.c_str(), "overlay", 0, data.c_str()) == 0) return {};
+  const int why = errno;
+  if (plan.lower_folders.size() > 1) return ErrnoError(why, "overlay the layers of the image");
+  // The data folder lies on an overlay itself: a copy does it too.
+  std::error_code code;
+  fs::copy(plan.lower_folders.front(), root,
+           fs::copy_options::recursive | fs::copy_options::copy_symlinks, code);
+  if (code) return Failed("copy " + plan.lower_folders.front(), code);
+  return {};
 }
 
 Status WriteText(const std::string& path, const std::string& text) {
@@ -150,7 +198,11 @@ Result<RootPlan> PlanRoot(const std::string& image, const ImageOptions& options,
         return Error(Code::kFailedPrecondition, "image " + image + " is mapped to " +
                                                     choice.folder + ", which is not a folder");
       }
-      plan.lower_folder = choice.folder;
+      if (IsOciLayout(choice.folder)) {
+        TRY(PlanOciRoot(image, choice.folder, options, runner, &plan));
+        break;
+      }
+      plan.lower_folders = {choice.folder};
       plan.default_command = {"sh"};
       break;
     }
@@ -162,19 +214,7 @@ Status MakeRoot(const RootPlan& plan, const std::string& root, const std::string
                 const std::vector<std::pair<std::string, std::string>>& hosts) {
   std::error_code code;
   TRY(MakeFolders(root));
-  if (!plan.lower_folder.empty()) {
-    const std::string layers = root + ".layers";
-    TRY(MakeFolders(layers + "/upper"));
-    TRY(MakeFolders(layers + "/work"));
-    const std::string data = "lowerdir=" + plan.lower_folder + ",upperdir=" + layers +
-                             "/upper,workdir=" + layers + "/work";
-    if (mount("overlay", root.c_str(), "overlay", 0, data.c_str()) != 0) {
-      // The data folder lies on an overlay itself: a copy does it too.
-      fs::copy(plan.lower_folder, root,
-               fs::copy_options::recursive | fs::copy_options::copy_symlinks, code);
-      if (code) return Failed("copy " + plan.lower_folder, code);
-    }
-  }
+  if (!plan.lower_folders.empty()) TRY(MountLayers(plan, root));
   for (const char* folder : {"dev", "etc", "home", "opt", "proc", "root", "run", "sys", "tmp",
                              "usr", "var/tmp", "var/log", "var/lib", "var/cache", "mnt", "srv"}) {
     fs::create_directories(root + "/" + folder, code);
@@ -187,7 +227,7 @@ Status MakeRoot(const RootPlan& plan, const std::string& root, const std::string
   for (const auto& [path, target] : plan.links) fs::create_symlink(target, root + path, code);
   for (const auto& [host, path] : plan.read_only_binds) fs::create_directories(root + path, code);
 
-  if (plan.lower_folder.empty()) {
+  if (plan.lower_folders.empty()) {
     TRY(WriteText(root + "/etc/passwd",
                   "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sbin:/bin/false\n"
                   "nobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"));

@@ -1,8 +1,9 @@
 // Images: what a name in a pod stands for on this machine. Nothing is pulled: an image is a root
-// filesystem made of read-only pieces of the host, of busybox-static, or of a folder that the user
-// named. Every container gets a root of its own that it may write to.
+// filesystem made of read-only pieces of the host, of busybox-static, or of a folder or an OCI
+// layout that the user named. Every container gets a root of its own that it may write to.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <utility>
@@ -10,6 +11,7 @@
 
 #include "base/core/command.h"
 #include "base/core/result.h"
+#include "simulator/kubelet/environment.h"
 
 namespace thinsnap::kubelet {
 
@@ -24,9 +26,12 @@ struct RootPlan {
   std::vector<std::pair<std::string, std::string>>
       read_only_binds;                                     // host path -> path in the root
   std::vector<std::pair<std::string, std::string>> links;  // path in the root -> target
-  std::string lower_folder;                                // overlaid or copied, if given
-  std::vector<std::string> default_command;
+  std::vector<std::string> lower_folders;                  // overlaid, the lowest first, if given
+  std::vector<std::string> entrypoint, default_command;    // before args; instead of them
   std::string path_variable;
+  Variables environment;       // of the image
+  std::string working_folder;  // "" is /
+  std::int64_t user = 0;
   std::string note;  // for the container's log, when it runs the default command
 };
 

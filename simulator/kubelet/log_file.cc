@@ -13,7 +13,8 @@
 namespace thinsnap::kubelet {
 namespace {
 
-constexpr std::uint64_t kRotateAt = 10 * kMiB;
+// As much on disk as a kubelet keeps by default (five files of 10 MiB), in two.
+constexpr std::uint64_t kRotateAt = 25 * kMiB;
 constexpr std::size_t kLongestLine = 16 * kKiB;
 constexpr std::size_t kBatchBytes = 64 * kKiB;
 

@@ -14,6 +14,7 @@
 #include "base/core/file.h"
 #include "base/data/json.h"
 #include "simulator/kubelet/environment.h"
+#include "simulator/kubelet/local_volumes.h"
 
 namespace thinsnap::kubelet {
 namespace {
@@ -162,7 +163,8 @@ Result<Payload> BuildPayload(const Json& pod, const Json& volume, const PayloadS
   return payload;
 }
 
-Status WritePayload(const std::string& folder, const Payload& payload, WallTime now) {
+Status WritePayload(const std::string& folder, const Payload& payload, WallTime now,
+                    std::optional<std::int64_t> group) {
   TRY(MakeFolders(folder));
   if (!Differs(folder, payload)) return {};
   std::error_code code;
@@ -180,6 +182,8 @@ Status WritePayload(const std::string& folder, const Payload& payload, WallTime 
     }
     fchmod(fd.get(), file.mode);
   }
+  // Of what is read only, a pod's group gets to read everything.
+  if (group) TRY(GiveToGroup(folder, *group, 0440));
   const std::string old = fs::read_symlink(folder + "/..data", code).string();
   fs::remove(folder + "/..data_tmp", code);
   fs::create_symlink(version, folder + "/..data_tmp", code);

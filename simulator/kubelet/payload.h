@@ -30,6 +30,7 @@ bool HasPayload(const Json& volume);
 // What the volume (an element of spec.volumes) holds now. Errors name the object or field.
 Result<Payload> BuildPayload(const Json& pod, const Json& volume, const PayloadSources& sources);
 // Replaces the folder's content if it differs.
-Status WritePayload(const std::string& folder, const Payload& payload, WallTime now);
+Status WritePayload(const std::string& folder, const Payload& payload, WallTime now,
+                    std::optional<std::int64_t> group = std::nullopt);
 
 }  // namespace thinsnap::kubelet

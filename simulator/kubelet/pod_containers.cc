@@ -17,6 +17,7 @@
 #include "base/data/json.h"
 #include "base/kube/object.h"
 #include "simulator/kubelet/container_config.h"
+#include "simulator/kubelet/local_volumes.h"
 #include "simulator/kubelet/pod_slot.h"
 #include "simulator/kubelet/remove_tree.h"
 
@@ -45,26 +46,6 @@ std::string HostnameOf(const Json& pod) {
   return name;
 }
 
-// A place below a volume, made when missing, that no link may lead out of the volume.
-Result<std::string> PlaceBelow(const std::string& volume, const std::string& sub_path) {
-  const fs::path relative(sub_path);
-  if (relative.is_absolute() ||
-      std::find(relative.begin(), relative.end(), "..") != relative.end()) {
-    return Error(Code::kInvalidArgument,
-                 "subPath " + sub_path + " must be relative and without '..'");
-  }
-  std::error_code code;
-  const fs::path place = fs::path(volume) / relative;
-  if (!fs::exists(place, code)) fs::create_directories(place, code);
-  const fs::path real = fs::canonical(place, code);
-  const fs::path base = fs::canonical(volume, code);
-  if (code) return ErrnoError(code.value(), "subPath " + sub_path);
-  if (real != base && real.string().rfind(base.string() + "/", 0) != 0) {
-    return Error(Code::kPermissionDenied, "subPath " + sub_path + " leads out of its volume");
-  }
-  return real.string();
-}
-
 }  // namespace
 
 std::string PodWorker::BundleOf(const Slot& slot) const {
@@ -79,8 +60,12 @@ std::string PodWorker::LogPath(const Slot& slot, int attempt) const {
 
 Result<Variables> PodWorker::EnvironmentOf(const Json& container, const RootPlan& image) const {
   EnvironmentSources sources;
-  sources.defaults = {
-      {"PATH", image.path_variable}, {"HOME", "/root"}, {"HOSTNAME", HostnameOf(*pod_)}};
+  const bool is_root = IntAt(container, "securityContext.runAsUser",
+                             IntAt(*pod_, "spec.securityContext.runAsUser", image.user)) == 0;
+  sources.defaults = {{"PATH", image.path_variable},
+                      {"HOME", is_root ? "/root" : "/"},
+                      {"HOSTNAME", HostnameOf(*pod_)}};
+  for (const auto& [name, value] : image.environment) SetVariable(sources.defaults, name, value);
   for (const auto& [name, value] : node_.environment) SetVariable(sources.defaults, name, value);
   sources.config_map = [this](const std::string& name) {
     return node_.client.Get(kube::types::kConfigMap, {key_.ns, name});

@@ -316,9 +316,11 @@ MonoTime PodWorker::Step() {
 
   if (!ending && volumes_ready_ && now >= next_refresh_) {
     next_refresh_ = now + kRefreshEvery;
-    for (const Status& done : {node_.volumes.Refresh(*pod_), node_.volumes.Expand(*pod_)}) {
-      if (!done.ok()) LogWarning("kubelet", key_.ToString() + ": " + done.error().ToString());
-    }
+    const Status refreshed = node_.volumes.Refresh(*pod_);
+    if (!refreshed.ok())
+      LogWarning("kubelet", key_.ToString() + ": " + refreshed.error().ToString());
+    const Status expanded = node_.volumes.Expand(*pod_);
+    if (!expanded.ok()) Emit("Warning", "VolumeResizeFailed", expanded.error().message());
   }
 
   if (plan.finished) {

@@ -16,6 +16,7 @@
 #include "base/core/log.h"
 #include "base/data/json.h"
 #include "base/kube/object.h"
+#include "simulator/kubelet/local_volumes.h"
 #include "simulator/kubelet/remove_tree.h"
 
 namespace thinsnap::kubelet {
@@ -36,6 +37,7 @@ CsiAccess AccessOf(const Json& volume) {
     if (mode.get_string() == "ReadWriteMany") return CsiAccess::kMultiNodeWriter;
     if (mode.get_string() == "ReadOnlyMany") access = CsiAccess::kMultiNodeReader;
     if (mode.get_string() == "ReadWriteOnce") return CsiAccess::kSingleNodeWriter;
+    if (mode.get_string() == "ReadWriteOncePod") return CsiAccess::kSinglePodWriter;
   }
   return access;
 }
@@ -104,7 +106,10 @@ Result<MountedVolume> VolumeStore::MountOne(const Json& pod, const Json& volume)
   }
   if (const Json* source = thinsnap::Find(volume, "emptyDir"))
     return MountEmpty(pod, name, *source);
-  if (const Json* source = thinsnap::Find(volume, "hostPath")) return MountHostPath(*source);
+  if (const Json* source = thinsnap::Find(volume, "hostPath")) return MountedVolume {
+      TRY(MakeHostPath(*source))
+      , false, false
+    };
   if (HasPayload(volume)) return MountPayload(pod, volume);
   return Error(Code::kInvalidArgument,
                "its source is not supported here; use persistentVolumeClaim, ephemeral, emptyDir, "
@@ -116,42 +121,11 @@ Result<MountedVolume> VolumeStore::MountEmpty(const Json& pod, const std::string
                                               const Json& source) {
   MountedVolume mounted;
   mounted.path = PodFolder(kube::UidOf(pod)) + "/volumes/kubernetes.io~empty-dir/" + name;
-  TRY(MakeFolders(mounted.path));
-  if (StringAt(source, "medium") == "Memory") {
-    if (mount("tmpfs", mounted.path.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "mode=0777") != 0) {
-      return ErrnoError(errno, "mount a tmpfs");
-    }
+  if (TRY(MakeEmptyFolder(source, mounted.path))) {
     std::lock_guard lock(mutex_);
     pods_[kube::UidOf(pod)].own_mounts.push_back(mounted.path);
   }
-  chmod(mounted.path.c_str(), 0777);
-  if (const Json* group = thinsnap::Find(pod, "spec.securityContext.fsGroup");
-      group != nullptr && group->is_number()) {
-    TRY(ApplyFsGroup(mounted.path, group->to_number<std::int64_t>()));
-  }
-  return mounted;
-}
-
-Result<MountedVolume> VolumeStore::MountHostPath(const Json& source) {
-  MountedVolume mounted;
-  mounted.path = StringAt(source, "path");
-  const std::string type = StringAt(source, "type");
-  std::error_code code;
-  if (type == "DirectoryOrCreate") TRY(MakeFolders(mounted.path));
-  if (type == "FileOrCreate" && !fs::exists(mounted.path, code))
-    TRY(WriteFileAtomic(mounted.path, ""));
-  const fs::file_status status = fs::status(mounted.path, code);
-  const bool fits = type.empty() || type.ends_with("OrCreate") ||
-                    (type == "Directory" && fs::is_directory(status)) ||
-                    (type == "File" && fs::is_regular_file(status)) ||
-                    (type == "Socket" && fs::is_socket(status)) ||
-                    (type == "CharDevice" && fs::is_character_file(status)) ||
-                    (type == "BlockDevice" && fs::is_block_file(status));
-  if (!fits) {
-    return Error(Code::kFailedPrecondition, "hostPath " + mounted.path + " is not of type " + type);
-  }
-  // Like a container engine, which makes the folder where there is nothing.
-  if (!fs::exists(status)) TRY(MakeFolders(mounted.path));
+  TRY(ApplyFsGroup(mounted.path, FsGroupOf(pod)));
   return mounted;
 }
 
@@ -164,7 +138,7 @@ Result<MountedVolume> VolumeStore::MountPayload(const Json& pod, const Json& vol
   MountedVolume mounted;
   mounted.path = PayloadFolder(kube::UidOf(pod), StringAt(volume, "name"));
   mounted.read_only = true;
-  TRY(WritePayload(mounted.path, payload, runtime_.clock().Now()));
+  TRY(WritePayload(mounted.path, payload, runtime_.clock().Now(), FsGroupOf(pod).group));
   return mounted;
 }
 
@@ -204,7 +178,8 @@ Status VolumeStore::Refresh(const Json& pod) {
     if (!HasPayload(volume) || !Find(kube::UidOf(pod), name)) continue;
     Result<Payload> payload = BuildPayload(pod, volume, SourcesFor(pod));
     if (!payload.ok()) return std::move(payload).error().In("volume " + name);
-    TRY(WritePayload(PayloadFolder(kube::UidOf(pod), name), *payload, runtime_.clock().Now()));
+    TRY(WritePayload(PayloadFolder(kube::UidOf(pod), name), *payload, runtime_.clock().Now(),
+                     FsGroupOf(pod).group));
   }
   return {};
 }
@@ -256,10 +231,7 @@ Result<MountedVolume> VolumeStore::MountClaim(const Json& pod, const std::string
   }
   Status done = StageAndPublish(published, read_only);
   if (!done.ok()) return std::move(done).error().In(what);
-  if (const Json* group = thinsnap::Find(pod, "spec.securityContext.fsGroup");
-      group != nullptr && group->is_number() && !block && !read_only) {
-    TRY(ApplyFsGroup(published.target_path, group->to_number<std::int64_t>()));
-  }
+  if (!block && !read_only) TRY(ApplyFsGroup(published.target_path, FsGroupOf(pod)));
   return MountedVolume{published.target_path, block, read_only};
 }
 
@@ -365,26 +337,6 @@ Status VolumeStore::Expand(const Json& pod) {
     Set(pvc, "status.conditions", std::move(conditions));
     Remove(pvc, "status.allocatedResourceStatuses");
     TRY(client_.Update(kube::types::kPersistentVolumeClaim, pvc, "status"));
-  }
-  return {};
-}
-
-Status ApplyFsGroup(const std::string& path, std::int64_t group) {
-  const auto apply = [group](const fs::path& entry) {
-    struct stat info = {};
-    if (lstat(entry.c_str(), &info) != 0) return;
-    lchown(entry.c_str(), static_cast<uid_t>(-1), static_cast<gid_t>(group));
-    if (S_ISLNK(info.st_mode)) return;
-    const mode_t more = S_ISDIR(info.st_mode) ? 02770 : 0660;
-    chmod(entry.c_str(), (info.st_mode & 07777) | more);
-  };
-  std::error_code code;
-  apply(path);
-  for (auto it = fs::recursive_directory_iterator(path, code);
-       it != fs::recursive_directory_iterator(); it.increment(code)) {
-    if (code)
-      return ErrnoError(code.value(), "give " + path + " to group " + std::to_string(group));
-    apply(it->path());
   }
   return {};
 }

@@ -81,7 +81,6 @@ class VolumeStore {
   Result<MountedVolume> MountClaim(const Json& pod, const std::string& name,
                                    const std::string& claim, bool read_only);
   Result<MountedVolume> MountEmpty(const Json& pod, const std::string& name, const Json& source);
-  Result<MountedVolume> MountHostPath(const Json& source);
   Result<MountedVolume> MountPayload(const Json& pod, const Json& volume);
   Status StageAndPublish(const Published& published, bool read_only);
   Status GiveUp(const Published& published, const std::string& pod_uid);
@@ -96,8 +95,5 @@ class VolumeStore {
   std::map<std::string, PodVolumes> pods_;                 // by uid
   std::map<std::string, std::shared_ptr<Staged>> staged_;  // by volume handle
 };
-
-// Gives the volume's files to the pod's fsGroup, as Kubernetes does for filesystems of one writer.
-Status ApplyFsGroup(const std::string& path, std::int64_t group);
 
 }  // namespace thinsnap::kubelet

@@ -4,12 +4,14 @@
 #include <fstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/core/file.h"
 #include "base/core/runtime.h"
 #include "base/data/json.h"
 #include "simulator/kubelet/frames.h"
+#include "simulator/kubelet/local_volumes.h"
 #include "simulator/kubelet/log_file.h"
 #include "simulator/kubelet/payload.h"
 #include "simulator/kubelet/remove_tree.h"
@@ -103,14 +105,14 @@ TEST_F(FilesTest, RotatedLogsAreReadInOrder) {
   const std::string path = folder_ + "/0.log";
   const auto log = *LogFile::Open(runtime_, path);
   const std::string line(10'000, 'y');
-  for (int i = 0; i < 1200; ++i) log->Write("stdout", line + "\n");
+  for (int i = 0; i < 3000; ++i) log->Write("stdout", line + "\n");
   log->Write("stdout", "the end\n");
   log->Close();
   EXPECT_TRUE(fs::exists(path + ".1"));
   LogReadOptions tail;
   tail.tail_lines = 1;
   EXPECT_EQ(Read(path, tail), "the end\n");
-  EXPECT_EQ(Read(path).size(), 1200 * 10'001 + 8);
+  EXPECT_EQ(Read(path).size(), 3000 * 10'001 + 8);
 }
 
 TEST_F(FilesTest, APayloadIsReplacedAsAWhole) {
@@ -167,6 +169,36 @@ TEST_F(FilesTest, FramesCrossASocketWithALongName) {
   const Result<UniqueFd> client = ConnectUnix(deep + "/s.sock");
   ASSERT_TRUE(client.ok()) << client.error().ToString();
   ASSERT_TRUE(WriteFrame(client->get(), FrameType::kStdin, "hello").ok());
+}
+
+mode_t ModeOf(const std::string& path) {
+  struct stat info = {};
+  return stat(path.c_str(), &info) == 0 ? info.st_mode & 07777 : 0;
+}
+
+TEST_F(FilesTest, AGroupMayReadItsPayload) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root";
+  const Payload payload{{"deep/key", {"value", 0400}}};
+  ASSERT_TRUE(WritePayload(folder_ + "/secret", payload, clock_.Now(), 4711).ok());
+  struct stat info = {};
+  ASSERT_EQ(stat((folder_ + "/secret/deep/key").c_str(), &info), 0);
+  EXPECT_EQ(info.st_gid, 4711U);
+  EXPECT_EQ(info.st_mode & 07777, 0440U);
+  EXPECT_EQ(ModeOf(folder_ + "/secret/..data/deep") & 02050, 02050U);
+}
+
+TEST_F(FilesTest, PlacesBelowAVolumeAreAsOpenAsItAndStayInside) {
+  const std::string volume = folder_ + "/volume";
+  ASSERT_TRUE(MakeFolders(volume).ok());
+  ASSERT_EQ(chmod(volume.c_str(), 0777), 0);
+  const Result<std::string> made = PlaceBelow(volume, "a/b");
+  ASSERT_TRUE(made.ok()) << made.error().ToString();
+  EXPECT_EQ(*made, fs::canonical(volume).string() + "/a/b");
+  EXPECT_EQ(ModeOf(volume + "/a/b"), 0777U);
+  fs::create_directory_symlink("/tmp", volume + "/out");
+  EXPECT_TRUE(PlaceBelow(volume, "out/x").Is(Code::kPermissionDenied));
+  EXPECT_FALSE(PlaceBelow(volume, "../x").ok());
+  EXPECT_FALSE(PlaceBelow(volume, "/etc").ok());
 }
 
 }  // namespace
