@@ -102,6 +102,68 @@ TEST_F(WorldTest, PowerLossUnderLoadLeavesNothingAndGoesOn) {
   EXPECT_EQ(Starts(), "start\nstart\nstart\nstart\n");
 }
 
+TEST_F(WorldTest, StartedAgainBeforeItsFormerLifeHasEnded) {
+  StartUp(2);
+  if (HasFatalFailure()) return;
+  CreateBusyPod();
+  if (HasFatalFailure()) return;
+  Apply(R"yaml(
+apiVersion: v1
+kind: Pod
+metadata: {name: done}
+spec:
+  restartPolicy: Never
+  containers: [{name: main, image: busybox, command: [echo, all is said]}]
+)yaml");
+  ASSERT_TRUE(WaitForPodPhase("done", "Succeeded"));
+  for (int loss = 1; loss <= 3; ++loss) {
+    KillUp();
+    StartUp(2);
+    if (HasFatalFailure()) return;
+    WaitForStarts(loss);
+    if (HasFatalFailure()) return;
+  }
+  EXPECT_EQ(Starts(), "start\nstart\nstart\nstart\n");
+  EXPECT_EQ(Logs("done"), "all is said\n") << "of a pod that ended before";
+}
+
+TEST_F(WorldTest, PowerLossWhileSnapshotsAreCut) {
+  StartUp(1);
+  if (HasFatalFailure()) return;
+  CreateBusyPod();
+  if (HasFatalFailure()) return;
+  Apply(R"yaml(
+apiVersion: snapshot.storage.k8s.io/v1
+kind: VolumeSnapshotClass
+metadata: {name: local}
+driver: csi.thinsnap.io
+deletionPolicy: Delete
+)yaml");
+  for (int loss = 1; loss <= 3; ++loss) {
+    for (int number = 0; number < 3; ++number) {
+      Apply(
+          "apiVersion: snapshot.storage.k8s.io/v1\nkind: VolumeSnapshot\nmetadata: {name: s" +
+          std::to_string(loss) + std::to_string(number) +
+          "}\nspec: {volumeSnapshotClassName: local, source: {persistentVolumeClaimName: data}}\n");
+    }
+    KillUp();
+    // A filesystem that still stood still would keep its processes and its device for ever.
+    ExpectNothingLeft();
+    StartUp(1);
+    if (HasFatalFailure()) return;
+    WaitForStarts(loss);
+    if (HasFatalFailure()) return;
+  }
+  for (int loss = 1; loss <= 3; ++loss) {
+    for (int number = 0; number < 3; ++number) {
+      EXPECT_TRUE(WaitFor(
+          kube::types::kVolumeSnapshot,
+          {"default", "s" + std::to_string(loss) + std::to_string(number)},
+          [](const Json* object) { return object && BoolAt(*object, "status.readyToUse"); }));
+    }
+  }
+}
+
 TEST_F(WorldTest, PowerLossRightAfterTheStart) {
   for (int loss = 0; loss < 3; ++loss) {
     StartUp(1);
@@ -175,6 +237,18 @@ TEST_F(WorldTest, ADestroyedNodeNeverComesBack) {
   if (HasFatalFailure()) return;
   const CommandOutput nodes = Kubectl({"get", "nodes", "-o", "name"});
   EXPECT_EQ(nodes.out, node == "node-1" ? "node/node-2\n" : "node/node-1\n");
+}
+
+TEST_F(WorldTest, ABusyPortIsSaidSo) {
+  StartUp();
+  if (HasFatalFailure()) return;
+  const std::string server =
+      Kubectl({"config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"}).out;
+  const std::string port = server.substr(server.rfind(':') + 1);
+  const CommandOutput second =
+      Run({Program("thinsnap-sim"), "up", "--data", folder_ + "/other", "--port", port});
+  EXPECT_EQ(second.exit_code, 1);
+  EXPECT_THAT(second.err, HasSubstr("address 127.0.0.1:" + port + " is in use"));
 }
 
 TEST_F(WorldTest, ASecondUpOnTheFolderIsRefused) {

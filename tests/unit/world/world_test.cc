@@ -51,6 +51,14 @@ TEST_F(WorldFilesTest, ADamagedStateIsNotReplaced) {
   EXPECT_TRUE(LoadWorldState(path, random_).Is(Code::kDataLoss));
 }
 
+TEST_F(WorldFilesTest, AFolderOfAnotherVersionIsLeftAlone) {
+  const std::string path = folder_ + "/world.json";
+  ASSERT_TRUE(WriteFileAtomic(path, R"({"version": 7, "id": "abc"})").ok());
+  const Result<WorldState> state = LoadWorldState(path, random_);
+  ASSERT_TRUE(state.Is(Code::kFailedPrecondition));
+  EXPECT_THAT(state.error().message(), HasSubstr("is of version 7"));
+}
+
 TEST_F(WorldFilesTest, TheKubeconfigNamesItsFolderAndStaysOne) {
   const Result<std::string> text =
       NameDataFolder("apiVersion: v1\nkind: Config\ncurrent-context: a\n", "/data");
