@@ -1,7 +1,7 @@
 // Node lifecycle: a node whose Lease is no longer renewed is Unknown and tainted; its pods are not
-// Ready and are evicted when their tolerations end. A cordoned node is tainted too. The time without
-// renewal is measured by our own clock, so that a cluster that was stopped for a day does not begin
-// with dead nodes.
+// Ready and are evicted when their tolerations end. A cordoned node is tainted too. The time
+// without renewal is measured by our own clock, so that a cluster that was stopped for a day does
+// not begin with dead nodes.
 #include <map>
 #include <vector>
 

@@ -87,7 +87,7 @@ Prepared Prepare(const ChildOptions& options) {
   for (int signal = 1; signal < NSIG; ++signal) sigaction(signal, &defaults, nullptr);
   sigset_t none;
   sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
+  pthread_sigmask(SIG_SETMASK, &none, nullptr);
   if (options.own_session && setsid() < 0) fail();
   const int in = options.stdin_fd >= 0 ? options.stdin_fd : null_fd;
   const int out = options.stdout_fd >= 0 ? options.stdout_fd : STDOUT_FILENO;

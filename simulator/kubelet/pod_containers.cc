@@ -214,7 +214,7 @@ Status PodWorker::StartContainer(Slot& slot, const Json& container) {
     slot.id = id;
   }
   Emit("Normal", "Created", "Created container " + slot.name);
-  const Status started = node_.containers.Start({id, bundle, log}, [this, id](ContainerExit exit) {
+  Status started = node_.containers.Start({id, bundle, log}, [this, id](ContainerExit exit) {
     {
       std::lock_guard lock(mutex_);
       exits_.push_back({id, exit});

@@ -134,8 +134,8 @@ ApiStatus CheckType(const Kind& kind, const KindVersion& version, JsonObject& ob
 }
 
 ApiResult<Decoded> Finish(const Kind& kind, const KindVersion& version, Json object,
-                          std::vector<std::string> unknown, std::vector<std::string> duplicates,
-                          FieldValidation validation) {
+                          const std::vector<std::string>& unknown,
+                          std::vector<std::string> duplicates, FieldValidation validation) {
   Decoded decoded{std::move(object), std::move(duplicates)};
   for (const std::string& path : unknown)
     decoded.warnings.push_back("unknown field " + Quoted(path));

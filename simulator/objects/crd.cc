@@ -20,7 +20,9 @@ std::vector<std::string> Strings(const Json& from, std::string_view path) {
   return all;
 }
 
-std::string WithoutDot(std::string path) { return path.starts_with('.') ? path.substr(1) : path; }
+std::string WithoutDot(const std::string& path) {
+  return path.starts_with('.') ? path.substr(1) : path;
+}
 
 // A type on every node: that is what structural means.
 void CheckStructural(const Json& schema, const std::string& path, const char* where,

@@ -136,7 +136,7 @@ std::string CheckCronSchedule(std::string_view schedule) {
 
 std::string CheckTimeZone(std::string_view zone) {
   const std::string name(zone);
-  const std::string unknown = "unknown time zone " + name;
+  std::string unknown = "unknown time zone " + name;
   if (name == "UTC") return "";
   if (name.empty() || name == "Local" || name[0] == '/' || name[0] == '\\' ||
       name.find("..") != std::string::npos) {

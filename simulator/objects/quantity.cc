@@ -7,7 +7,7 @@
 namespace thinsnap::objects {
 namespace {
 
-__extension__ typedef __int128 Wide;
+__extension__ typedef __int128 Wide;  // NOLINT(modernize-use-using): what -Wpedantic lets pass
 constexpr Wide kNano = 1'000'000'000;
 // What a quantity saturates at, as in the real server: the largest int64, in billionths.
 constexpr Wide kLimit = Wide{std::numeric_limits<std::int64_t>::max()} * kNano;

@@ -32,7 +32,7 @@ class Quantity {
 
  private:
   enum class Family : std::uint8_t { kDecimal, kBinary, kExponent };
-  __extension__ typedef __int128 Wide;
+  __extension__ typedef __int128 Wide;  // NOLINT(modernize-use-using): what -Wpedantic lets pass
 
   Wide nano_ = 0;  // in billionths
   Family family_ = Family::kDecimal;

@@ -119,9 +119,10 @@ std::string HumanDuration(Duration duration) {
   if (hours < 8) return both(hours, "h", minutes % 60, "m");
   if (hours < 48) return std::to_string(hours) + "h";
   if (hours < 192) return both(days, "d", hours % 24, "h");
-  if (days < 365 * 2) return std::to_string(days) + "d";
-  if (days < 365 * 8) return both(days / 365, "y", days % 365, "d");
-  return std::to_string(days / 365) + "y";
+  constexpr std::int64_t kYear = 365;
+  if (days < kYear * 2) return std::to_string(days) + "d";
+  if (days < kYear * 8) return both(days / kYear, "y", days % kYear, "d");
+  return std::to_string(days / kYear) + "y";
 }
 
 }  // namespace thinsnap::objects

@@ -121,7 +121,7 @@ std::string AtPath(std::string_view path, const Json& object) {
   return parsed.ok() ? Join(parsed->Find(object)) : "";
 }
 
-std::string OrNone(std::string text) { return text.empty() ? "<none>" : text; }
+std::string OrNone(const std::string& text) { return text.empty() ? "<none>" : text; }
 
 std::int64_t Count(std::string_view paths, const Json& object) {
   std::int64_t count = 0;

@@ -101,7 +101,7 @@ Result<DriverFacts> WaitForDriver(Runtime& runtime, proto::CsiService& csi,
                                   const std::string& expected_name) {
   std::string said;
   for (;;) {
-    const auto facts = AskDriver(runtime, csi);
+    auto facts = AskDriver(runtime, csi);
     if (facts.ok()) {
       if (facts->name == expected_name) return facts;
       return Error(Code::kFailedPrecondition, "the CSI driver calls itself " + facts->name +

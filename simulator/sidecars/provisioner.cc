@@ -79,7 +79,7 @@ class Provisioner final : public QueuePart {
   Result<Requeue> Reconcile(const ObjectKey& key) override {
     const ObjectPtr claim = claims_.Get(key);
     if (auto pending = TakeInProgress(key, claim ? kube::UidOf(*claim) : ""))
-      return Create(std::move(*pending));
+      return Create(*pending);
     if (!claim || !AwaitsDriver(*claim, driver_) || kube::IsDeleting(*claim))
       return Requeue::Done();
     const ObjectPtr storage_class = classes_.Get({"", controllers::StorageClassOf(*claim)});
@@ -192,7 +192,7 @@ class Provisioner final : public QueuePart {
     return {Code::kFailedPrecondition, error.message()};
   }
 
-  Result<Requeue> Create(InProgress pending) {
+  Result<Requeue> Create(const InProgress& pending) {
     const Json& claim = pending.claim;
     const auto answer = sidecar_.csi.CreateVolume(
         CallWithin(context_.runtime, sidecar_.options.volume_timeout), pending.request);

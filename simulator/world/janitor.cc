@@ -26,9 +26,9 @@ using std::chrono::seconds;
 
 // Where the janitor has what it keeps.
 constexpr int kLife = 3, kListener = 4, kLock = 5;
-constexpr int kPause_ms = 50;
+constexpr int kPauseMs = 50;
 // The last processes of a node die a moment after `up`; those that wait for a disk take longer.
-constexpr int kTries = 60'000 / kPause_ms;
+constexpr int kTries = 60'000 / kPauseMs;
 
 struct Frozen {
   UniqueFd asked, filesystem;
@@ -100,7 +100,7 @@ void Accept(std::vector<Frozen>& frozen) {
     std::vector<struct pollfd> events = {{kListener, POLLIN, 0},
                                          {up_lives ? kLife : -1, POLLIN, 0}};
     for (const Frozen& one : frozen) events.push_back({one.asked.get(), POLLIN, 0});
-    if (poll(events.data(), events.size(), up_lives ? -1 : kPause_ms) < 0) continue;
+    if (poll(events.data(), events.size(), up_lives ? -1 : kPauseMs) < 0) continue;
     for (std::size_t i = frozen.size(); i-- > 0;) {
       if (events[i + 2].revents == 0) continue;
       // Most were thawed by their drivers: then this does nothing.

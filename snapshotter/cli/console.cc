@@ -25,7 +25,7 @@ void Console::Warn(std::string_view line) {
   }
 }
 
-void Console::Result(Json value) { result_ = ToJson(value); }
+void Console::Result(const Json& value) { result_ = ToJson(value); }
 
 void Console::Finish(std::string_view verb, const Status& status, int exit_code,
                      std::string_view hint) {

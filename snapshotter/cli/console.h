@@ -30,7 +30,7 @@ class Console {
   // For people on standard error; for programs in the document's "warnings".
   void Warn(std::string_view line);
   // The document; said at the end.
-  void Result(Json value);
+  void Result(const Json& value);
   // The last word: the document for programs, with the error in it if there is one; the error for
   // people. `hint` follows the error.
   void Finish(std::string_view verb, const Status& status, int exit_code, std::string_view hint);

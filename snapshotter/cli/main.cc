@@ -59,8 +59,7 @@ constexpr const char* kFooter =
     "reached,\n130 interrupted (the next backup goes on from there).";
 
 std::optional<std::string> Environment(const std::string& name) {
-  const char* value =
-      std::getenv(name.c_str());  // NOLINT(concurrency-mt-unsafe): before any thread
+  const char* value = std::getenv(name.c_str());
   if (value == nullptr) return std::nullopt;
   return value;
 }

@@ -49,7 +49,7 @@ Status RunRestore(Context& context, repo::Repository& repository, const RestoreC
     context.console.Progress("restore", progress.done_bytes, progress.total_bytes);
   };
   const MonoTime started = context.runtime.clock().MonoNow();
-  const Status restored = mover::ImportBlocks(repository, context.runtime, request);
+  Status restored = mover::ImportBlocks(repository, context.runtime, request);
   context.console.EndProgress();
   if (!restored.ok()) {
     if (file == nullptr) {

@@ -70,7 +70,7 @@ void ExportPipeline::Fail(const Error& error) {
 
 Error ExportPipeline::Failure(Error otherwise) {
   std::lock_guard lock(mutex_);
-  return failure_ ? *failure_ : otherwise;
+  return failure_ ? *failure_ : std::move(otherwise);
 }
 
 Result<PipelineOutput> ExportPipeline::Run() {

@@ -38,8 +38,7 @@ struct Walk {
     std::vector<std::string> names;
     for (;;) {
       errno = 0;
-      const dirent* entry =
-          ::readdir(dir.get());  // NOLINT(concurrency-mt-unsafe): the stream is ours alone
+      const dirent* entry = ::readdir(dir.get());
       if (entry == nullptr) {
         if (errno != 0) return ErrnoError(errno, "read folder " + path);
         break;

@@ -84,8 +84,7 @@ OpenedStore OpenOnOwnServer(const std::string& prefix, bool tls) {
 
 OpenedStore OpenElsewhere() {
   OpenedStore opened;
-  const char* url =
-      ::getenv("THINSNAP_TEST_S3_URL");  // NOLINT(concurrency-mt-unsafe): tests have no other place
+  const char* url = ::getenv("THINSNAP_TEST_S3_URL");
   if (url == nullptr) {
     opened.why_not = "THINSNAP_TEST_S3_URL is not set";
     return opened;
@@ -93,7 +92,7 @@ OpenedStore OpenElsewhere() {
   Location location;
   location.url = std::string(url) + "/" + TestRandom().NameSuffix(12);
   const auto environment = [](const std::string& name) -> std::optional<std::string> {
-    const char* value = ::getenv(name.c_str());  // NOLINT(concurrency-mt-unsafe)
+    const char* value = ::getenv(name.c_str());
     if (value == nullptr) return std::nullopt;
     return value;
   };

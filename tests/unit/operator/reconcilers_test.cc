@@ -34,9 +34,9 @@ spec: {storage: {provider: gcs, gcs: {bucket: b, secretName: gcs-secret}}}
 )");
   cluster_->Settle();
   EXPECT_EQ(StringAt(Storage(), "status.phase"), "NotReady");
-  EXPECT_THAT(
-      cluster_->ConditionMessage(Storage(), "BackendInitialized"),
-      AllOf(HasSubstr("spec.storage.provider"), HasSubstr("gcs"), HasSubstr("accepted by this version is s3")));
+  EXPECT_THAT(cluster_->ConditionMessage(Storage(), "BackendInitialized"),
+              AllOf(HasSubstr("spec.storage.provider"), HasSubstr("gcs"),
+                    HasSubstr("accepted by this version is s3")));
   EXPECT_THAT(cluster_->EventMessages(), Contains(HasSubstr("spec.storage.provider")));
 }
 
