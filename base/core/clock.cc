@@ -50,6 +50,9 @@ Result<WallTime> Compose(int year, int month, int day, int hour, int minute, int
   if (!date.ok() || hour > 23 || minute > 59 || second > 60) {
     return Error(Code::kInvalidArgument, "no such date or time of day");
   }
+  // 64 bits of nanoseconds end in 1677 and 2262; "0001-01-01" and "9999-12-31" stand for never.
+  if (year < 1678) return WallTime(std::chrono::sys_days(std::chrono::year(1678) / 1 / 1));
+  if (year > 2261) return WallTime(std::chrono::sys_days(std::chrono::year(2261) / 12 / 31));
   return WallTime(std::chrono::sys_days(date)) + std::chrono::hours(hour) +
          std::chrono::minutes(minute) + seconds(second);
 }

@@ -15,6 +15,8 @@ TEST(ClockTest, SpellsAndReadsRfc3339) {
   EXPECT_EQ(FormatRfc3339Micro(time), "2024-01-16T11:00:01.123456Z");
   EXPECT_EQ(*ParseRfc3339("2024-01-16T11:00:01.123456789Z"), time);
   EXPECT_EQ(*ParseRfc3339("2024-01-16T13:00:01+02:00"), FromUnixSeconds(1'705'402'801));
+  EXPECT_LT(*ParseRfc3339("0001-01-01T00:00:00Z"), FromUnixSeconds(-9'000'000'000));
+  EXPECT_GT(*ParseRfc3339("9999-12-31T23:59:59-99:59"), FromUnixSeconds(9'000'000'000));
 }
 
 TEST(ClockTest, RefusesWhatIsNoTime) {
