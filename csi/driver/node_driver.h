@@ -74,6 +74,7 @@ class NodeDriver final : public proto::CsiService {
     SizeRange range;
     std::string source;  // the handle; empty: blank
     bool from_snapshot = false;
+    std::string fs_type;  // as asked for; empty: any
     pool::Tags tags;
   };
   Result<VolumePlan> ReadPlan(const csi::v1::CreateVolumeRequest& request);

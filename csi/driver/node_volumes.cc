@@ -4,6 +4,7 @@
 
 #include "base/core/bytes.h"
 #include "base/core/log.h"
+#include "base/data/json.h"
 #include "csi/driver/node_driver.h"
 #include "csi/driver/tags.h"
 #include "csi/pool/short_hash.h"
@@ -35,6 +36,14 @@ Result<std::uint64_t> RoundSize(std::uint64_t size_bytes, const SizeRange& range
                                         std::to_string(rounded));
   }
   return rounded;
+}
+
+// A filesystem of another type than asked for could not be mounted later.
+Status CheckFilesystem(const std::string& source, const std::string& holds,
+                       const std::string& wanted) {
+  if (wanted.empty() || !node::IsSupportedFsType(holds) || holds == wanted) return {};
+  return Invalid("volume_capability.mount.fs_type is \"" + wanted + "\", but " + source +
+                 " holds a filesystem of type " + holds);
 }
 
 // Names that fit the pool's limit, from names that fill it.
@@ -71,6 +80,9 @@ Result<NodeDriver::VolumePlan> NodeDriver::ReadPlan(const csi::v1::CreateVolumeR
       return Invalid("volume_content_source names neither a snapshot nor a volume");
     }
     plan.tags[tags::kSource] = plan.source;
+  }
+  for (const auto& capability : request.volume_capabilities()) {
+    if (!capability.mount().fs_type().empty()) plan.fs_type = capability.mount().fs_type();
   }
   plan.tags[tags::kMode] = WantsBlock(request.volume_capabilities()) ? "Block" : "Filesystem";
   const std::string claim = MapValue(request.parameters(), "csi.storage.k8s.io/pvc/name");
@@ -120,6 +132,7 @@ Result<pool::VolumeInfo> NodeDriver::MakeClone(const VolumePlan& plan) {
   if (tags::Has(source.tags, tags::kImporting)) {
     return Error(Code::kAborted, "volume " + plan.source + " is still being imported");
   }
+  TRY(CheckFilesystem(plan.source, tags::Get(source.tags, node::kFsTag), plan.fs_type));
   TRY(ChooseSize(plan.range, source.size_bytes));
   pool::SnapshotRequest cut;
   cut.name = CloneName(plan.name);
@@ -140,6 +153,7 @@ Result<pool::VolumeInfo> NodeDriver::MakeFromSnapshot(const VolumePlan& plan) {
     if (!local.ok() && !local.Is(Code::kNotFound)) return local.error();
     if (local.ok() && local->volume == source.volume && local->has_device &&
         !tags::Has(local->tags, tags::kHidden)) {
+      TRY(CheckFilesystem(plan.source, tags::Get(local->tags, tags::kFsType), plan.fs_type));
       return MakeSized(plan, local->size_bytes, local->id);
     }
   }
@@ -161,6 +175,7 @@ Result<pool::VolumeInfo> NodeDriver::MakeImport(const VolumePlan& plan,
                        code == Code::kCancelled;
     return Error(final ? code : Code::kAborted, point.error().message());
   }
+  TRY(CheckFilesystem(plan.source, StringAt(point->attributes, "fsType"), plan.fs_type));
   VolumePlan importing = plan;
   importing.tags[tags::kImporting] = plan.source;
   pool::VolumeInfo made = TRY(MakeSized(importing, point->size_bytes, std::nullopt));

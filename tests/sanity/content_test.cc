@@ -151,6 +151,25 @@ TEST_P(ContentTest, AnotherFilesystemThanAskedForIsRefused) {
   EXPECT_THAT(refused.error().message(), testing::HasSubstr("ext4"));
 }
 
+TEST_P(ContentTest, CopyAsAnotherFilesystemIsRefusedBeforeItIsMade) {
+  const std::string volume = Volume("v");
+  ASSERT_OK(Stage(volume, MountCapability(Mode::SINGLE_NODE_WRITER, "ext4")));
+  const auto snapshot = Snapshot("s", volume);
+  ASSERT_OK(snapshot);
+  auto request = VolumeRequest("copy");
+  *request.mutable_volume_capabilities(0) = MountCapability(Mode::SINGLE_NODE_WRITER, "xfs");
+  auto& source = *request.mutable_volume_content_source();
+  source.mutable_volume()->set_volume_id(volume);
+  EXPECT_CODE(Create(request), Code::kInvalidArgument);
+  source.mutable_snapshot()->set_snapshot_id(snapshot->snapshot().snapshot_id());
+  const auto refused = Create(request);
+  EXPECT_CODE(refused, Code::kInvalidArgument);
+  EXPECT_THAT(refused.error().message(), testing::HasSubstr("ext4"));
+  EXPECT_EQ(CountVolumes(), 1);
+  request.mutable_volume_capabilities(0)->mutable_mount()->set_fs_type("ext4");
+  ASSERT_OK(Create(request));
+}
+
 TEST_P(ContentTest, MkfsThatWasCutOffIsDoneAgain) {
   const std::string volume = Volume("v");
   const auto id = VolumeHandle::Parse(volume)->volume;
