@@ -14,6 +14,26 @@ namespace {
 
 std::string NameIn(const Json& object) { return StringAt(object, "metadata.name"); }
 
+// Decoding writes structs that Go's types always have; who applies owns what he said, no more.
+void KeepGiven(Json& decoded, const Json& given) {
+  if (JsonObject* object = decoded.if_object(); object && given.is_object()) {
+    std::vector<std::string> added;
+    for (auto& [key, value] : *object) {
+      const Json* said = given.as_object().if_contains(key);
+      if (!said) {
+        added.emplace_back(key);
+      } else {
+        KeepGiven(value, *said);
+      }
+    }
+    for (const std::string& key : added) object->erase(key);
+  } else if (JsonArray* array = decoded.if_array(); array && given.is_array()) {
+    const JsonArray& said = given.as_array();
+    for (std::size_t i = 0; i < array->size() && i < said.size(); ++i)
+      KeepGiven((*array)[i], said[i]);
+  }
+}
+
 }  // namespace
 
 objects::FieldManager ManagerFor(const Target& target, const WriteContext& write) {
@@ -59,12 +79,32 @@ ApiResult<Written> Registry::ApplyPatch(const Target& target, const Json& patch,
   }
   auto decoded =
       TRY(objects::DecodeValue(*target.kind, *target.version, patch, write.validation, duplicates));
+  if (StringAt(patch, "kind").empty() || StringAt(patch, "apiVersion").empty()) {
+    return ApiError::BadRequest(
+        "an applied object must say its apiVersion and kind: " + target.api_version() + " and " +
+        target.kind->kind + " are expected here");
+  }
+  // What has no place in a type cannot be owned. Custom resources are pruned instead.
+  if (!target.kind->custom && !decoded.warnings.empty()) {
+    return ApiError::BadRequest("failed to create typed patch object (" + target.ns + "/" +
+                                target.name + "; " + target.api_version() +
+                                ", Kind=" + target.kind->kind + "): " + decoded.warnings.front());
+  }
   Json wanted = std::move(decoded.object);
+  KeepGiven(wanted, patch);
   Set(wanted, "metadata.name", target.name);
   if (target.kind->namespaced) Set(wanted, "metadata.namespace", target.ns);
   write.warnings.insert(write.warnings.end(), decoded.warnings.begin(), decoded.warnings.end());
   const objects::Schema& schema = *target.version->schema;
   const auto manager = ManagerFor(target, write);
+  const auto apply = [&](const Json* live) -> ApiResult<Json> {
+    Json next =
+        TRY(objects::ApplyConfiguration(schema, live, wanted, manager, write.force, clock_.Now()));
+    auto whole = TRY(objects::DecodeValue(*target.kind, *target.version, std::move(next),
+                                          objects::FieldValidation::kIgnore));
+    objects::ApplyDefaults(*target.kind, *target.version, whole.object);
+    return std::move(whole.object);
+  };
 
   // Made here unless it is there; whoever makes it in between is met as an existing object in the
   // next round.
@@ -79,24 +119,13 @@ ApiResult<Written> Registry::ApplyPatch(const Target& target, const Json& patch,
                                       StringAt(wanted, "metadata.uid") +
                                       ", and no existing object was found");
       }
-      Json made = TRY(
-          objects::ApplyConfiguration(schema, nullptr, wanted, manager, write.force, clock_.Now()));
-      objects::ApplyDefaults(*target.kind, *target.version, made);
-      auto written = Insert(target, std::move(made), true, write);
+      auto written = Insert(target, TRY(apply(nullptr)), true, write);
       if (written.ok() || written.error().reason != "AlreadyExists") return written;
       continue;
     }
     ModifyMode mode;
     mode.tracked = true;
-    auto written = Modify(
-        target,
-        [&](const Json& old) -> ApiResult<Json> {
-          Json next = TRY(objects::ApplyConfiguration(schema, &old, wanted, manager, write.force,
-                                                      clock_.Now()));
-          objects::ApplyDefaults(*target.kind, *target.version, next);
-          return next;
-        },
-        mode, write);
+    auto written = Modify(target, [&](const Json& old) { return apply(&old); }, mode, write);
     if (written.ok() || written.error().reason != "NotFound" || !target.subresource.empty())
       return written;
   }
@@ -110,6 +139,10 @@ ApiResult<Json> Registry::GetScale(const Target& target) const {
 
 ApiResult<Written> Registry::UpdateScale(const Target& target, const Json& scale,
                                          WriteContext& write) {
+  if (const std::string name = NameIn(scale); name != target.name) {
+    return ApiError::BadRequest("the name of the object (" + name +
+                                ") does not match the name on the URL (" + target.name + ")");
+  }
   ModifyMode mode;
   mode.plain_update = !StringAt(scale, "metadata.resourceVersion").empty();
   auto written = Modify(

@@ -204,6 +204,8 @@ ApiResult<Json> ApplyConfiguration(const Schema& schema, const Json* live, const
       managed != nullptr && !managed->empty()) {
     return ApiError::BadRequest("metadata.managedFields must be nil");
   }
+  if (const std::string twice = FindDuplicate(&schema, patch, ""); !twice.empty())
+    return ApiError::BadRequest("failed to create typed patch object: duplicate entries: " + twice);
   Json applied = patch;
   Remove(applied, "metadata.managedFields");
   FieldSet wanted = FieldsOf(&schema, applied);
@@ -237,11 +239,11 @@ ApiResult<Json> ApplyConfiguration(const Schema& schema, const Json* live, const
     // What it applied before, applies no more, and nobody else owns goes away.
     Owner& own = OwnerFor(owners, manager, "Apply");
     FieldSet dropped = own.fields;
-    dropped.Subtract(wanted);
+    dropped.Subtract(wanted.WithParents());
     for (Owner& owner : owners) {
       if (&owner == &own) continue;
       owner.fields.Subtract(changed);
-      dropped.Subtract(owner.fields);
+      dropped.Subtract(owner.fields.WithParents());
     }
     if (!dropped.empty()) RemoveFields(&schema, result, dropped);
   }

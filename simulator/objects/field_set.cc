@@ -1,6 +1,7 @@
 #include "simulator/objects/field_set.h"
 
 #include <algorithm>
+#include <set>
 
 namespace thinsnap::objects {
 namespace {
@@ -27,6 +28,31 @@ Json* FindElement(const Schema* list, JsonArray& array, std::string_view key) {
 // All of it is a change (or a removal) when the other side has nothing.
 void AddAll(const Schema* schema, const Json& value, FieldSet& to) {
   to.Add(FieldsOf(schema, value));
+}
+
+// As FieldsOf, of what was not there before: each object and list counts as a change too.
+FieldSet NewFieldsOf(const Schema* schema, const Json& value) {
+  FieldSet set = FieldsOf(schema, value);
+  set.self = true;
+  if (IsAtomic(schema, value)) return set;
+  if (const JsonObject* object = value.if_object()) {
+    for (const auto& [key, member] : *object)
+      set.children["f:" + std::string(key)] = NewFieldsOf(MemberSchema(schema, key), member);
+    return set;
+  }
+  if (schema->list_type == ListType::kMap) {
+    for (const Json& element : value.get_array())
+      set.children[ChildKey(schema, element)] = NewFieldsOf(schema->items, element);
+  }
+  return set;
+}
+
+// Members of built-in types that are in the JSON of an object which nobody has filled in: it is
+// only what they contain that can be new.
+bool IsAlwaysThere(const Schema* schema, std::string_view name) {
+  const Property* property = schema == nullptr ? nullptr : schema->FindProperty(name);
+  if (property == nullptr) return false;
+  return property->value || (schema->is_builtin() && !property->omit_empty);
 }
 
 }  // namespace
@@ -104,6 +130,13 @@ FieldSet FieldSet::IntersectedWith(const FieldSet& other) const {
 
 bool FieldSet::Overlaps(const FieldSet& other) const { return !IntersectedWith(other).empty(); }
 
+FieldSet FieldSet::WithParents() const {
+  FieldSet set;
+  set.self = !empty();
+  for (const auto& [key, child] : children) set.children[key] = child.WithParents();
+  return set;
+}
+
 FieldSet FieldsOf(const Schema* schema, const Json& value) {
   FieldSet set;
   if (IsAtomic(schema, value)) {
@@ -127,6 +160,27 @@ FieldSet FieldsOf(const Schema* schema, const Json& value) {
   return set;
 }
 
+std::string FindDuplicate(const Schema* schema, const Json& value, const std::string& path) {
+  if (IsAtomic(schema, value)) return "";
+  if (const JsonObject* object = value.if_object()) {
+    for (const auto& [key, member] : *object) {
+      std::string found =
+          FindDuplicate(MemberSchema(schema, key), member, path + "." + std::string(key));
+      if (!found.empty()) return found;
+    }
+    return "";
+  }
+  std::set<std::string> keys;
+  for (const Json& element : value.get_array()) {
+    const std::string key = ChildKey(schema, element);
+    if (!keys.insert(key).second) return path + "[" + key.substr(2) + "]";
+    if (schema->list_type != ListType::kMap) continue;
+    std::string found = FindDuplicate(schema->items, element, path + "[" + key.substr(2) + "]");
+    if (!found.empty()) return found;
+  }
+  return "";
+}
+
 void CompareFields(const Schema* schema, const Json& old, const Json& object, FieldSet& changed,
                    FieldSet& removed) {
   if (old == object) return;
@@ -139,9 +193,16 @@ void CompareFields(const Schema* schema, const Json& old, const Json& object, Fi
   const auto compare_child = [&](const std::string& key, const Schema* inner, const Json* before,
                                  const Json* after) {
     if (before == nullptr) {
-      FieldSet all = FieldsOf(inner, *after);
-      if (!key.starts_with("f:")) all.self = true;
-      changed.children[key].Add(all);
+      const bool structure = after->is_object() || after->is_array();
+      if (structure && key.starts_with("f:") && IsAlwaysThere(schema, key.substr(2))) {
+        const Json nothing = after->is_object() ? Json(JsonObject()) : Json(JsonArray());
+        FieldSet inner_changed, inner_removed;
+        CompareFields(inner, nothing, *after, inner_changed, inner_removed);
+        if (IsAtomic(inner, *after) || inner_changed.empty()) inner_changed.self = true;
+        changed.children[key].Add(inner_changed);
+      } else {
+        changed.children[key].Add(NewFieldsOf(inner, *after));
+      }
     } else if (after == nullptr) {
       FieldSet all = FieldsOf(inner, *before);
       all.self = true;

@@ -24,6 +24,8 @@ struct FieldSet {
   void Subtract(const FieldSet& other);
   FieldSet IntersectedWith(const FieldSet& other) const;
   bool Overlaps(const FieldSet& other) const;
+  // With the path of everything that something of it lies in.
+  FieldSet WithParents() const;
 };
 
 // The leaves of a value by its type: atomic values as a whole, elements of keyed lists by their
@@ -32,6 +34,8 @@ FieldSet FieldsOf(const Schema* schema, const Json& value);
 // What `object` has that `old` has not, or has otherwise; and what of old is gone.
 void CompareFields(const Schema* schema, const Json& old, const Json& object, FieldSet& changed,
                    FieldSet& removed);
+// The path of the first list element whose key was there before; empty if there is none.
+std::string FindDuplicate(const Schema* schema, const Json& value, const std::string& path);
 // Takes out what is named, elements of lists included.
 void RemoveFields(const Schema* schema, Json& value, const FieldSet& fields);
 // `applied` over `live`, by type.
