@@ -73,6 +73,9 @@ void DefaultContainer(Json& container) {
 }
 
 void DefaultVolume(Json& volume) {
+  // Without any source it is an empty folder.
+  if (volume.is_object() && volume.get_object().size() <= 1)
+    Default(volume, "emptyDir", Json(JsonObject()));
   for (const char* source : {"configMap", "secret", "downwardAPI", "projected"}) {
     if (Find(volume, source) != nullptr)
       Default(volume, std::string(source) + ".defaultMode", Json(420));
@@ -99,6 +102,8 @@ void DefaultPodSpec(Json& object, std::string_view path, const char* restart_pol
   Default(*spec, "schedulerName", Json("default-scheduler"));
   Default(*spec, "securityContext", Json(JsonObject()));
   Default(*spec, "terminationGracePeriodSeconds", Json(30));
+  if (IntAt(*spec, "terminationGracePeriodSeconds") < 0)
+    Set(*spec, "terminationGracePeriodSeconds", Json(1));
   if (const std::string account = StringAt(*spec, "serviceAccountName"); !account.empty()) {
     Default(*spec, "serviceAccount", Json(account));
   }
@@ -264,6 +269,8 @@ void DefaultBuiltin(const Kind& kind, const KindVersion& version, Json& object) 
       {"rolebindings.rbac.authorization.k8s.io", DefaultRoleRef},
       {"clusterrolebindings.rbac.authorization.k8s.io", DefaultRoleRef},
       {"customresourcedefinitions.apiextensions.k8s.io", DefaultCrd},
+      {"horizontalpodautoscalers.autoscaling",
+       [](Json& scaler) { Default(scaler, "spec.minReplicas", Json(1)); }},
   };
   const auto found = kDefaults.find(kind.group_resource());
   if (found != kDefaults.end()) found->second(object);

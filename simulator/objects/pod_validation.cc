@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "simulator/objects/names.h"
@@ -7,37 +8,72 @@
 namespace thinsnap::objects {
 namespace {
 
-void ValidateContainer(const Json& container, const std::string& at,
-                       const std::set<std::string>& volumes, std::set<std::string>& names,
-                       FieldErrors& errors) {
-  const std::string name = StringAt(container, "name");
-  if (name.empty()) {
-    errors.push_back(FieldError::Required(at + ".name"));
-  } else if (const std::string why = CheckDnsLabel(name); !why.empty()) {
-    errors.push_back(FieldError::Invalid(at + ".name", Json(name), why));
-  } else if (!names.insert(name).second) {
-    errors.push_back(FieldError::Duplicate(at + ".name", Json(name)));
-  }
-  if (StringAt(container, "image").empty()) errors.push_back(FieldError::Required(at + ".image"));
-  for (const char* list : {"volumeMounts", "volumeDevices"}) {
-    const JsonArray& mounts = ArrayAt(container, list);
-    for (std::size_t i = 0; i < mounts.size(); ++i) {
-      const std::string mount_at = at + "." + list + "[" + std::to_string(i) + "]";
-      const std::string volume = StringAt(mounts[i], "name");
-      if (volume.empty()) {
-        errors.push_back(FieldError::Required(mount_at + ".name"));
-      } else if (!volumes.contains(volume)) {
-        errors.push_back(FieldError::NotFound(mount_at + ".name", Json(volume)));
-      }
-      const char* path = std::string_view(list) == "volumeMounts" ? "mountPath" : "devicePath";
-      if (StringAt(mounts[i], path).empty())
-        errors.push_back(FieldError::Required(mount_at + "." + path));
+// Of those sources that must say more than that they are meant.
+void CheckVolumeSource(const Json& volume, const std::string& at, FieldErrors& errors) {
+  static const std::map<std::string_view, std::string_view> kRequired = {
+      {"persistentVolumeClaim", "claimName"},
+      {"configMap", "name"},
+      {"secret", "secretName"},
+      {"hostPath", "path"},
+      {"csi", "driver"},
+      {"ephemeral", "volumeClaimTemplate"}};
+  bool first = true;
+  for (const auto& [source, value] : volume.as_object()) {
+    const std::string_view name(source);
+    if (name == "name" || !value.is_object()) continue;
+    const std::string here = at + "." + std::string(name);
+    if (!first) {
+      errors.push_back(FieldError::Forbidden(here, "may not specify more than 1 volume type"));
     }
+    first = false;
+    const auto required = kRequired.find(name);
+    if (required == kRequired.end()) continue;
+    const Json* member = Find(value, required->second);
+    if (member == nullptr || (member->is_string() && member->get_string().empty()))
+      errors.push_back(FieldError::Required(here + "." + std::string(required->second)));
   }
-  const JsonArray& env = ArrayAt(container, "env");
-  for (std::size_t i = 0; i < env.size(); ++i) {
-    if (StringAt(env[i], "name").empty()) {
-      errors.push_back(FieldError::Required(at + ".env[" + std::to_string(i) + "].name"));
+}
+
+std::set<std::string> CheckVolumes(const Json& object, const std::string& at, FieldErrors& errors) {
+  std::set<std::string> names;
+  const JsonArray& volumes = ArrayAt(object, at + ".volumes");
+  for (std::size_t i = 0; i < volumes.size(); ++i) {
+    const std::string here = at + ".volumes[" + std::to_string(i) + "]";
+    const std::string name = StringAt(volumes[i], "name");
+    if (name.empty()) {
+      errors.push_back(FieldError::Required(here + ".name"));
+    } else if (const std::string why = CheckDnsLabel(name); !why.empty()) {
+      errors.push_back(FieldError::Invalid(here + ".name", Json(name), why));
+    } else if (!names.insert(name).second) {
+      errors.push_back(FieldError::Duplicate(here + ".name", Json(name)));
+    }
+    CheckVolumeSource(volumes[i], here, errors);
+  }
+  // The claims of a StatefulSet become volumes of its pods.
+  for (const Json& claim : ArrayAt(object, "spec.volumeClaimTemplates"))
+    names.insert(StringAt(claim, "metadata.name"));
+  return names;
+}
+
+void CheckTolerations(const Json& object, const std::string& at, FieldErrors& errors) {
+  const JsonArray& tolerations = ArrayAt(object, at + ".tolerations");
+  for (std::size_t i = 0; i < tolerations.size(); ++i) {
+    const std::string here = at + ".tolerations[" + std::to_string(i) + "]";
+    const std::string op = StringAt(tolerations[i], "operator", "Equal");
+    if (StringAt(tolerations[i], "key").empty() && op != "Exists") {
+      errors.push_back(
+          FieldError::Invalid(here + ".operator", Json(op),
+                              "operator must be Exists when `key` is empty, which means \"match "
+                              "all values and all keys\""));
+    }
+    RequireOneOf(tolerations[i], "operator", {"Equal", "Exists"}, errors, here);
+    if (op == "Exists" && !StringAt(tolerations[i], "value").empty()) {
+      errors.push_back(FieldError::Invalid(here + ".operator", tolerations[i],
+                                           "value must be empty when `operator` is 'Exists'"));
+    }
+    if (!StringAt(tolerations[i], "effect").empty()) {
+      RequireOneOf(tolerations[i], "effect", {"NoSchedule", "PreferNoSchedule", "NoExecute"},
+                   errors, here);
     }
   }
 }
@@ -45,45 +81,50 @@ void ValidateContainer(const Json& container, const std::string& at,
 }  // namespace
 
 void ValidatePodSpec(const Json& object, const std::string& at, FieldErrors& errors) {
-  std::set<std::string> volumes;
-  const JsonArray& all_volumes = ArrayAt(object, at + ".volumes");
-  for (std::size_t i = 0; i < all_volumes.size(); ++i) {
-    const std::string volume_at = at + ".volumes[" + std::to_string(i) + "].name";
-    const std::string name = StringAt(all_volumes[i], "name");
-    if (name.empty()) {
-      errors.push_back(FieldError::Required(volume_at));
-    } else if (const std::string why = CheckDnsLabel(name); !why.empty()) {
-      errors.push_back(FieldError::Invalid(volume_at, Json(name), why));
-    } else if (!volumes.insert(name).second) {
-      errors.push_back(FieldError::Duplicate(volume_at, Json(name)));
-    }
-  }
-  // The claims of a StatefulSet become volumes of its pods.
-  for (const Json& claim : ArrayAt(object, "spec.volumeClaimTemplates"))
-    volumes.insert(StringAt(claim, "metadata.name"));
+  const std::set<std::string> volumes = CheckVolumes(object, at, errors);
   std::set<std::string> names;
   const JsonArray& containers = ArrayAt(object, at + ".containers");
   if (containers.empty()) errors.push_back(FieldError::Required(at + ".containers"));
   for (std::size_t i = 0; i < containers.size(); ++i) {
-    ValidateContainer(containers[i], at + ".containers[" + std::to_string(i) + "]", volumes, names,
-                      errors);
+    ValidateContainer(containers[i], at + ".containers[" + std::to_string(i) + "]", false, volumes,
+                      names, errors);
   }
   const JsonArray& init = ArrayAt(object, at + ".initContainers");
   for (std::size_t i = 0; i < init.size(); ++i) {
-    ValidateContainer(init[i], at + ".initContainers[" + std::to_string(i) + "]", volumes, names,
-                      errors);
+    ValidateContainer(init[i], at + ".initContainers[" + std::to_string(i) + "]", true, volumes,
+                      names, errors);
   }
   RequireOneOf(object, at + ".restartPolicy", {"Always", "OnFailure", "Never"}, errors);
   RequireOneOf(object, at + ".dnsPolicy",
                {"ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"}, errors);
-  if (IntAt(object, at + ".terminationGracePeriodSeconds") < 0) {
-    errors.push_back(FieldError::Invalid(at + ".terminationGracePeriodSeconds",
-                                         Json(IntAt(object, at + ".terminationGracePeriodSeconds")),
-                                         "must be greater than or equal to 0"));
+  CheckTolerations(object, at, errors);
+  if (const Json* deadline = Find(object, at + ".activeDeadlineSeconds");
+      deadline != nullptr && IntAt(object, at + ".activeDeadlineSeconds") < 1) {
+    errors.push_back(FieldError::Invalid(at + ".activeDeadlineSeconds", *deadline,
+                                         "must be between 1 and 2147483647, inclusive"));
+  }
+  for (const char* member : {".hostname", ".subdomain"}) {
+    const std::string text = StringAt(object, at + member);
+    const std::string why = text.empty() ? "" : CheckDnsLabel(text);
+    if (!why.empty()) errors.push_back(FieldError::Invalid(at + member, Json(text), why));
+  }
+  CheckLabels(object, at + ".nodeSelector", errors);
+  constexpr std::string_view kTerms =
+      ".affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution";
+  const std::string required = at + std::string(kTerms);
+  if (Find(object, required) != nullptr &&
+      ArrayAt(object, required + ".nodeSelectorTerms").empty()) {
+    errors.push_back(FieldError::Required(required + ".nodeSelectorTerms",
+                                          "must have at least one node selector term"));
   }
 }
 
 void ValidatePodUpdate(const Json& old, const Json& object, FieldErrors& errors) {
+  for (const char* list : {"spec.containers", "spec.initContainers"}) {
+    if (ArrayAt(old, list).size() == ArrayAt(object, list).size()) continue;
+    errors.push_back(FieldError::Forbidden(list, "pod updates may not add or remove containers"));
+    return;
+  }
   const auto strip = [](const Json& pod) {
     Json spec = *Find(pod, "spec");
     for (const char* list : {"containers", "initContainers"}) {
@@ -92,14 +133,12 @@ void ValidatePodUpdate(const Json& old, const Json& object, FieldErrors& errors)
       for (Json& container : containers->get_array()) Remove(container, "image");
     }
     for (const char* member :
-         {"activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "nodeName"}) {
+         {"activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds"}) {
       Remove(spec, member);
     }
     return spec;
   };
-  const std::string node = StringAt(old, "spec.nodeName");
-  const bool moved = !node.empty() && node != StringAt(object, "spec.nodeName");
-  if (strip(old) == strip(object) && !moved) return;
+  if (strip(old) == strip(object)) return;
   errors.push_back(FieldError::Forbidden(
       "spec",
       "pod updates may not change fields other than "

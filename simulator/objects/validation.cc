@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "base/core/bytes.h"
 #include "simulator/objects/crd.h"
 #include "simulator/objects/cron.h"
 #include "simulator/objects/custom.h"
@@ -14,18 +15,7 @@
 namespace thinsnap::objects {
 namespace {
 
-bool Same(const Json& old, const Json& object, std::string_view path) {
-  const Json* a = Find(old, path);
-  const Json* b = Find(object, path);
-  return a == nullptr || b == nullptr ? a == b : *a == *b;
-}
-
-void Immutable(const Json& old, const Json& object, const std::string& path, FieldErrors& errors) {
-  if (Same(old, object, path)) return;
-  const Json* value = Find(object, path);
-  errors.push_back(
-      FieldError::Invalid(path, value == nullptr ? Json(nullptr) : *value, "field is immutable"));
-}
+constexpr std::size_t kMaxDataBytes = std::size_t{1024} * 1024;
 
 // ---- metadata
 
@@ -42,6 +32,11 @@ bool IsStandardFinalizer(std::string_view name) {
 
 void ValidateMetadata(const Kind& kind, const Json& object, FieldErrors& errors) {
   const std::string name = StringAt(object, "metadata.name");
+  if (const std::string base = StringAt(object, "metadata.generateName"); !base.empty()) {
+    // What is added to it at the end makes a trailing dash good.
+    if (const std::string why = CheckName(kind, base + "x"); !why.empty())
+      errors.push_back(FieldError::Invalid("metadata.generateName", Json(base), why));
+  }
   if (name.empty()) {
     errors.push_back(FieldError::Required("metadata.name", "name or generateName is required"));
   } else if (const std::string why = CheckName(kind, name); !why.empty()) {
@@ -68,7 +63,7 @@ void ValidateMetadata(const Kind& kind, const Json& object, FieldErrors& errors)
     const std::string at = "metadata.finalizers[" + std::to_string(i) + "]";
     const std::string_view text(finalizers[i].get_string());
     if (const std::string why = CheckQualifiedName(text); !why.empty()) {
-      errors.push_back(FieldError::Invalid(at, finalizers[i], why));
+      errors.push_back(FieldError::Invalid("metadata.finalizers", finalizers[i], why));
     } else if (text.find('/') == std::string_view::npos && !IsStandardFinalizer(text)) {
       errors.push_back(FieldError::Invalid(
           at, finalizers[i],
@@ -83,6 +78,10 @@ void ValidateMetadata(const Kind& kind, const Json& object, FieldErrors& errors)
         errors.push_back(FieldError::Invalid("metadata.ownerReferences." + std::string(member),
                                              Json(""), "must not be empty"));
       }
+    }
+    if (StringAt(owners[i], "kind") == "Event" && StringAt(owners[i], "apiVersion") == "v1") {
+      errors.push_back(FieldError::Invalid("metadata.ownerReferences", owners[i],
+                                           "/v1, Kind=Event is disallowed from being an owner"));
     }
     if (BoolAt(owners[i], "controller")) ++controllers;
   }
@@ -109,126 +108,67 @@ void ValidateMetadataUpdate(const Json& old, const Json& object, FieldErrors& er
 
 // ---- kinds
 
-void ValidateKeys(const Json& object, const std::string& path, FieldErrors& errors) {
+std::size_t ValidateKeys(const Json& object, const std::string& path, FieldErrors& errors) {
   const JsonObject* data = FindObject(object, path);
-  if (data == nullptr) return;
+  std::size_t bytes = 0;
+  if (data == nullptr) return bytes;
   for (const auto& [key, value] : *data) {
     if (const std::string why = CheckConfigKey(key); !why.empty()) {
       errors.push_back(FieldError::Invalid(path + "[" + std::string(key) + "]", Json(key), why));
     }
+    if (value.is_string()) bytes += value.get_string().size();
   }
+  return bytes;
 }
 
-void ValidateClaimSpec(const Json& object, const std::string& at, FieldErrors& errors) {
-  const JsonArray& modes = ArrayAt(object, at + ".accessModes");
-  if (modes.empty())
-    errors.push_back(
-        FieldError::Required(at + ".accessModes", "at least 1 access mode is required"));
-  static const std::vector<std::string> kModes = {"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce",
-                                                  "ReadWriteOncePod"};
-  for (const Json& mode : modes) {
-    const std::string text = mode.is_string() ? std::string(mode.get_string()) : "";
-    if (std::find(kModes.begin(), kModes.end(), text) == kModes.end()) {
-      errors.push_back(FieldError::Unsupported(at + ".accessModes", mode, kModes));
+void ValidateConfigMap(const Json& object, FieldErrors& errors) {
+  std::size_t bytes = ValidateKeys(object, "data", errors);
+  bytes += ValidateKeys(object, "binaryData", errors) / 4 * 3;  // of base64
+  const JsonObject* data = FindObject(object, "data");
+  if (const JsonObject* binary = FindObject(object, "binaryData"); binary != nullptr && data) {
+    for (const auto& [key, value] : *binary) {
+      if (!data->contains(key)) continue;
+      errors.push_back(FieldError::Invalid("data[" + std::string(key) + "]", Json(key),
+                                           "duplicate of key present in binaryData"));
     }
   }
-  const std::string size = StringAt(object, at + ".resources.requests.storage");
-  if (size.empty()) {
-    errors.push_back(FieldError::Required(at + ".resources[storage]"));
-  } else if (const auto quantity = Quantity::Parse(size); quantity.ok() && quantity->Sign() <= 0) {
+  if (bytes > kMaxDataBytes) errors.push_back(FieldError::TooLong("", kMaxDataBytes));
+}
+
+// What each type of Secret must carry.
+void ValidateSecret(const Json& object, FieldErrors& errors) {
+  static const std::map<std::string_view, std::vector<std::string>> kKeys = {
+      {"kubernetes.io/tls", {"tls.crt", "tls.key"}},
+      {"kubernetes.io/dockerconfigjson", {".dockerconfigjson"}},
+      {"kubernetes.io/dockercfg", {".dockercfg"}},
+      {"kubernetes.io/ssh-auth", {"ssh-privatekey"}},
+      {"kubernetes.io/basic-auth", {"username", "password"}}};
+  const std::size_t bytes = ValidateKeys(object, "data", errors) / 4 * 3;  // of base64
+  if (bytes > kMaxDataBytes) errors.push_back(FieldError::TooLong("data", kMaxDataBytes));
+  const std::string type = StringAt(object, "type");
+  if (type == "kubernetes.io/service-account-token" &&
+      StringIn(object, "metadata.annotations", "kubernetes.io/service-account.name").empty()) {
     errors.push_back(
-        FieldError::Invalid(at + ".resources[storage]", Json(size), "must be greater than zero"));
+        FieldError::Required("metadata.annotations[kubernetes.io/service-account.name]"));
   }
-  RequireOneOf(object, at + ".volumeMode", {"Block", "Filesystem"}, errors);
-}
-
-void ValidateSelector(const Json& object, const std::string& template_at, FieldErrors& errors) {
-  const Json* selector = Find(object, "spec.selector");
-  if (selector == nullptr || !selector->is_object() || selector->get_object().empty()) {
-    errors.push_back(FieldError::Required("spec.selector"));
-    return;
+  const auto found = kKeys.find(type);
+  if (found == kKeys.end()) return;
+  const JsonObject* data = FindObject(object, "data");
+  FieldErrors missing;
+  for (const std::string& key : found->second) {
+    if (data == nullptr || !data->contains(key))
+      missing.push_back(FieldError::Required("data[" + key + "]"));
   }
-  const auto parsed = LabelSelector::FromObject(*selector);
-  if (!parsed.ok()) {
-    errors.push_back(FieldError::Invalid("spec.selector", *selector, parsed.error().message));
-    return;
+  // One of a name and a password will do.
+  if (type == "kubernetes.io/basic-auth" && missing.size() == 1) missing.clear();
+  errors.insert(errors.end(), missing.begin(), missing.end());
+  if (!missing.empty() || found->second[0].front() != '.') return;
+  const auto text = Base64Decode(StringIn(object, "data", found->second[0]));
+  if (!text.ok() || !ParseJson(AsText(*text)).ok()) {
+    // What is in a Secret is not repeated.
+    errors.push_back(FieldError::Invalid("data[" + found->second[0] + "]",
+                                         Json("<secret contents redacted>"), "it is no JSON"));
   }
-  const JsonObject* labels = FindObject(object, template_at + ".metadata.labels");
-  const JsonObject none;
-  if (!parsed->MatchesLabels(labels == nullptr ? none : *labels)) {
-    errors.push_back(FieldError::Invalid(template_at + ".metadata.labels",
-                                         labels == nullptr ? Json(nullptr) : Json(*labels),
-                                         "`selector` does not match template `labels`"));
-  }
-}
-
-void ValidateNotNegative(const Json& object, const std::string& path, FieldErrors& errors) {
-  if (IntAt(object, path) < 0) {
-    errors.push_back(
-        FieldError::Invalid(path, Json(IntAt(object, path)), "must be greater than or equal to 0"));
-  }
-}
-
-void ValidateTemplate(const Json& object, const std::string& at, FieldErrors& errors) {
-  CheckLabels(object, at + ".metadata.labels", errors);
-  ValidatePodSpec(object, at + ".spec", errors);
-}
-
-void ValidateWorkload(const Json& object, FieldErrors& errors) {
-  ValidateNotNegative(object, "spec.replicas", errors);
-  ValidateSelector(object, "spec.template", errors);
-  ValidateTemplate(object, "spec.template", errors);
-  if (errors.empty()) RequireOneOf(object, "spec.template.spec.restartPolicy", {"Always"}, errors);
-}
-
-void ValidateStatefulSet(const Json& object, FieldErrors& errors) {
-  ValidateWorkload(object, errors);
-  const JsonArray& claims = ArrayAt(object, "spec.volumeClaimTemplates");
-  for (std::size_t i = 0; i < claims.size(); ++i) {
-    FieldErrors inner;
-    ValidateClaimSpec(claims[i], "spec", inner);
-    for (FieldError& error : inner) {
-      error.field = "spec.volumeClaimTemplates[" + std::to_string(i) + "]." + error.field;
-      errors.push_back(std::move(error));
-    }
-  }
-}
-
-void ValidateJobSpec(const Json& object, const std::string& at, FieldErrors& errors) {
-  for (const char* member : {".parallelism", ".completions", ".backoffLimit",
-                             ".activeDeadlineSeconds", ".ttlSecondsAfterFinished"}) {
-    ValidateNotNegative(object, at + member, errors);
-  }
-  ValidateTemplate(object, at + ".template", errors);
-  const std::string policy = StringAt(object, at + ".template.spec.restartPolicy");
-  if (policy == "Always") {
-    errors.push_back(FieldError::Required(at + ".template.spec.restartPolicy",
-                                          "valid values: \"OnFailure\", \"Never\""));
-  }
-  if (StringAt(object, at + ".completionMode") == "Indexed" &&
-      Find(object, at + ".completions") == nullptr) {
-    errors.push_back(FieldError::Required(at + ".completions", "when completion mode is Indexed"));
-  }
-}
-
-void ValidateCronJob(const Json& object, FieldErrors& errors) {
-  const std::string schedule = StringAt(object, "spec.schedule");
-  if (schedule.empty()) {
-    errors.push_back(FieldError::Required("spec.schedule"));
-  } else if (const std::string why = CheckCronSchedule(schedule); !why.empty()) {
-    errors.push_back(FieldError::Invalid("spec.schedule", Json(schedule), why));
-  }
-  if (const std::string zone = StringAt(object, "spec.timeZone"); !zone.empty()) {
-    if (const std::string why = CheckTimeZone(zone); !why.empty()) {
-      errors.push_back(FieldError::Invalid("spec.timeZone", Json(zone), why));
-    }
-  }
-  RequireOneOf(object, "spec.concurrencyPolicy", {"Allow", "Forbid", "Replace"}, errors);
-  if (StringAt(object, "metadata.name").size() > 52) {
-    errors.push_back(FieldError::Invalid("metadata.name", Json(StringAt(object, "metadata.name")),
-                                         "must be no more than 52 characters"));
-  }
-  ValidateJobSpec(object, "spec.jobTemplate.spec", errors);
 }
 
 void ValidateStorageClass(const Json& object, FieldErrors& errors) {
@@ -322,37 +262,46 @@ void ValidateConfigUpdate(const Json& old, const Json& object, FieldErrors& erro
   }
 }
 
-void ValidateJobUpdate(const Json& old, const Json& object, FieldErrors& errors) {
-  ValidateImmutable(old, object, {"spec.completions", "spec.selector", "spec.completionMode"},
-                    errors);
-  const bool suspended = BoolAt(old, "spec.suspend") && StringAt(old, "status.startTime").empty();
-  if (!suspended) Immutable(old, object, "spec.template", errors);
-}
-
-void ValidateStatefulSetUpdate(const Json& old, const Json& object, FieldErrors& errors) {
-  const auto strip = [](const Json& set) {
-    Json spec = *Find(set, "spec");
-    for (const char* member :
-         {"replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
-          "persistentVolumeClaimRetentionPolicy", "minReadySeconds"}) {
-      Remove(spec, member);
-    }
-    return spec;
-  };
-  if (strip(old) != strip(object)) {
-    errors.push_back(
-        FieldError::Forbidden("spec",
-                              "updates to statefulset spec for fields other than 'replicas', "
-                              "'ordinals', 'template', 'updateStrategy', "
-                              "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and "
-                              "'minReadySeconds' are forbidden"));
-  }
-}
-
 using Check = void (*)(const Json&, FieldErrors&);
 using UpdateCheck = void (*)(const Json&, const Json&, FieldErrors&);
 
 }  // namespace
+
+bool Same(const Json& old, const Json& object, std::string_view path) {
+  const Json* a = Find(old, path);
+  const Json* b = Find(object, path);
+  return a == nullptr || b == nullptr ? a == b : *a == *b;
+}
+
+void Immutable(const Json& old, const Json& object, const std::string& path, FieldErrors& errors) {
+  if (Same(old, object, path)) return;
+  const Json* value = Find(object, path);
+  errors.push_back(
+      FieldError::Invalid(path, value == nullptr ? Json(nullptr) : *value, "field is immutable"));
+}
+
+void ValidateClaimSpec(const Json& object, const std::string& at, FieldErrors& errors) {
+  const JsonArray& modes = ArrayAt(object, at + ".accessModes");
+  if (modes.empty())
+    errors.push_back(
+        FieldError::Required(at + ".accessModes", "at least 1 access mode is required"));
+  static const std::vector<std::string> kModes = {"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce",
+                                                  "ReadWriteOncePod"};
+  for (const Json& mode : modes) {
+    const std::string text = mode.is_string() ? std::string(mode.get_string()) : "";
+    if (std::find(kModes.begin(), kModes.end(), text) == kModes.end()) {
+      errors.push_back(FieldError::Unsupported(at + ".accessModes", mode, kModes));
+    }
+  }
+  const std::string size = StringAt(object, at + ".resources.requests.storage");
+  if (size.empty()) {
+    errors.push_back(FieldError::Required(at + ".resources[storage]"));
+  } else if (const auto quantity = Quantity::Parse(size); quantity.ok() && quantity->Sign() <= 0) {
+    errors.push_back(
+        FieldError::Invalid(at + ".resources[storage]", Json(size), "must be greater than zero"));
+  }
+  RequireOneOf(object, at + ".volumeMode", {"Block", "Filesystem"}, errors);
+}
 
 bool RequireText(const Json& object, const std::string& path, FieldErrors& errors) {
   if (!StringAt(object, path).empty()) return true;
@@ -361,28 +310,33 @@ bool RequireText(const Json& object, const std::string& path, FieldErrors& error
 }
 
 void RequireOneOf(const Json& object, const std::string& path,
-                  const std::vector<std::string>& allowed, FieldErrors& errors) {
+                  const std::vector<std::string>& allowed, FieldErrors& errors,
+                  const std::string& at) {
   const Json* value = Find(object, path);
   if (value == nullptr) return;
   const std::string text = value->is_string() ? std::string(value->get_string()) : "";
   if (std::find(allowed.begin(), allowed.end(), text) == allowed.end()) {
-    errors.push_back(FieldError::Unsupported(path, *value, allowed));
+    errors.push_back(FieldError::Unsupported(at.empty() ? path : at + "." + path, *value, allowed));
+  }
+}
+
+void RequireNotNegative(const Json& object, const std::string& path, FieldErrors& errors) {
+  if (IntAt(object, path) < 0) {
+    errors.push_back(
+        FieldError::Invalid(path, Json(IntAt(object, path)), "must be greater than or equal to 0"));
   }
 }
 
 void ValidateKind(const Kind& kind, const Json& object, FieldErrors& errors) {
   static const std::map<std::string_view, Check> kChecks = {
-      {"configmaps",
-       [](const Json& o, FieldErrors& e) {
-         ValidateKeys(o, "data", e), ValidateKeys(o, "binaryData", e);
-       }},
-      {"secrets", [](const Json& o, FieldErrors& e) { ValidateKeys(o, "data", e); }},
+      {"configmaps", ValidateConfigMap},
+      {"secrets", ValidateSecret},
       {"persistentvolumeclaims",
        [](const Json& o, FieldErrors& e) { ValidateClaimSpec(o, "spec", e); }},
       {"persistentvolumes", ValidateVolumeObject},
       {"pods", [](const Json& o, FieldErrors& e) { ValidatePodSpec(o, "spec", e); }},
       {"services", ValidateService},
-      {"deployments.apps", ValidateWorkload},
+      {"deployments.apps", ValidateDeployment},
       {"replicasets.apps", ValidateWorkload},
       {"daemonsets.apps", ValidateWorkload},
       {"statefulsets.apps", ValidateStatefulSet},
