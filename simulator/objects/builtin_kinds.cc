@@ -29,7 +29,7 @@ constexpr Row kRows[] = {
      "involvedObject.apiVersion involvedObject.fieldPath involvedObject.kind involvedObject.name involvedObject.namespace "
      "involvedObject.resourceVersion involvedObject.uid reason reportingComponent source type",
      "Last Seen|Type|Reason|Object|Subobject*|Source*|Message|First Seen*|Count*|Name*"},
-    {"", "v1", "limitranges", "LimitRange", "limits", "", "nc", "core.v1.LimitRange", "", "", "Created At"},
+    {"", "v1", "limitranges", "LimitRange", "limits", "", "nc", "core.v1.LimitRange", "", "", "Created At:date"},
     {"", "v1", "namespaces", "Namespace", "ns", "", "sd", "core.v1.Namespace", "finalize:Namespace:update", "name status.phase",
      "Status|Age"},
     {"", "v1", "nodes", "Node", "no", "", "s", "core.v1.Node", "", "spec.unschedulable",
@@ -92,10 +92,10 @@ constexpr Row kRows[] = {
     {"rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", "", "", "c",
      "rbac.v1.ClusterRoleBinding", "", "", "Role|Age|Users*|Groups*|ServiceAccounts*"},
     {"rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", "", "", "c", "rbac.v1.ClusterRole", "", "",
-     "Created At:string:date"},
+     "Created At:date"},
     {"rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding", "", "", "nc", "rbac.v1.RoleBinding", "", "",
      "Role|Age|Users*|Groups*|ServiceAccounts*"},
-    {"rbac.authorization.k8s.io", "v1", "roles", "Role", "", "", "nc", "rbac.v1.Role", "", "", "Created At:string:date"},
+    {"rbac.authorization.k8s.io", "v1", "roles", "Role", "", "", "nc", "rbac.v1.Role", "", "", "Created At:date"},
 
     {"storage.k8s.io", "v1", "csidrivers", "CSIDriver", "", "", "rv", "storage.v1.CSIDriver", "", "",
      "AttachRequired:boolean|PodInfoOnMount:boolean|StorageCapacity:boolean|TokenRequests|RequiresRepublish:boolean|Modes|Age"},
@@ -114,6 +114,20 @@ constexpr Row kRows[] = {
     {"scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", "pc", "", "g", "scheduling.v1.PriorityClass", "", "",
      "Value:integer|Global-Default:boolean|Age|PreemptionPolicy"},
     {"coordination.k8s.io", "v1", "leases", "Lease", "", "", "ncv", "coordination.v1.Lease", "", "", "Holder|Age"},
+
+    // Kept and shown, so that manifests that have them apply; nobody acts on them.
+    {"autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", "hpa", "all", "ns",
+     "autoscaling.v2.HorizontalPodAutoscaler", "", "", "Reference|Targets|MinPods|MaxPods|Replicas|Age"},
+    {"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", "", "", "ng", "discovery.v1.EndpointSlice", "", "",
+     "AddressType|Ports|Endpoints|Age"},
+    {"networking.k8s.io", "v1", "ingressclasses", "IngressClass", "", "", "g", "networking.v1.IngressClass", "", "",
+     "Controller|Parameters|Age"},
+    {"networking.k8s.io", "v1", "ingresses", "Ingress", "ing", "", "nsg", "networking.v1.Ingress", "", "",
+     "Class|Hosts|Address|Ports|Age"},
+    {"networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", "netpol", "", "ng", "networking.v1.NetworkPolicy", "", "",
+     "Pod-Selector|Age"},
+    {"policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", "pdb", "", "nsg", "policy.v1.PodDisruptionBudget", "", "",
+     "Min Available|Max Unavailable|Allowed Disruptions:integer|Age"},
 };
 // clang-format on
 

@@ -128,7 +128,8 @@ ApiStatus PrepareCreate(const Kind& kind, const KindVersion& version, std::strin
   } else if (!own.empty()) {
     return ApiError::BadRequest("namespace is not allowed on this type");
   }
-  if (!StringAt(object, "metadata.resourceVersion").empty()) {
+  if (const std::string given = StringAt(object, "metadata.resourceVersion");
+      !given.empty() && given != "0") {
     return ApiError::BadRequest("resourceVersion should not be set on objects to be created");
   }
   const std::string base = StringAt(object, "metadata.generateName");

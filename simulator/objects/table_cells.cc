@@ -103,6 +103,20 @@ const std::map<std::string_view, Cells>& Table() {
       {"priorityclasses.scheduling.k8s.io",
        {"number:.value", "bool:.globalDefault", kAge, ".preemptionPolicy"}},
       {"leases.coordination.k8s.io", {".spec.holderIdentity", kAge}},
+      {"ingresses.networking.k8s.io",
+       {".spec.ingressClassName|<none>", ".spec.rules[*].host|*",
+        ".status.loadBalancer.ingress[*].ip", "@ingressPorts", kAge}},
+      {"ingressclasses.networking.k8s.io",
+       {".spec.controller", ".spec.parameters.name|<none>", kAge}},
+      {"networkpolicies.networking.k8s.io", {"@podSelector", kAge}},
+      {"poddisruptionbudgets.policy",
+       {".spec.minAvailable|N/A", ".spec.maxUnavailable|N/A", "number:.status.disruptionsAllowed",
+        kAge}},
+      {"horizontalpodautoscalers.autoscaling",
+       {"@scaleTarget", "@scaleMetrics", ".spec.minReplicas|<unset>", ".spec.maxReplicas",
+        ".status.currentReplicas|0", kAge}},
+      {"endpointslices.discovery.k8s.io",
+       {".addressType", ".ports[*].port|<unset>", ".endpoints[*].addresses[*]|<unset>", kAge}},
   };
   return kTable;
 }
@@ -183,26 +197,6 @@ std::string AccessModes(const JsonArray& modes) {
 }
 
 bool Deleting(const Json& object) { return Find(object, "metadata.deletionTimestamp") != nullptr; }
-
-std::string PodRestarts(const Json& pod, WallTime now) {
-  std::int64_t restarts = 0;
-  std::string last;
-  for (const Json& container : ArrayAt(pod, "status.containerStatuses")) {
-    restarts += IntAt(container, "restartCount");
-    last = std::max(last, StringAt(container, "lastState.terminated.finishedAt"));
-  }
-  std::string text = std::to_string(restarts);
-  if (restarts > 0 && !last.empty()) text += " (" + HumanAge(last, now) + " ago)";
-  return text;
-}
-
-std::string PodReady(const Json& pod) {
-  std::int64_t ready = 0;
-  for (const Json& container : ArrayAt(pod, "status.containerStatuses")) {
-    if (BoolAt(container, "ready")) ++ready;
-  }
-  return std::to_string(ready) + "/" + std::to_string(ArrayAt(pod, "spec.containers").size());
-}
 
 std::string NodeStatus(const Json& node) {
   std::string text = "Unknown";
@@ -339,6 +333,19 @@ std::string EventSource(const Json& event) {
   return text;
 }
 
+// "cpu: <unknown>/80%": nobody measures here.
+std::string ScaleMetrics(const Json& scaler) {
+  std::string text;
+  for (const Json& metric : ArrayAt(scaler, "spec.metrics")) {
+    if (!text.empty()) text += ", ";
+    const std::int64_t share = IntAt(metric, "resource.target.averageUtilization");
+    text += share == 0
+                ? StringAt(metric, "type")
+                : StringAt(metric, "resource.name") + ": <unknown>/" + std::to_string(share) + "%";
+  }
+  return OrNone(text);
+}
+
 Json Special(std::string_view name, const Json& object, WallTime now) {
   if (name == "podReady") return Json(PodReady(object));
   if (name == "podStatus") return Json(PodStatusText(object));
@@ -413,6 +420,16 @@ Json Special(std::string_view name, const Json& object, WallTime now) {
   if (name == "eventObject") return Json(EventObject(object));
   if (name == "eventSource") return Json(EventSource(object));
   if (name == "eventCount") return Json(std::max<std::int64_t>(1, IntAt(object, "count", 1)));
+  if (name == "ingressPorts") return Json(ArrayAt(object, "spec.tls").empty() ? "80" : "80, 443");
+  if (name == "podSelector") {
+    const Json* selector = Find(object, "spec.podSelector");
+    return Json(selector == nullptr ? "<none>" : SelectorText(*selector));
+  }
+  if (name == "scaleTarget") {
+    return Json(StringAt(object, "spec.scaleTargetRef.kind") + "/" +
+                StringAt(object, "spec.scaleTargetRef.name"));
+  }
+  if (name == "scaleMetrics") return Json(ScaleMetrics(object));
   return Json(nullptr);
 }
 
@@ -428,60 +445,7 @@ Json Cell(std::string_view said, const Json& object, WallTime now) {
   return Json(text);
 }
 
-// Why a container is not running, or "".
-std::string ContainerTrouble(const Json& status) {
-  if (const std::string reason = StringAt(status, "state.waiting.reason"); !reason.empty())
-    return reason;
-  if (Find(status, "state.terminated") == nullptr) return "";
-  if (const std::string reason = StringAt(status, "state.terminated.reason"); !reason.empty())
-    return reason;
-  if (const std::int64_t signal = IntAt(status, "state.terminated.signal"); signal != 0) {
-    return "Signal:" + std::to_string(signal);
-  }
-  return "ExitCode:" + std::to_string(IntAt(status, "state.terminated.exitCode"));
-}
-
-// The init containers' part of the status, or "" when all of them are through.
-std::string InitStatus(const Json& pod) {
-  const JsonArray& statuses = ArrayAt(pod, "status.initContainerStatuses");
-  const std::size_t total = ArrayAt(pod, "spec.initContainers").size();
-  std::size_t done = 0;
-  for (const Json& status : statuses) {
-    if (Find(status, "state.terminated") != nullptr &&
-        IntAt(status, "state.terminated.exitCode", 1) == 0) {
-      ++done;
-      continue;
-    }
-    const std::string trouble = ContainerTrouble(status);
-    if (trouble.empty() || trouble == "PodInitializing") break;
-    return "Init:" + trouble;
-  }
-  if (done >= total || statuses.empty()) return "";
-  return "Init:" + std::to_string(done) + "/" + std::to_string(total);
-}
-
 }  // namespace
-
-std::string PodStatusText(const Json& pod) {
-  std::string text = StringAt(pod, "status.reason", StringAt(pod, "status.phase"));
-  const std::string init = InitStatus(pod);
-  if (!init.empty()) {
-    text = init;
-  } else {
-    bool any_running = false;
-    const JsonArray& statuses = ArrayAt(pod, "status.containerStatuses");
-    for (std::size_t i = statuses.size(); i-- > 0;) {
-      const std::string trouble = ContainerTrouble(statuses[i]);
-      if (!trouble.empty()) text = trouble;
-      any_running |= BoolAt(statuses[i], "ready") && Find(statuses[i], "state.running") != nullptr;
-    }
-    if (text == "Completed" && any_running) text = "Running";
-  }
-  if (Deleting(pod)) {
-    text = StringAt(pod, "status.reason") == "NodeLost" ? "Unknown" : "Terminating";
-  }
-  return text;
-}
 
 JsonArray BuiltinCells(const Kind& kind, const Json& object, WallTime now) {
   JsonArray cells;

@@ -12,5 +12,7 @@ JsonArray BuiltinCells(const Kind& kind, const Json& object, WallTime now);
 // What a pod is doing, as `kubectl get pods` says it: "Running", "CrashLoopBackOff", "Init:0/1",
 // "Terminating".
 std::string PodStatusText(const Json& pod);
+std::string PodReady(const Json& pod);                   // "1/2"
+std::string PodRestarts(const Json& pod, WallTime now);  // "3 (2m ago)"
 
 }  // namespace thinsnap::objects
