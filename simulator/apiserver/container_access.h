@@ -1,5 +1,5 @@
-// ContainerAccess: how the API server reaches into a running pod, for logs and exec. The kubelet of
-// the pod's node is on the other end.
+// ContainerAccess: how the API server reaches into a running pod, for logs, exec and its ports. The
+// kubelet of the pod's node is on the other end.
 #pragma once
 
 #include <cstdint>
@@ -28,11 +28,12 @@ struct LogRequest {
 
 struct ExecRequest {
   ContainerAddress container;
+  // Empty: the program that runs already is listened to; stdin_open says that it waits for input.
   std::vector<std::string> command;
   bool stdin_open = false, tty = false;
 };
 
-// What the running program says. Called one at a time from a Runtime worker.
+// What the running program says. Called one at a time from a Runtime worker; may block.
 struct ExecCallbacks {
   std::function<void(std::string)> on_stdout, on_stderr;
   std::function<void(int exit_code, std::string error)>
@@ -47,6 +48,20 @@ class ExecSession {
   virtual void Resize(int columns, int rows) = 0;
 };
 
+// What comes from a port of a pod. Called one at a time from a Runtime worker; may block.
+struct PortCallbacks {
+  std::function<void(std::string)> on_data;
+  std::function<void()> on_end;  // last
+};
+
+// A connection to a port of a pod.
+class PortSession {
+ public:
+  virtual ~PortSession() = default;  // closes it; no callback comes afterwards
+  virtual void Write(std::string bytes) = 0;
+  virtual void CloseWrite() = 0;
+};
+
 // Thread-safe.
 class ContainerAccess {
  public:
@@ -56,6 +71,9 @@ class ContainerAccess {
   virtual Status Logs(const LogRequest& request, std::shared_ptr<net::Stream> to) = 0;
   virtual Result<std::unique_ptr<ExecSession>> Exec(const ExecRequest& request,
                                                     ExecCallbacks callbacks) = 0;
+  // The container is not looked at. kUnavailable: nobody listens there.
+  virtual Result<std::unique_ptr<PortSession>> Connect(const ContainerAddress& pod, int port,
+                                                       PortCallbacks callbacks) = 0;
 };
 
 }  // namespace thinsnap::apiserver

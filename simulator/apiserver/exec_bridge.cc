@@ -35,6 +35,16 @@ std::shared_ptr<ExecTransport> ExecBridge::Transport() {
   return transport_;
 }
 
+// The program is held back by a client that reads slowly.
+void ExecBridge::Send(ExecChannel channel, const std::string& bytes) {
+  auto transport = Transport();
+  if (!transport) return;
+  transport->Send(channel, bytes);
+  while (transport && transport->pending_bytes() > kClientHighWater && host_.pause()) {
+    transport = Transport();
+  }
+}
+
 void ExecBridge::Conclude(const std::string& status) {
   if (auto transport = Transport()) {
     transport->Send(ExecChannel::kError, status);
@@ -46,10 +56,10 @@ void ExecBridge::Start(ContainerAccess& access, const ExecRequest& request) {
   auto self = shared_from_this();
   ExecCallbacks callbacks;
   callbacks.on_stdout = [self](const std::string& bytes) {
-    if (auto transport = self->Transport()) transport->Send(ExecChannel::kStdout, bytes);
+    self->Send(ExecChannel::kStdout, bytes);
   };
   callbacks.on_stderr = [self](const std::string& bytes) {
-    if (auto transport = self->Transport()) transport->Send(ExecChannel::kStderr, bytes);
+    self->Send(ExecChannel::kStderr, bytes);
   };
   callbacks.on_exit = [self](int exit_code, const std::string& error) {
     self->Conclude(ExecStatus(exit_code, error));
@@ -72,7 +82,7 @@ void ExecBridge::Start(ContainerAccess& access, const ExecRequest& request) {
     }
   }
   if (dropped) {
-    dispose_(std::move(session));
+    host_.dispose(std::move(session));
     return;
   }
   if (!input.empty()) session->WriteStdin(std::move(input));
@@ -114,7 +124,7 @@ void ExecBridge::Drop() {
     session = std::move(session_);
     transport = std::move(transport_);
   }
-  if (session) dispose_(std::move(session));
+  if (session) host_.dispose(std::move(session));
 }
 
 }  // namespace thinsnap::apiserver

@@ -26,17 +26,28 @@ class ExecTransport {
  public:
   virtual ~ExecTransport() = default;
   virtual void Send(ExecChannel channel, std::string_view bytes) = 0;
+  // What was sent and is not taken yet.
+  virtual std::uint64_t pending_bytes() const = 0;
   // After the last bytes.
   virtual void Finish() = 0;
 };
 
+// What a session needs of its surroundings.
+struct SessionHost {
+  // Destroys what it is given, on a thread where that may block.
+  std::function<void(std::shared_ptr<void>)> dispose;
+  // Waits a moment for a client that reads slowly. False when the server stops.
+  std::function<bool()> pause;
+};
+
+// Beyond this a session waits for its client, so that nothing is lost on one that reads slowly.
+inline constexpr std::uint64_t kClientHighWater = std::uint64_t{1} << 20;
+
 // Thread-safe. Shared by the transport's callbacks; Drop() breaks the circle.
 class ExecBridge : public std::enable_shared_from_this<ExecBridge> {
  public:
-  // `afterwards` destroys what it is given, on a thread where that may block.
-  using Disposer = std::function<void(std::shared_ptr<ExecSession>)>;
-  ExecBridge(std::shared_ptr<ExecTransport> transport, Disposer dispose)
-      : transport_(std::move(transport)), dispose_(std::move(dispose)) {}
+  ExecBridge(std::shared_ptr<ExecTransport> transport, SessionHost host)
+      : transport_(std::move(transport)), host_(std::move(host)) {}
 
   // Starts the program; a failure is told to the client as the outcome.
   void Start(ContainerAccess& access, const ExecRequest& request);
@@ -49,11 +60,12 @@ class ExecBridge : public std::enable_shared_from_this<ExecBridge> {
  private:
   std::shared_ptr<ExecSession> Session();
   std::shared_ptr<ExecTransport> Transport();
+  void Send(ExecChannel channel, const std::string& bytes);
   void Conclude(const std::string& status);
 
   std::mutex mutex_;
   std::shared_ptr<ExecTransport> transport_;
-  const Disposer dispose_;
+  const SessionHost host_;
   std::shared_ptr<ExecSession> session_;
   std::string early_stdin_;  // until the session is there
   bool early_close_ = false;

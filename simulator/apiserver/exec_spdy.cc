@@ -49,6 +49,8 @@ class SpdyTransport final : public ExecTransport {
     connection_->Close();
   }
 
+  std::uint64_t pending_bytes() const override { return connection_->pending_bytes(); }
+
   void Answer(const spdy::Frame& ping) { connection_->Send(spdy::Writer::Ping(ping.stream)); }
 
  private:
@@ -62,10 +64,10 @@ class SpdyTransport final : public ExecTransport {
 class SpdyExec {
  public:
   SpdyExec(std::shared_ptr<net::Connection> connection, ContainerAccess& access, ExecRequest exec,
-           std::size_t expected_streams, ExecBridge::Disposer dispose)
+           std::size_t expected_streams, SessionHost host)
       : connection_(connection),
         transport_(std::make_shared<SpdyTransport>(connection)),
-        bridge_(std::make_shared<ExecBridge>(transport_, std::move(dispose))),
+        bridge_(std::make_shared<ExecBridge>(transport_, std::move(host))),
         access_(access),
         exec_(std::move(exec)),
         expected_streams_(expected_streams) {}
@@ -154,7 +156,7 @@ bool IsSpdyUpgrade(const net::ServerRequest& request) {
 
 objects::ApiResult<net::ServerResponse> ExecBySpdy(const net::ServerRequest& request,
                                                    ContainerAccess& access, ExecRequest exec,
-                                                   ExecBridge::Disposer dispose) {
+                                                   SessionHost host) {
   std::string chosen;
   for (const auto& [name, value] : request.headers.items()) {
     if (name.size() != 25 || ParseMediaType(name).type != "x-stream-protocol-version") continue;
@@ -168,18 +170,19 @@ objects::ApiResult<net::ServerResponse> ExecBySpdy(const net::ServerRequest& req
     return objects::ApiError(
         403, "Forbidden", "exec over SPDY: X-Stream-Protocol-Version must offer v4.channel.k8s.io");
   }
-  const std::size_t streams =
-      1 + (exec.stdin_open ? 1U : 0U) + (QueryFlag(request.query, "stdout") ? 1U : 0U) +
-      (QueryFlag(request.query, "stderr") && !exec.tty ? 1U : 0U) + (exec.tty ? 1U : 0U);
+  const std::size_t streams = 1 + (QueryFlag(request.query, "stdin") ? 1U : 0U) +
+                              (QueryFlag(request.query, "stdout") ? 1U : 0U) +
+                              (QueryFlag(request.query, "stderr") && !exec.tty ? 1U : 0U) +
+                              (exec.tty ? 1U : 0U);
   net::ServerResponse response;
   response.status = 101;
   response.raw_upgrade = true;
   response.headers.Add("Connection", "Upgrade");
   response.headers.Add("Upgrade", "SPDY/3.1");
   response.headers.Add("X-Stream-Protocol-Version", chosen);
-  response.on_upgrade = [&access, exec = std::move(exec), streams, dispose = std::move(dispose)](
-                            std::shared_ptr<net::Connection> connection) {
-    auto session = std::make_shared<SpdyExec>(connection, access, exec, streams, dispose);
+  response.on_upgrade = [&access, exec = std::move(exec), streams,
+                         host = std::move(host)](std::shared_ptr<net::Connection> connection) {
+    auto session = std::make_shared<SpdyExec>(connection, access, exec, streams, host);
     connection->OnMessage([session](const std::string& bytes) { session->OnBytes(bytes); });
     connection->OnClose([session] { session->OnClose(); });
   };

@@ -11,6 +11,6 @@ namespace thinsnap::apiserver {
 bool IsSpdyUpgrade(const net::ServerRequest& request);
 objects::ApiResult<net::ServerResponse> ExecBySpdy(const net::ServerRequest& request,
                                                    ContainerAccess& access, ExecRequest exec,
-                                                   ExecBridge::Disposer dispose);
+                                                   SessionHost host);
 
 }  // namespace thinsnap::apiserver

@@ -24,6 +24,7 @@ class WebSocketTransport final : public ExecTransport {
     connection_->Send(std::move(message));
   }
   void Finish() override { connection_->Close(); }
+  std::uint64_t pending_bytes() const override { return connection_->pending_bytes(); }
 
  private:
   const std::shared_ptr<net::Connection> connection_;
@@ -43,7 +44,7 @@ void Receive(ExecBridge& bridge, const std::string& message) {
 
 objects::ApiResult<net::ServerResponse> ExecByWebSocket(const net::ServerRequest& request,
                                                         ContainerAccess& access, ExecRequest exec,
-                                                        ExecBridge::Disposer dispose) {
+                                                        SessionHost host) {
   std::string chosen;
   for (const MediaType& offered : ParseAccept(request.headers.Get("Sec-WebSocket-Protocol"))) {
     if (offered.type == "v5.channel.k8s.io" || offered.type == "v4.channel.k8s.io") {
@@ -59,10 +60,10 @@ objects::ApiResult<net::ServerResponse> ExecByWebSocket(const net::ServerRequest
   net::ServerResponse response;
   response.status = 101;
   response.headers.Add("Sec-WebSocket-Protocol", chosen);
-  response.on_upgrade = [&access, exec = std::move(exec), dispose = std::move(dispose)](
-                            std::shared_ptr<net::Connection> connection) {
+  response.on_upgrade = [&access, exec = std::move(exec),
+                         host = std::move(host)](std::shared_ptr<net::Connection> connection) {
     auto bridge =
-        std::make_shared<ExecBridge>(std::make_shared<WebSocketTransport>(connection), dispose);
+        std::make_shared<ExecBridge>(std::make_shared<WebSocketTransport>(connection), host);
     connection->OnMessage([bridge](const std::string& message) { Receive(*bridge, message); });
     connection->OnClose([bridge] { bridge->Drop(); });
     bridge->Start(access, exec);

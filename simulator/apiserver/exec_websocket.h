@@ -10,6 +10,6 @@ namespace thinsnap::apiserver {
 
 objects::ApiResult<net::ServerResponse> ExecByWebSocket(const net::ServerRequest& request,
                                                         ContainerAccess& access, ExecRequest exec,
-                                                        ExecBridge::Disposer dispose);
+                                                        SessionHost host);
 
 }  // namespace thinsnap::apiserver

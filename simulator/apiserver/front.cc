@@ -163,16 +163,18 @@ Front::Response Front::ServeResource(const net::ServerRequest& request, const Re
       (!stream && std::find(verbs.begin(), verbs.end(), info.verb) == verbs.end())) {
     return ApiError::MethodNotAllowed();
   }
-  if (kind.namespaced && target.ns.empty() && (info.verb == "create" || !info.name.empty()) &&
-      kind.stored) {
-    return ApiError::BadRequest("a namespace is required for " + kind.resource +
-                                ": /namespaces/{namespace}/" + kind.resource);
+  if (kind.namespaced && kind.stored && target.ns.empty()) {
+    // Across all namespaces objects can be listed and watched only.
+    if (!info.name.empty()) return ApiError::NoSuchResource();
+    if (info.verb == "create") return ApiError::MethodNotAllowed();
   }
+  if (!kind.namespaced && !info.ns.empty() && info.resource != "namespaces")
+    return ApiError::NoSuchResource();
   if (stream) {
     if (target.subresource == "log") return pod_streams_.Logs(request, target);
     if (target.subresource == "exec") return pod_streams_.Exec(request, target);
-    return ApiError::BadRequest("pods/" + target.subresource +
-                                " is not supported by this server; exec and log are");
+    if (target.subresource == "attach") return pod_streams_.Attach(request, target);
+    return pod_streams_.PortForward(request, target);
   }
 
   const View view = TRY(NegotiateView(request));

@@ -7,6 +7,7 @@
 #include "base/data/json.h"
 #include "simulator/apiserver/exec_spdy.h"
 #include "simulator/apiserver/exec_websocket.h"
+#include "simulator/apiserver/portforward.h"
 #include "simulator/apiserver/relay_stream.h"
 #include "simulator/apiserver/request.h"
 
@@ -16,6 +17,8 @@ using objects::ApiError;
 using objects::ApiResult;
 
 namespace {
+
+constexpr auto kPause = std::chrono::milliseconds(5);
 
 ApiResult<std::optional<std::int64_t>> Number(const net::ServerRequest& request,
                                               std::string_view name) {
@@ -60,10 +63,13 @@ ApiResult<ContainerAccess*> PodStreams::Access() const {
   return access_;
 }
 
-ExecBridge::Disposer PodStreams::NewDisposer() {
-  return [this](std::shared_ptr<ExecSession> session) {
-    endings_.Spawn("exec end", [session = std::move(session)]() mutable { session.reset(); });
-  };
+SessionHost PodStreams::Host() {
+  return {.dispose =
+              [this](std::shared_ptr<void> session) {
+                endings_.Spawn("session end",
+                               [session = std::move(session)]() mutable { session.reset(); });
+              },
+          .pause = [this] { return runtime_.SleepFor(kPause).ok(); }};
 }
 
 ApiResult<ContainerAddress> PodStreams::Locate(const net::ServerRequest& request,
@@ -148,11 +154,50 @@ ApiResult<net::ServerResponse> PodStreams::Exec(const net::ServerRequest& reques
     return ApiError::BadRequest("you must specify at least 1 command for the container");
   exec.stdin_open = QueryFlag(request.query, "stdin");
   exec.tty = QueryFlag(request.query, "tty");
+  return Upgrade(request, std::move(exec));
+}
+
+ApiResult<net::ServerResponse> PodStreams::Attach(const net::ServerRequest& request,
+                                                  const Target& target) {
+  ExecRequest exec;
+  exec.container = TRY(Locate(request, target));
+  Target pod_target = target;
+  pod_target.subresource.clear();
+  const auto pod = TRY(registry_.Get(pod_target));
+  for (const Json& container : ArrayAt(pod->value(), "spec.containers")) {
+    if (StringAt(container, "name") == exec.container.container)
+      exec.stdin_open = BoolAt(container, "stdin") && QueryFlag(request.query, "stdin");
+  }
+  exec.tty = QueryFlag(request.query, "tty");
+  return Upgrade(request, std::move(exec));
+}
+
+ApiResult<net::ServerResponse> PodStreams::Upgrade(const net::ServerRequest& request,
+                                                   ExecRequest exec) {
   ContainerAccess* access = TRY(Access());
-  if (request.wants_websocket)
-    return ExecByWebSocket(request, *access, std::move(exec), NewDisposer());
-  if (IsSpdyUpgrade(request)) return ExecBySpdy(request, *access, std::move(exec), NewDisposer());
-  return ApiError::BadRequest("exec needs an upgrade of the connection to WebSocket or SPDY/3.1");
+  if (request.wants_websocket) return ExecByWebSocket(request, *access, std::move(exec), Host());
+  if (IsSpdyUpgrade(request)) return ExecBySpdy(request, *access, std::move(exec), Host());
+  return ApiError::BadRequest("this needs an upgrade of the connection to WebSocket or SPDY/3.1");
+}
+
+ApiResult<net::ServerResponse> PodStreams::PortForward(const net::ServerRequest& request,
+                                                       const Target& target) {
+  Target pod_target = target;
+  pod_target.subresource.clear();
+  const auto pod = TRY(registry_.Get(pod_target));
+  if (const std::string phase = StringAt(pod->value(), "status.phase"); phase != "Running") {
+    return ApiError::BadRequest("unable to forward port because pod " + target.name +
+                                " is not running: its phase is " + phase);
+  }
+  ContainerAddress address;
+  address.ns = target.ns;
+  address.pod = target.name;
+  address.pod_uid = StringAt(pod->value(), "metadata.uid");
+  address.node = StringAt(pod->value(), "spec.nodeName");
+  ContainerAccess* access = TRY(Access());
+  if (request.wants_websocket) return PortForwardByWebSocket(request, *access, address, Host());
+  if (IsSpdyUpgrade(request)) return PortForwardBySpdy(request, *access, address, Host());
+  return ApiError::BadRequest("this needs an upgrade of the connection to WebSocket or SPDY/3.1");
 }
 
 }  // namespace thinsnap::apiserver

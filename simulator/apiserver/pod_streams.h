@@ -1,5 +1,5 @@
-// PodStreams: logs and exec of running containers, between a client's stream and the kubelet's
-// ContainerAccess.
+// PodStreams: logs, exec, attach and ports of running pods, between a client's stream and the
+// kubelet's ContainerAccess.
 #pragma once
 
 #include <memory>
@@ -17,7 +17,7 @@ namespace thinsnap::apiserver {
 class PodStreams {
  public:
   PodStreams(Runtime& runtime, Registry& registry, ContainerAccess* access)
-      : registry_(registry), access_(access), endings_(runtime) {}
+      : runtime_(runtime), registry_(registry), access_(access), endings_(runtime) {}
 
   void SetAccess(ContainerAccess* access);
 
@@ -27,19 +27,27 @@ class PodStreams {
   // pods/x/exec by WebSocket or SPDY.
   objects::ApiResult<net::ServerResponse> Exec(const net::ServerRequest& request,
                                                const Target& target);
+  // pods/x/attach: what the running program says from now on.
+  objects::ApiResult<net::ServerResponse> Attach(const net::ServerRequest& request,
+                                                 const Target& target);
+  // pods/x/portforward by SPDY, SPDY within WebSocket, or WebSocket channels.
+  objects::ApiResult<net::ServerResponse> PortForward(const net::ServerRequest& request,
+                                                      const Target& target);
 
  private:
+  objects::ApiResult<net::ServerResponse> Upgrade(const net::ServerRequest& request,
+                                                  ExecRequest exec);
   // The container that the request means: the named one, the default one or the only one.
   objects::ApiResult<ContainerAddress> Locate(const net::ServerRequest& request,
                                               const Target& target) const;
   objects::ApiResult<ContainerAccess*> Access() const;
-  // Sessions are destroyed here: that may block until the program is dead.
-  ExecBridge::Disposer NewDisposer();
+  SessionHost Host();
 
+  Runtime& runtime_;
   Registry& registry_;
   mutable std::mutex mutex_;
   ContainerAccess* access_;
-  TaskGroup endings_;
+  TaskGroup endings_;  // sessions are destroyed here: that may block until the program is dead
 };
 
 }  // namespace thinsnap::apiserver

@@ -8,6 +8,7 @@
 #include "base/core/bytes.h"
 #include "base/data/json.h"
 #include "simulator/kubelet/frames.h"
+#include "simulator/kubelet/port_client.h"
 
 namespace thinsnap::kubelet {
 namespace {
@@ -20,6 +21,11 @@ JsonObject AddressJson(const apiserver::ContainerAddress& address) {
           {"uid", address.pod_uid},
           {"container", address.container}};
 }
+
+// Attaching is following the log from its end.
+constexpr int kNoLines = 0;
+constexpr const char* kNoInput =
+    "thinsnap-sim: programs of containers run without an input; for one that reads use exec -i\r\n";
 
 // Sends the request and reads the kubelet's yes or no.
 Result<std::shared_ptr<UniqueFd>> Open(const std::string& socket, const std::string& node,
@@ -75,11 +81,15 @@ class RemoteExec final : public apiserver::ExecSession {
   std::mutex write_mutex_;
 };
 
-void ReadExec(const std::shared_ptr<RemoteExec::State>& state) {
+void ReadExec(const std::shared_ptr<RemoteExec::State>& state, bool attached) {
   for (;;) {
     const Result<Frame> frame = ReadFrame(state->fd->get());
     std::lock_guard lock(state->mutex);
     if (state->gone) return;
+    if (!frame.ok() && attached) {
+      state->callbacks.on_exit(0, "");
+      return;
+    }
     if (!frame.ok()) {
       state->callbacks.on_exit(137, "the node went down");
       return;
@@ -139,21 +149,33 @@ class AccessClient final : public apiserver::ContainerAccess {
   Result<std::unique_ptr<apiserver::ExecSession>> Exec(
       const apiserver::ExecRequest& request, apiserver::ExecCallbacks callbacks) override {
     JsonObject message = AddressJson(request.container);
-    JsonArray command;
-    for (const std::string& argument : request.command) command.emplace_back(argument);
-    message["command"] = std::move(command);
-    message["stdin"] = request.stdin_open;
-    message["tty"] = request.tty;
+    const bool attach = request.command.empty();
+    if (attach) {
+      message["follow"] = true;
+      message["tailLines"] = kNoLines;
+    } else {
+      message["command"] = JsonArray(request.command.begin(), request.command.end());
+      message["stdin"] = request.stdin_open;
+      message["tty"] = request.tty;
+    }
     const std::string& node = request.container.node;
     auto state = std::make_shared<RemoteExec::State>();
-    state->fd = TRY(Open(socket_of_(node), node, FrameType::kExec, std::move(message)));
+    state->fd = TRY(Open(socket_of_(node), node, attach ? FrameType::kLogs : FrameType::kExec,
+                         std::move(message)));
     state->callbacks = std::move(callbacks);
-    group_.Spawn("exec", [this, state] {
+    if (attach && request.stdin_open)
+      (request.tty ? state->callbacks.on_stdout : state->callbacks.on_stderr)(kNoInput);
+    group_.Spawn("exec", [this, state, attach] {
       const TaskGroup::StopToken token =
           group_.OnStop([state] { shutdown(state->fd->get(), SHUT_RDWR); });
-      ReadExec(state);
+      ReadExec(state, attach);
     });
     return std::unique_ptr<apiserver::ExecSession>(std::make_unique<RemoteExec>(state));
+  }
+
+  Result<std::unique_ptr<apiserver::PortSession>> Connect(
+      const apiserver::ContainerAddress&, int port, apiserver::PortCallbacks callbacks) override {
+    return ConnectPort(group_, port, std::move(callbacks));
   }
 
  private:

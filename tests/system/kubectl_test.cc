@@ -1,7 +1,12 @@
-// What people type: the real kubectl against our server. Runs with the kubectl on PATH and, where
-// it is unpacked under build/deps, with Debian's old one; skipped by name where there is none.
+// What people type: the real kubectl against our server, in every version that is found: those that
+// THINSNAP_KUBECTLS names (paths with ':' between), the one on PATH, those beside it
+// (kubectl.1.NN) and, where it is unpacked under build/deps, Debian's old one. Skipped by name
+// where there is none.
+#include <cctype>
 #include <gtest/gtest.h>
+#include <map>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <unistd.h>
 #include <vector>
@@ -11,7 +16,10 @@
 #include "base/core/random.h"
 #include "base/core/runtime.h"
 #include "base/data/json.h"
+#include "base/kube/client.h"
+#include "base/kube/object.h"
 #include "simulator/apiserver/api_server.h"
+#include "tests/system/echo_containers.h"
 
 namespace thinsnap {
 namespace {
@@ -26,6 +34,13 @@ spec:
   template:
     metadata: {labels: {app: web}}
     spec: {containers: [{name: c, image: busybox}]}
+)";
+
+constexpr const char* kPod = R"(
+apiVersion: v1
+kind: Pod
+metadata: {name: p}
+spec: {nodeName: n1, containers: [{name: c, image: i}]}
 )";
 
 constexpr const char* kDefinition = R"(
@@ -56,79 +71,54 @@ spec:
           status: {type: object, x-kubernetes-preserve-unknown-fields: true}
 )";
 
-// Containers that know three commands: echo WORDS, cat (standard input back, until it ends) and
-// fail CODE.
-class EchoSession final : public apiserver::ExecSession {
- public:
-  EchoSession(Runtime& runtime, apiserver::ExecRequest request, apiserver::ExecCallbacks callbacks)
-      : request_(std::move(request)),
-        callbacks_(std::move(callbacks)),
-        input_(runtime, 64),
-        tasks_(runtime) {
-    tasks_.Spawn("exec", [this] { Run(); });
-  }
-  ~EchoSession() override { tasks_.Stop(); }
-  void WriteStdin(std::string bytes) override { std::ignore = input_.Send(std::move(bytes)); }
-  void CloseStdin() override { input_.Close(); }
-  void Resize(int, int) override {}
-
- private:
-  void Run() {
-    const std::string& command = request_.command[0];
-    if (command == "echo") {
-      std::string text;
-      for (std::size_t i = 1; i < request_.command.size(); ++i)
-        text += (i > 1 ? " " : "") + request_.command[i];
-      callbacks_.on_stdout(text + "\n");
-      callbacks_.on_exit(0, "");
-    } else if (command == "cat") {
-      for (auto piece = input_.Receive(); piece.ok() && *piece; piece = input_.Receive()) {
-        callbacks_.on_stdout(std::move(**piece));
-      }
-      callbacks_.on_exit(0, "");
-    } else if (command == "fail") {
-      callbacks_.on_stderr("bad\n");
-      callbacks_.on_exit(std::stoi(request_.command[1]), "");
-    } else {
-      callbacks_.on_exit(0, "exec: " + command + ": not found");
-    }
-  }
-
-  const apiserver::ExecRequest request_;
-  const apiserver::ExecCallbacks callbacks_;
-  Channel<std::string> input_;
-  TaskGroup tasks_;
+struct Client {
+  std::string path, version;  // "v1.33.1"
 };
 
-class EchoContainers final : public apiserver::ContainerAccess {
- public:
-  explicit EchoContainers(Runtime& runtime) : runtime_(runtime) {}
-  Status Logs(const apiserver::LogRequest& request, std::shared_ptr<net::Stream> to) override {
-    if (request.previous) return Error(Code::kNotFound, "it has not run before");
-    const std::string text = request.tail_lines == 1 ? "two\n" : "one\ntwo\n";
-    to->Push(std::make_shared<const std::string>(text));
-    to->Close();
-    return {};
-  }
-  Result<std::unique_ptr<apiserver::ExecSession>> Exec(
-      const apiserver::ExecRequest& request, apiserver::ExecCallbacks callbacks) override {
-    return std::unique_ptr<apiserver::ExecSession>(
-        std::make_unique<EchoSession>(runtime_, request, std::move(callbacks)));
-  }
+void PrintTo(const Client& client, std::ostream* to) { *to << client.path; }
 
- private:
-  Runtime& runtime_;
-};
+constexpr const char* kFind = R"sh(
+if [ -n "${THINSNAP_KUBECTLS:-}" ]; then
+  echo "$THINSNAP_KUBECTLS" | tr : '\n'
+  exit
+fi
+for each in "$(command -v kubectl)" "$1"; do
+  [ -x "$each" ] || continue
+  echo "$each"
+  ls "$(dirname "$(readlink -f "$each")")"/kubectl.1.[0-9][0-9] 2>/dev/null
+done
+true
+)sh";
 
-class KubectlTest : public ::testing::TestWithParam<std::string> {
+// One of each version.
+std::vector<Client> FindKubectls() {
+  PosixCommandRunner runner;
+  const auto found =
+      runner.Run({.argv = {"sh", "-c", kFind, "sh",
+                           THINSNAP_BINARY_DIR "/../deps/kubectl-old/usr/bin/kubectl"},
+                  .env = {},
+                  .input = ""});
+  std::map<std::string, std::string> by_version;
+  std::istringstream lines(found.ok() ? found->out : "");
+  for (std::string path; std::getline(lines, path);) {
+    const auto version =
+        runner.Run({.argv = {path, "version", "--client", "-o", "json"}, .env = {}, .input = ""});
+    const auto parsed = version.ok() ? ParseJson(version->out) : Result<Json>(Json());
+    if (!parsed.ok()) continue;
+    const std::string name = StringAt(*parsed, "clientVersion.gitVersion");
+    if (!name.empty()) by_version.emplace(name, path);
+  }
+  std::vector<Client> all;
+  for (const auto& [version, path] : by_version) all.push_back({path, version});
+  if (all.empty()) all.push_back({"", "none"});
+  return all;
+}
+
+class KubectlTest : public ::testing::TestWithParam<Client> {
  protected:
   void SetUp() override {
-    const auto version = runner_.Run(
-        {.argv = {GetParam(), "version", "--client", "-o", "json"}, .env = {}, .input = ""});
-    if (!version.ok() || version->exit_code != 0) GTEST_SKIP() << "no " << GetParam();
-    const auto parsed = ParseJson(version->out);
-    ASSERT_TRUE(parsed.ok());
-    minor_ = std::stoi(StringAt(*parsed, "clientVersion.minor"));
+    if (GetParam().path.empty()) GTEST_SKIP() << "no kubectl";
+    minor_ = std::stoi(GetParam().version.substr(GetParam().version.find('.') + 1));
     char pattern[] = "/tmp/thinsnap-kubectl-XXXXXX";
     ASSERT_NE(::mkdtemp(pattern), nullptr);
     folder_ = pattern;
@@ -145,7 +135,7 @@ class KubectlTest : public ::testing::TestWithParam<std::string> {
   }
 
   CommandOutput Run(std::vector<std::string> arguments, const std::string& input = "") {
-    arguments.insert(arguments.begin(), {GetParam(), "--kubeconfig", folder_ + "/config"});
+    arguments.insert(arguments.begin(), {GetParam().path, "--kubeconfig", folder_ + "/config"});
     auto output =
         runner_.Run({.argv = std::move(arguments), .env = {{"HOME", folder_}}, .input = input});
     EXPECT_TRUE(output.ok()) << output.error().ToString();
@@ -252,10 +242,10 @@ TEST_P(KubectlTest, EditsThroughAnEditor) {
   Kubectl({"create", "configmap", "c", "--from-literal=a=before"});
   const std::string editor = folder_ + "/editor";
   ASSERT_TRUE(WriteFileAtomic(editor, "#!/bin/sh\nsed -i s/before/after/ \"$1\"\n", 0755).ok());
-  auto output =
-      runner_.Run({.argv = {GetParam(), "--kubeconfig", folder_ + "/config", "edit", "cm", "c"},
-                   .env = {{"HOME", folder_}, {"KUBE_EDITOR", editor}},
-                   .input = ""});
+  auto output = runner_.Run(
+      {.argv = {GetParam().path, "--kubeconfig", folder_ + "/config", "edit", "cm", "c"},
+       .env = {{"HOME", folder_}, {"KUBE_EDITOR", editor}},
+       .input = ""});
   ASSERT_TRUE(output.ok());
   EXPECT_EQ(output->exit_code, 0) << output->err;
   EXPECT_EQ(Kubectl({"get", "cm", "c", "-o", "jsonpath={.data.a}"}), "after");
@@ -329,10 +319,7 @@ spec:
 }
 
 TEST_P(KubectlTest, ReadsLogsAndExecutes) {
-  Kubectl(
-      {"apply", "-f", "-"},
-      "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {nodeName: n1, containers: [{name: "
-      "c, image: i}]}\n");
+  Kubectl({"apply", "-f", "-"}, kPod);
   EXPECT_EQ(Kubectl({"logs", "p"}), "one\ntwo\n");
   EXPECT_EQ(Kubectl({"logs", "p", "--tail=1", "-c", "c"}), "two\n");
   Expect(Refused({"logs", "p", "--previous"}), "it has not run before");
@@ -345,8 +332,44 @@ TEST_P(KubectlTest, ReadsLogsAndExecutes) {
   EXPECT_EQ(failed.exit_code, 7);
   Expect(failed.err, "bad");
   Expect(Refused({"exec", "p", "--", "nothing"}), "not found");
-  Expect(Refused({"attach", "p"}), "not supported");
+  // A client that reads slowly holds the program back, and loses nothing.
+  const auto counted = runner_.Run(
+      {.argv = {"sh", "-c", R"sh("$@" exec p -- zeros 100 | ("$@" get ns >&2; wc -c))sh", "sh",
+                GetParam().path, "--kubeconfig", folder_ + "/config"},
+       .env = {{"HOME", folder_}},
+       .input = ""});
+  ASSERT_TRUE(counted.ok());
+  EXPECT_EQ(std::stoll(counted->out), 100LL << 20) << counted->err;
+  Expect(Kubectl({"attach", "p"}), "what it says");
   Kubectl({"delete", "pod", "p", "--now", "--wait=false"});
+}
+
+constexpr const char* kForward = R"sh(
+exec {says}< <(exec "$@" port-forward pod/p :7 2>&1)
+forward=$!
+read -r line <&$says
+port=${line#*127.0.0.1:}
+exec {to}<>"/dev/tcp/127.0.0.1/${port%% *}"
+echo "there and back" >&$to
+read -r answer <&$to
+echo "$answer"
+kill $forward
+)sh";
+
+TEST_P(KubectlTest, ForwardsPorts) {
+  Kubectl({"apply", "-f", "-"}, kPod);
+  Expect(Refused({"port-forward", "pod/p", ":7"}), "not running");
+  const auto made = apiserver::MakeInProcessKubeClient(*server_, "kubelet")
+                        ->Patch(kube::types::kPod, {"default", "p"}, kube::PatchType::kMerge,
+                                {{"status", {{"phase", "Running"}}}},
+                                {.subresource = "status", .field_manager = "", .force = false});
+  ASSERT_TRUE(made.ok()) << made.error().ToString();
+  const auto said = runner_.Run({.argv = {"bash", "-c", kForward, "bash", GetParam().path,
+                                          "--kubeconfig", folder_ + "/config"},
+                                 .env = {{"HOME", folder_}},
+                                 .input = ""});
+  ASSERT_TRUE(said.ok()) << said.error().ToString();
+  EXPECT_EQ(said->out, "there and back\n") << said->err;
 }
 
 TEST_P(KubectlTest, WaitsAndWatches) {
@@ -358,10 +381,13 @@ TEST_P(KubectlTest, WaitsAndWatches) {
   if (minor_ >= 23) Kubectl({"wait", "--for=jsonpath={.metadata.name}=c", "cm/c", "--timeout=5s"});
 }
 
-INSTANTIATE_TEST_SUITE_P(Clients, KubectlTest,
-                         ::testing::Values("kubectl", THINSNAP_BINARY_DIR
-                                           "/../deps/kubectl-old/usr/bin/kubectl"),
-                         [](const auto& way) { return way.index == 0 ? "OnPath" : "Debian"; });
+INSTANTIATE_TEST_SUITE_P(Clients, KubectlTest, ::testing::ValuesIn(FindKubectls()),
+                         [](const auto& each) {
+                           std::string name;
+                           for (const char c : each.param.version)
+                             name += std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace thinsnap

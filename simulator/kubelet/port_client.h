@@ -1,0 +1,16 @@
+// Connections to the ports of pods. Pods share the host's network, so nobody need enter a node's
+// namespaces for one.
+#pragma once
+
+#include <memory>
+
+#include "base/core/runtime.h"
+#include "simulator/apiserver/container_access.h"
+
+namespace thinsnap::kubelet {
+
+// Reads in a task of `group`. kUnavailable: nobody listens on that port.
+Result<std::unique_ptr<apiserver::PortSession>> ConnectPort(TaskGroup& group, int port,
+                                                            apiserver::PortCallbacks callbacks);
+
+}  // namespace thinsnap::kubelet
