@@ -89,7 +89,11 @@ struct WatchGuard {
 
 Front::Response Front::Read(const net::ServerRequest& request, const RequestInfo& info,
                             const Target& target, const View& view) {
-  if (target.subresource == "scale") return JsonText(200, ToJson(TRY(registry_.GetScale(target))));
+  if (target.subresource == "scale") {
+    const Json scale = TRY(registry_.GetScale(target));
+    const bool table = view.shape == Shape::kTable;
+    return JsonText(200, ToJson(table ? ScaleTable(scale, view, registry_.clock().Now()) : scale));
+  }
   const Renderer renderer(registry_, target, view);
   if (info.verb == "get") {
     const auto object = TRY(registry_.Get(target));

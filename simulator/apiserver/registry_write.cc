@@ -28,6 +28,18 @@ ApiStatus CheckSize(const Json& stored) {
 
 std::string NameIn(const Json& object) { return StringAt(object, "metadata.name"); }
 
+// What is put must say its name.
+ApiStatus CheckNamed(const Json& object, const Target& target) {
+  const std::string name = NameIn(object);
+  if (name == target.name) return {};
+  if (name.empty()) {
+    return ApiError::BadRequest("the name of the object (" + target.name +
+                                " based on URL) was undeterminable: name must be provided");
+  }
+  return ApiError::BadRequest("the name of the object (" + name +
+                              ") does not match the name on the URL (" + target.name + ")");
+}
+
 // apiVersion, kind and metadata first: lists rely on it, and people like it.
 Json Ordered(Json object) {
   JsonObject* members = object.if_object();
@@ -167,6 +179,11 @@ ApiResult<Written> Registry::Modify(const Target& target, const Change& change, 
     }
     const std::string uid_given = StringAt(next, "metadata.uid");
     if (!uid_given.empty() && uid_given != StringAt(old, "metadata.uid")) {
+      if (!mode.plain_update) {
+        return Invalid(
+            target, target.name,
+            {FieldError::Invalid("metadata.uid", Json(uid_given), "field is immutable")});
+      }
       return ApiError::Conflict(kind.group, kind.resource, target.name,
                                 "Precondition failed: UID in precondition: " + uid_given +
                                     ", UID in object meta: " + StringAt(old, "metadata.uid"));
@@ -216,15 +233,7 @@ ApiResult<Written> Registry::Modify(const Target& target, const Change& change, 
 }
 
 ApiResult<Written> Registry::Update(const Target& target, Json object, WriteContext& write) {
-  const std::string name = NameIn(object);
-  if (name != target.name) {
-    if (name.empty()) {
-      Set(object, "metadata.name", target.name);
-    } else {
-      return ApiError::BadRequest("the name of the object (" + name +
-                                  ") does not match the name on the URL (" + target.name + ")");
-    }
-  }
+  TRY(CheckNamed(object, target));
   const std::string ns_given = StringAt(object, "metadata.namespace");
   if (!ns_given.empty() && ns_given != target.ns) {
     return ApiError::BadRequest(

@@ -59,6 +59,25 @@ std::string Renderer::Answer(const Json& object) const {
   return ToJson(table);
 }
 
+Json ScaleTable(const Json& scale, const View& view, WallTime now) {
+  objects::KindVersion version;
+  version.columns = {{"Name", "string", "name", "Name must be unique within a namespace.", "", 0},
+                     {"Desired", "integer", "", "How many are wanted.", "", 0},
+                     {"Available", "integer", "", "How many there are.", "", 0},
+                     {"Age", "string", "", "Since when it is there.", "", 0}};
+  Json table = objects::NewTable(version, StringAt(scale, "metadata.resourceVersion"));
+  Set(table, "apiVersion", "meta.k8s.io/" + view.table_version);
+  Json row = {{"cells",
+               {StringAt(scale, "metadata.name"), IntAt(scale, "spec.replicas"),
+                IntAt(scale, "status.replicas"),
+                objects::HumanAge(StringAt(scale, "metadata.creationTimestamp"), now)}}};
+  if (view.include == objects::IncludeObject::kMetadata)
+    row.as_object()["object"] = objects::PartialMetadata(scale);
+  if (view.include == objects::IncludeObject::kObject) row.as_object()["object"] = scale;
+  Set(table, "rows", JsonArray{std::move(row)});
+  return table;
+}
+
 std::string Renderer::List(const ListPage& page) const {
   std::string metadata = R"({"resourceVersion":")" + std::to_string(page.revision) + "\"";
   if (!page.continue_token.empty() || target_.kind->custom) {

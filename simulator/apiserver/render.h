@@ -54,6 +54,9 @@ class Renderer {
   const View view_;
 };
 
+// A Scale as a Table, whatever it is the scale of.
+Json ScaleTable(const Json& scale, const View& view, WallTime now);
+
 // The lines of the latest event, made once for all watches that show it alike. Thread-safe.
 class LineCache {
  public:

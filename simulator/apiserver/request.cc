@@ -76,7 +76,9 @@ RequestInfo ParseRequest(std::string_view method, std::string_view path, const n
     if (!info.subresource.empty()) info.subresource += '/';
     info.subresource += parts[i];
   }
-  const bool watch = watch_path || (info.subresource.empty() && QueryFlag(query, "watch"));
+  // A single object is watched by its path or by a field selector: with its name, "watch" means
+  // nothing.
+  const bool watch = watch_path || (info.name.empty() && QueryFlag(query, "watch"));
   info.verb = VerbOf(method, !info.name.empty(), watch);
   return info;
 }

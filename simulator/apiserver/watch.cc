@@ -19,18 +19,13 @@ constexpr auto kDefaultTimeout = std::chrono::minutes(30);
 FieldErrors CheckQuery(const WatchQuery& query) {
   FieldErrors errors;
   const std::string field = "resourceVersionMatch";
-  if (query.send_initial_events && query.match != "NotOlderThan") {
+  if (query.says_initial_events && query.match != "NotOlderThan") {
     errors.push_back(FieldError::Forbidden(
         field, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
   }
-  if (!query.send_initial_events && !query.match.empty()) {
+  if (!query.says_initial_events && !query.match.empty()) {
     errors.push_back(FieldError::Forbidden(
         field, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
-  }
-  if (query.send_initial_events && query.match == "NotOlderThan" && !query.bookmarks) {
-    errors.push_back(FieldError::Forbidden(
-        "sendInitialEvents",
-        "sendInitialEvents is forbidden for watch unless allowWatchBookmarks is true"));
   }
   return errors;
 }

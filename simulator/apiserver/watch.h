@@ -20,6 +20,7 @@ namespace thinsnap::apiserver {
 struct WatchQuery {
   std::string label_selector, field_selector, resource_version, match;
   bool send_initial_events = false;
+  bool says_initial_events = false;  // either way
   bool bookmarks = false;
   int timeout_seconds = 0;  // 0: half an hour
 };

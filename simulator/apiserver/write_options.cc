@@ -48,7 +48,7 @@ ApiResult<WriteContext> ParseWrite(const net::ServerRequest& request, const Requ
   const bool deletes = info.verb.starts_with("delete");
   if (QueryHas(query, "dryRun") && !deletes) {
     const std::string value(QueryValue(query, "dryRun"));
-    if (value != "All" && !value.empty()) {
+    if (value != "All") {
       errors.push_back(FieldError::Unsupported("dryRun", JsonArray{Json(value)}, {"All"}));
     }
     write.dry_run = value == "All";
@@ -97,6 +97,7 @@ ApiResult<ListQuery> ParseList(const net::Query& query) {
   list.resource_version = QueryValue(query, "resourceVersion");
   list.match = QueryValue(query, "resourceVersionMatch");
   list.continue_token = QueryValue(query, "continue");
+  TRY(ParseNumber(query, "timeoutSeconds", 0));
   const std::int64_t limit = TRY(ParseNumber(query, "limit", 0));
   list.limit = limit > 0 ? static_cast<std::size_t>(limit) : 0;
   return list;
@@ -109,6 +110,7 @@ ApiResult<WatchQuery> ParseWatch(const net::Query& query) {
   watch.resource_version = QueryValue(query, "resourceVersion");
   watch.match = QueryValue(query, "resourceVersionMatch");
   watch.send_initial_events = QueryFlag(query, "sendInitialEvents");
+  watch.says_initial_events = QueryHas(query, "sendInitialEvents");
   watch.bookmarks = QueryFlag(query, "allowWatchBookmarks");
   const std::int64_t timeout = TRY(ParseNumber(query, "timeoutSeconds", 0));
   watch.timeout_seconds =

@@ -1,0 +1,133 @@
+// Requests beside the recorded ones, each with the answer that a real kube-apiserver (1.36) was
+// seen to give.
+#include <gtest/gtest.h>
+
+#include "tests/contract/apiserver/server_fixture.h"
+
+namespace thinsnap::apiserver {
+namespace {
+
+const std::string kMaps = "/api/v1/namespaces/default/configmaps";
+const std::string kPods = "/api/v1/namespaces/default/pods";
+const std::string kDeployments = "/apis/apps/v1/namespaces/default/deployments";
+constexpr const char* kPod =
+    R"({"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i"}]}})";
+constexpr const char* kDeployment =
+    R"({"metadata":{"name":"d"},"spec":{"selector":{"matchLabels":{"a":"b"}},"template":{
+    "metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}})";
+
+class RequestsTest : public ServerTest {
+ protected:
+  Answer Apply(const std::string& path, const std::string& body, const std::string& manager) {
+    return Call("PATCH", path + "?fieldManager=" + manager, body,
+                {{"Content-Type", "application/apply-patch+yaml"}});
+  }
+  static std::string FieldsOf(const Answer& answer, const std::string& manager) {
+    for (const Json& entry : ArrayAt(answer.body, "metadata.managedFields")) {
+      if (StringAt(entry, "manager") == manager) return ToJson(*Find(entry, "fieldsV1"));
+    }
+    return "none";
+  }
+};
+
+TEST_F(RequestsTest, WritesNeedTheRightName) {
+  Start();
+  ASSERT_EQ(Call("POST", kMaps, R"({"metadata":{"name":"a"}})").status, 201);
+  EXPECT_EQ(Call("PUT", kMaps + "/a", R"({"data":{"k":"v"}})").status, 400);
+  EXPECT_EQ(Call("PUT", kMaps + "/a", R"({"metadata":{"name":"b"}})").status, 400);
+  EXPECT_EQ(Merge(kMaps + "/a", R"({"metadata":{"uid":"x"}})").status, 422);
+  EXPECT_EQ(Call("PUT", kMaps + "/a", R"({"metadata":{"name":"a","uid":"x"}})").status, 409);
+  EXPECT_EQ(Call("POST", kMaps, R"({"metadata":{"name":"z","resourceVersion":"0"}})").status, 201);
+  EXPECT_EQ(Call("POST", kMaps + "?dryRun=", R"({"metadata":{"name":"y"}})").status, 422);
+  EXPECT_EQ(Call("POST", kMaps + "?dryRun=All", R"({"metadata":{"generateName":"y-"}})").status,
+            201);
+  EXPECT_EQ(Call("POST", kMaps, R"({"metadata":{"generateName":"Y_"}})").status, 422);
+}
+
+TEST_F(RequestsTest, PathsMustFitTheirKind) {
+  Start();
+  EXPECT_EQ(Call("GET", "/api/v1/namespaces/default/nodes").status, 404);
+  EXPECT_EQ(Call("GET", "/api/v1/configmaps/x").status, 404);
+  EXPECT_EQ(Call("POST", "/api/v1/configmaps", R"({"metadata":{"name":"a"}})").status, 405);
+  EXPECT_EQ(Call("GET", "/api/v1/configmaps").status, 200);
+}
+
+TEST_F(RequestsTest, PodsAreNotMovedByPatches) {
+  Start();
+  ASSERT_EQ(Call("POST", kPods, kPod).status, 201);
+  EXPECT_EQ(Merge(kPods + "/p", R"({"spec":{"nodeName":"n"}})").status, 422);
+  const auto added =
+      Call("PATCH", kPods + "/p", R"({"spec":{"containers":[{"name":"d","image":"i"}]}})",
+           {{"Content-Type", "application/strategic-merge-patch+json"}});
+  EXPECT_EQ(added.status, 422);
+  EXPECT_NE(added.text.find("may not add or remove containers"), std::string::npos);
+}
+
+TEST_F(RequestsTest, AppliersOwnWhatTheySaid) {
+  Start();
+  ASSERT_EQ(Call("POST", kDeployments, kDeployment).status, 201);
+  const auto applied = Apply(
+      kDeployments + "/d",
+      R"({"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d"},"spec":{"replicas":3}})",
+      "m");
+  EXPECT_EQ(applied.status, 409) << "somebody else has set the replicas";
+  const auto image = Apply(
+      kDeployments + "/d",
+      R"({"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d"},"spec":{"template":{"spec":{
+      "containers":[{"name":"c","env":[{"name":"A","value":"1"}]}]}}}})",
+      "m");
+  ASSERT_EQ(image.status, 200) << image.text;
+  EXPECT_EQ(
+      FieldsOf(image, "m"),
+      R"({"f:spec":{"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"c\"}":{".":{},)"
+      R"("f:env":{"k:{\"name\":\"A\"}":{".":{},"f:name":{},"f:value":{}}},"f:name":{}}}}}}})");
+}
+
+TEST_F(RequestsTest, AppliedObjectsMustBeTyped) {
+  Start();
+  EXPECT_EQ(Apply(kMaps + "/a", R"({"metadata":{"name":"a"}})", "m").status, 400);
+  EXPECT_EQ(
+      Apply(kMaps + "/a",
+            R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"nonsense":1})", "m")
+          .status,
+      400);
+  EXPECT_EQ(Apply(kPods + "/p",
+                  R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},"spec":{"containers":[
+            {"name":"c","image":"i"},{"name":"c","image":"i"}]}})",
+                  "m")
+                .status,
+            400);
+}
+
+TEST_F(RequestsTest, ScalesAreNamedAndShown) {
+  Start();
+  ASSERT_EQ(Call("POST", kDeployments, kDeployment).status, 201);
+  const std::string scale = kDeployments + "/d/scale";
+  EXPECT_EQ(Call("PUT", scale, R"({"metadata":{"name":"other"},"spec":{"replicas":2}})").status,
+            400);
+  EXPECT_EQ(Call("PUT", scale, R"({"metadata":{"name":"d"},"spec":{"replicas":2}})").status, 200);
+  const auto table =
+      Call("GET", scale, "", {{"Accept", "application/json;as=Table;v=v1;g=meta.k8s.io"}});
+  EXPECT_EQ(StringAt(table.body, "kind"), "Table");
+  const JsonArray& cells = ArrayAt(ArrayAt(table.body, "rows").at(0), "cells");
+  EXPECT_EQ(cells.at(0), Json("d"));
+  EXPECT_EQ(cells.at(1), Json(2));
+}
+
+TEST_F(RequestsTest, WatchesAreAskedForProperly) {
+  Start();
+  ASSERT_EQ(Call("POST", kMaps, R"({"metadata":{"name":"a"}})").status, 201);
+  // A name makes it a read.
+  EXPECT_EQ(StringAt(Call("GET", kMaps + "/a?watch=1").body, "kind"), "ConfigMap");
+  const std::string watch = kMaps + "?watch=1&timeoutSeconds=1";
+  EXPECT_EQ(Call("GET", watch + "&sendInitialEvents=true").status, 422);
+  EXPECT_EQ(Call("GET", watch + "&sendInitialEvents=false&resourceVersion=0").status, 422);
+  EXPECT_EQ(Call("GET", watch + "&resourceVersionMatch=NotOlderThan").status, 422);
+  // Without bookmarks nothing ends the initial events; that is what was asked for.
+  EXPECT_EQ(Call("GET", watch + "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan").status,
+            200);
+  EXPECT_EQ(Call("GET", kMaps + "?timeoutSeconds=soon").status, 400);
+}
+
+}  // namespace
+}  // namespace thinsnap::apiserver
