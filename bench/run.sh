@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Measures what README promises, beside restic in the same run, and prints two tables. Called by ./run bench.
+# Measures what README promises, beside its peers in the same run, and prints three tables. Called by ./run bench.
 #   BENCH_MIB=1024   MiB of real files in the image
+#   BENCH_DEMO=1     0 leaves the demo out
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 PATH=$here/build/bin:$PATH
@@ -77,6 +78,7 @@ until [ -s "$KUBECONFIG" ] && kubectl get --raw /readyz >/dev/null 2>&1; do slee
 printf '%-38s %8.2f s\n' "up: the first kubectl is answered after" "$(awk -v a="$begun" -v b="$(date +%s%N)" 'BEGIN { print (b - a) / 1e9 }')"
 until [ -s "$work/up.out" ]; do sleep 0.01; done
 printf '%-38s %8.2f s\n' "up: two nodes are ready after" "$(awk -v a="$begun" -v b="$(date +%s%N)" 'BEGIN { print (b - a) / 1e9 }')"
+# pss: a line for each process of `up` (pods excluded: there are none yet), and their sum.
 sleep 10
 descendants() { for child in $(pgrep -P "$1" || true); do echo "$child"; descendants "$child"; done; }
 echo "up: idle, proportional set size:"
@@ -85,3 +87,45 @@ for process in $up_pid $(descendants "$up_pid"); do
     '/^Pss:/ { printf "  %-58s %7.1f MiB\n", name, $2 / 1024 }' "/proc/$process/smaps_rollup" 2>/dev/null || true
 done | tee "$work/pss"
 awk '{ sum += $(NF - 1) } END { printf "  %-58s %7.1f MiB\n", "sum", sum }' "$work/pss"
+
+# The same filesystem on a claim's volume, as a pod sees it, and on a plain loop file of the same disk.
+kubectl apply -f - >/dev/null <<'YAML'
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: bench}
+provisioner: csi.thinsnap.io
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: bench}
+spec: {accessModes: [ReadWriteOnce], storageClassName: bench, resources: {requests: {storage: 2Gi}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: bench}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {name: writer, image: debian, command: [sleep, infinity], volumeMounts: [{name: data, mountPath: /data}]}
+  volumes: [{name: data, persistentVolumeClaim: {claimName: bench}}]
+YAML
+kubectl wait --for=condition=Ready pod/bench --timeout=60s >/dev/null
+truncate -s 2G "$work/plain"
+mkfs.ext4 -q -F "$work/plain"
+mkdir "$work/mount"
+printf '\n%-38s %8s %8s\n' "writes, the best of three" "MiB/s" "fsync/s"
+writes() { for turn in 1 2 3; do "$@"; done | awk '{ if ($1 > a) a = $1; if ($2 > b) b = $2 } END { printf "%8.0f %8.0f", a, b }'; }
+on_volume() { kubectl exec -i bench -- python3 - /data 512 1000 <"$here/bench/write_speed.py"; }
+on_loop() {
+  unshare -m sh -c 'mount -o loop "$1/plain" "$1/mount" && python3 "$2" "$1/mount" 512 1000' - "$work" "$here/bench/write_speed.py"
+}
+printf '%-38s %s\n' "a pod's volume (ext4)" "$(writes on_volume)" "a plain loop file (ext4)" "$(writes on_loop)"
+
+if [ "${BENCH_DEMO:-1}" = 1 ]; then
+  kill "$up_pid" && wait "$up_pid"
+  up_pid=
+  unset KUBECONFIG
+  begun=$SECONDS
+  "$here/deploy/demo/demo.sh" >"$work/demo.out" 2>&1 || { tail -n 30 "$work/demo.out"; exit 1; }
+  printf '\n%-38s %8d s\n' "the demo" $((SECONDS - begun))
+fi
