@@ -246,7 +246,7 @@ TEST_F(WorldTest, ABusyPortIsSaidSo) {
       Kubectl({"config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"}).out;
   const std::string port = server.substr(server.rfind(':') + 1);
   const CommandOutput second =
-      Run({Program("thinsnap-sim"), "up", "--data", folder_ + "/other", "--port", port});
+      Run({Program("thinsnap-sim"), "up", "--data", data() + ".other", "--port", port});
   EXPECT_EQ(second.exit_code, 1);
   EXPECT_THAT(second.err, HasSubstr("address 127.0.0.1:" + port + " is in use"));
 }
