@@ -198,9 +198,10 @@ Status DropViewedPoints(store::ObjectStore& store, PointsByName& points) {
 }
 
 // The sealed points against the Snapshots: what a view claimed is confirmed or refuted, points
-// without a Snapshot get one. Not while a backup runs: its points come before its statistics.
-Status CompareWithPoints(Context& context, const Json& repository, repo::Repository& engine,
-                         const std::vector<Json>& snapshots) {
+// without a Snapshot get one. Not while a backup runs: its points come before its statistics. The
+// answer is whether all of them are sound.
+Result<bool> CompareWithPoints(Context& context, const Json& repository, repo::Repository& engine,
+                               const std::vector<Json>& snapshots) {
   PointsByName points;
   std::vector<std::string> damaged;
   const auto list = TRY(engine.ListPoints("", [&](const repo::PointName& name, const Error& error) {
@@ -249,7 +250,7 @@ Status CompareWithPoints(Context& context, const Json& repository, repo::Reposit
       TRY(context.client.Update(context.kinds.snapshot, created, "status"));
     }
   }
-  return {};
+  return damaged.empty();
 }
 
 // Reading every point takes a request each: at the first look, when a view waits for confirmation,
@@ -302,8 +303,10 @@ Result<kube::Requeue> ReconcileOpened(Context& context, const Json& before, Json
   const bool quiet = std::all_of(snapshots.begin(), snapshots.end(), [](const Json& snapshot) {
     return IsFinalPhase(StringAt(snapshot, "status.phase"));
   });
-  if (quiet && DueForComparison(context, *Find(next, "metadata.uid"), snapshots)) {
-    TRY(CompareWithPoints(context, next, engine, snapshots));
+  // Integrity is what the last comparison found; a bad one is looked at again with each pass.
+  const bool doubtful = !BoolAt(next, "status.integrity");
+  if (quiet && (DueForComparison(context, *Find(next, "metadata.uid"), snapshots) || doubtful)) {
+    Set(next, "status.integrity", TRY(CompareWithPoints(context, next, engine, snapshots)));
     snapshots = TRY(SnapshotsOf(context, next));
   }
   SummarizeSnapshots(next, snapshots);
@@ -338,7 +341,6 @@ Result<kube::Requeue> ReconcileOpened(Context& context, const Json& before, Json
   RemoveCondition(next, "Unverified");
   Report(context, next, "RepositoryInitialized", true, "RepositoryOpened",
          "repository " + engine.id().str() + " is open");
-  Set(next, "status.integrity", true);
   Set(next, "status.phase", "Ready");
   // The bucket first: whoever wakes at the status, such as the BackupStorage, finds it current.
   if (ours && (first || *Find(pinned, "status") != *Find(next, "status"))) {
@@ -428,6 +430,7 @@ Result<kube::Requeue> ReconcileRepository(Context& context, const kube::ObjectKe
     if (error.code() == Code::kCancelled) return error;
     Report(context, next, "RepositoryInitialized", false, reason, error.message());
     Set(next, "status.phase", "NotReady");
+    if (error.code() == Code::kDataLoss) Set(next, "status.integrity", false);
     SummarizeSnapshots(next, TRY(SnapshotsOf(context, next)));
     TRY(WriteStatus(context, context.kinds.repository, *found, next));
     return kube::Requeue::After(again);

@@ -40,6 +40,23 @@ spec: {storage: {provider: gcs, gcs: {bucket: b, secretName: gcs-secret}}}
   EXPECT_THAT(cluster_->EventMessages(), Contains(HasSubstr("spec.storage.provider")));
 }
 
+TEST_F(ReconcilersTest, OneDefaultStorageInANamespace) {
+  ApplyBackend();
+  cluster_->Apply(R"(
+apiVersion: storage.kubestash.com/v1alpha1
+kind: BackupStorage
+metadata: {name: second, namespace: demo}
+spec:
+  default: true
+  storage: {provider: s3, s3: {endpoint: 'http://127.0.0.1:9000', bucket: other, secretName: s3-secret}}
+)");
+  cluster_->Settle();
+  const auto second = cluster_->Get(cluster_->kinds.backup_storage, "demo", "second");
+  EXPECT_THAT(cluster_->ConditionMessage(second, "BackendInitialized"),
+              AllOf(HasSubstr("spec.default"), HasSubstr("demo/s3-storage")));
+  EXPECT_EQ(StringAt(Storage(), "status.phase"), "Ready");
+}
+
 TEST_F(ReconcilersTest, StorageNamesTheMissingSecretAndRecovers) {
   cluster_->ApplyGuide("common/backend.yaml");
   cluster_->Settle();

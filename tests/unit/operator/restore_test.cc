@@ -215,6 +215,18 @@ TEST_F(ReconcilersTest, WipeOutLeavesNothing) {
   EXPECT_THAT(storage_.Text(kBucket, "metadata.yaml"), Not(HasSubstr(id)));
 }
 
+TEST_F(ReconcilersTest, WipeOutIsDoneWhereTheBucketIsGone) {
+  ApplyPvcGuide();
+  RunSession();
+  cluster_->Delete(cluster_->kinds.backup_configuration, "demo", "pvc-volume-snapshot");
+  storage_.Break(
+      kBucket, Error(Code::kFailedPrecondition, "bucket \"bucket\" does not exist (NoSuchBucket)"));
+  cluster_->Delete(cluster_->kinds.backup_storage, "demo", "s3-storage");
+  cluster_->Settle();
+  EXPECT_FALSE(cluster_->Exists(cluster_->kinds.repository, "demo", "s3-repository"));
+  EXPECT_FALSE(cluster_->Exists(cluster_->kinds.backup_storage, "demo", "s3-storage"));
+}
+
 TEST_F(ReconcilersTest, DataOutlivesItsNamespace) {
   ApplyPvcGuide();
   RunSession();
