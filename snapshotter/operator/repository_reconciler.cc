@@ -465,10 +465,16 @@ Result<kube::Requeue> ReconcileRepository(Context& context, const kube::ObjectKe
     return not_ready("RepositoryNotInitialized", initialized.error(), kRetryInterval);
   auto open = context.backends.Open(opened.access, StringAt(next, "spec.path"), *passphrase,
                                     StringAt(next, "status.repositoryID"), PinnedSuite(next));
-  if (!open.ok()) {
-    return not_ready(open.Is(Code::kUnauthenticated) ? "WrongPassphrase" : "RepositoryNotOpened",
-                     open.error(), kRetryInterval);
+  if (open.Is(Code::kUnauthenticated) && *passphrase) {
+    const auto secret = ReferenceKey(*Find(next, "spec.encryptionSecret"), key.ns);
+    return not_ready("WrongPassphrase",
+                     Error(open.error().code(),
+                           "spec.encryptionSecret: Secret " + secret.ToString() +
+                               ", key RESTIC_PASSWORD: " + open.error().message() +
+                               "; accepted is the passphrase that the repository was made with"),
+                     kRetryInterval);
   }
+  if (!open.ok()) return not_ready("RepositoryNotOpened", open.error(), kRetryInterval);
   opened.open = std::move(*open);
   return ReconcileOpened(context, *found, std::move(next), std::move(opened), *passphrase);
 }
