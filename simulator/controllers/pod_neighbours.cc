@@ -121,7 +121,7 @@ std::map<std::string, std::int64_t> CountDomains(const ScheduleInput& input,
 }
 
 std::optional<std::string> WhyNotSpread(const ScheduleInput& input, const Json& node) {
-  const std::string sorry = "node(s) didn't match pod topology spread constraints";
+  std::string sorry = "node(s) didn't match pod topology spread constraints";
   for (const Json& constraint : ArrayAt(*input.pod, "spec.topologySpreadConstraints")) {
     if (StringAt(constraint, "whenUnsatisfiable", "DoNotSchedule") != "DoNotSchedule") continue;
     const auto here = LabelOf(node, StringAt(constraint, "topologyKey"));
