@@ -4,6 +4,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <functional>
 #include <string>
 #include <unistd.h>
@@ -96,7 +97,7 @@ int ServeUntilSignal(const std::function<Status(Runtime&, TaskGroup&, Random&)>&
 }  // namespace
 }  // namespace thinsnap
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   thinsnap::HardenProcess();
   thinsnap::ShareHeaps();
   thinsnap::Flags flags;
@@ -131,4 +132,8 @@ int main(int argc, char** argv) {
       [&](thinsnap::Runtime& runtime, thinsnap::TaskGroup& group, thinsnap::Random& random) {
         return thinsnap::RunController(runtime, group, random, flags);
       });
+} catch (const std::exception& error) {
+  // What a library throws past its wrapper: no memory, no thread.
+  std::fprintf(stderr, "thinsnap-csi: %s\n", error.what());
+  return 1;
 }

@@ -1,6 +1,7 @@
 // thinsnap-sim: a cluster on this machine, its nodes, and an object store.
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <limits.h>
 #include <signal.h>
@@ -150,7 +151,7 @@ Status ServeS3(Flags& flags) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   thinsnap::HardenProcess();
   thinsnap::ShareHeaps();
   Flags flags;
@@ -242,5 +243,9 @@ int main(int argc, char** argv) {
   if (node->parsed()) outcome = Node(flags);
   if (outcome.ok()) return 0;
   std::fprintf(stderr, "thinsnap-sim: %s\n", outcome.error().message().c_str());
+  return 1;
+} catch (const std::exception& error) {
+  // What a library throws past its wrapper: no memory, no thread.
+  std::fprintf(stderr, "thinsnap-sim: %s\n", error.what());
   return 1;
 }

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
 #include <functional>
 #include <optional>
@@ -177,7 +178,7 @@ void AddVerbs(CLI::App& app, Options& options) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   thinsnap::HardenProcess();
   thinsnap::ShareHeaps();
   thinsnap::ReturnLargeBuffers();
@@ -245,4 +246,8 @@ int main(int argc, char** argv) {
     if (code == 0) code = 1;
   }
   return code;
+} catch (const std::exception& error) {
+  // What a library throws past its wrapper: no memory, no thread.
+  std::fprintf(stderr, "thinsnap: %s\n", error.what());
+  return 1;
 }

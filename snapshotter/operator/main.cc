@@ -3,6 +3,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <functional>
 #include <optional>
 #include <string>
@@ -91,7 +92,7 @@ void LeaveTerminationMessage(const std::string& text) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   thinsnap::HardenProcess();
   thinsnap::ShareHeaps();
   Flags flags;
@@ -182,5 +183,9 @@ int main(int argc, char** argv) {
   if (outcome.ok()) return 0;
   thinsnap::LogError("operator", outcome.error().message());
   if (app.get_subcommands().size() == 1) LeaveTerminationMessage(outcome.error().message());
+  return 1;
+} catch (const std::exception& error) {
+  // What a library throws past its wrapper: no memory, no thread.
+  std::fprintf(stderr, "thinsnap-operator: %s\n", error.what());
   return 1;
 }
