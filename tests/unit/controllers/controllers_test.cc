@@ -81,9 +81,13 @@ TEST(ControllersTest, SchedulerSaysWhyNotAndTriesAgain) {
   Json pod = Pod("picky");
   Set(pod, "spec.nodeSelector", JsonObject{{"kubernetes.io/hostname", "b"}});
   cluster.Create(types::kPod, pod);
-  const Json event = cluster.WaitEvent("default", "picky", "FailedScheduling");
-  EXPECT_EQ(StringAt(event, "message"),
-            "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.");
+  // The pod may be seen before the node: then another sentence comes first.
+  cluster.WaitAny(types::kEvent, "default", [](const Json& event) {
+    return StringAt(event, "involvedObject.name") == "picky" &&
+           StringAt(event, "reason") == "FailedScheduling" &&
+           StringAt(event, "message") ==
+               "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.";
+  });
   cluster.AddNode("b");
   cluster.Wait(types::kPod, {"default", "picky"}, Phase("Running"));
 }
