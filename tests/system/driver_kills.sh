@@ -3,45 +3,17 @@
 # formatted, snapshots cut and exported, and a copy imported on the other node. Everything converges, every byte is
 # right, and no log knows the passphrase or a key of the store.
 set -euo pipefail
-skip() { echo "skipped: $*"; exit 77; }
-[ "$(id -u)" = 0 ] || skip "needs root for mounts and containers"
-for program in kubectl runc mkfs.xfs mkfs.ext4; do
-  command -v "$program" >/dev/null || skip "no $program on this machine"
-done
+. "$(dirname "$0")/cluster.sh"
+needs
 PATH=$THINSNAP_BIN:$PATH
-data=$(mktemp -d "${TMPDIR:-/var/tmp}/thinsnap-kills-XXXXXX")
-export KUBECONFIG=$data/kubeconfig THINSNAP_PASSPHRASE=passphrase-nobody-logs
-export AWS_ACCESS_KEY_ID=kills AWS_SECRET_ACCESS_KEY=key-nobody-logs
-pids=()
-killer=''
-finish() {
-  local code=$?
-  trap - EXIT
-  [ -z "$killer" ] || kill "$killer" 2>/dev/null || true
-  if [ "$code" != 0 ]; then
-    kubectl get pods,pvc,volumesnapshots,volumesnapshotcontents || true
-    kubectl get events | tail -n 20 || true
-    for log in "$data"/cluster/nodes/*/driver.log "$data"/cluster/logs/thinsnap-csi.log; do echo "== $log"; tail -n 30 "$log"; done
-  fi
-  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-  wait 2>/dev/null || true
-  rm -rf "$data"
-  exit "$code"
+export THINSNAP_PASSPHRASE=passphrase-nobody-logs AWS_ACCESS_KEY_ID=kills AWS_SECRET_ACCESS_KEY=key-nobody-logs
+explain() {
+  kubectl get pods,pvc,volumesnapshots,volumesnapshotcontents
+  kubectl get events | tail -n 20
+  local log
+  for log in "$data"/cluster/nodes/*/driver.log "$data"/cluster/logs/thinsnap-csi.log; do echo "== $log"; tail -n 30 "$log"; done
 }
-trap finish EXIT
-trap 'exit 130' INT TERM
-# start NAME COMMAND...: waits for the first line that it prints.
-start() {
-  local name=$1
-  shift
-  "$@" >"$data/$name.out" &
-  pids+=($!)
-  local deadline=$((SECONDS + 60))
-  until [ -s "$data/$name.out" ]; do
-    kill -0 "$!" 2>/dev/null && ((SECONDS < deadline)) || return 1
-    sleep 0.05
-  done
-}
+cluster_begin kills
 kills=0
 # killing COMMAND...: while the command runs, and for some seconds more, drivers die.
 killing() {
@@ -50,21 +22,13 @@ killing() {
     pid=$(pgrep -f "thinsnap-sim node --node node-$((RANDOM % 2 + 1)) .*$data/cluster/" | head -n 1) || continue
     kill -9 "$pid" 2>/dev/null && echo >>"$data/killed"
   done) &
-  killer=$!
+  local killer=$!
+  pids+=("$killer")
   "$@"
   sleep 6
   kill "$killer"
   wait "$killer" 2>/dev/null || true
-  killer=''
   kills=$(wc -l <"$data/killed")
-}
-until_true() {
-  local deadline=$((SECONDS + $1))
-  shift
-  until "$@"; do
-    ((SECONDS < deadline)) || { echo "waited in vain for: $*"; return 1; }
-    sleep 0.2
-  done
 }
 ready() { [ "$(kubectl get volumesnapshot "$1" -o 'jsonpath={.status.readyToUse}')" = true ]; }
 # pod NAME CLASS [MORE SPEC OF ITS CLAIM]: a claim of the name and a pod that mounts it.
@@ -100,7 +64,7 @@ EOF
 
 # Slow enough that a transfer is under way when its driver dies.
 start s3 thinsnap-sim s3 --data "$data/s3" --bucket bucket --chaos-latency-ms 60
-endpoint=$(grep -o 'http://[0-9.:]*' "$data/s3.out" | head -n 1)
+endpoint=$(grep -o 'http://[0-9.:]*' "$data/s3.log" | head -n 1)
 url=s3+$endpoint/bucket/kills
 thinsnap --repository "$url" init >/dev/null
 id=$(thinsnap --repository "$url" list | awk 'NR == 1 { print $2 }')

@@ -3,45 +3,19 @@
 # its own: backup, restore, and every file compared; then the data is wiped and nothing is left of it.
 set -euo pipefail
 guide=$1
-skip() { echo "skipped: $*"; exit 77; }
-[ "$(id -u)" = 0 ] || skip "the guides need root for mounts and containers"
-for program in kubectl runc mkfs.xfs mkfs.ext4; do
-  command -v "$program" >/dev/null || skip "no $program on this machine"
-done
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/cluster.sh"
+needs
 guides=$here/../../docs/guides
 PATH=$THINSNAP_BIN:$PATH
-data=$(mktemp -d "${TMPDIR:-/var/tmp}/thinsnap-guide-XXXXXX")
-export KUBECONFIG=$data/kubeconfig AWS_ACCESS_KEY_ID=guide AWS_SECRET_ACCESS_KEY=not-a-secret
-pids=()
-finish() {
-  local code=$?
-  trap - EXIT
-  if [ "$code" != 0 ]; then
-    kubectl get all,pvc,backupstorages,repositories,snapshots.storage.kubestash.com,backupconfigurations,backupsessions,restoresessions -n demo || true
-    kubectl get events -n demo || true
-    cat "$data"/cluster/logs/thinsnap-operator.log || true
-  fi
-  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-  for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
-  rm -rf "$data"
-  exit "$code"
+export AWS_ACCESS_KEY_ID=guide AWS_SECRET_ACCESS_KEY=not-a-secret
+explain() {
+  kubectl get all,pvc,backupstorages,repositories,snapshots.storage.kubestash.com,backupconfigurations,backupsessions,restoresessions -n demo
+  kubectl get events -n demo
+  cat "$data"/cluster/logs/thinsnap-operator.log
 }
-trap finish EXIT
-trap 'exit 130' INT TERM
+cluster_begin guide
 
-# start NAME COMMAND...: waits for the first line that it prints.
-start() {
-  local name=$1
-  shift
-  "$@" >"$data/$name.log" 2>"$data/$name.err" &
-  pids+=($!)
-  local deadline=$((SECONDS + 60))
-  until [ -s "$data/$name.log" ]; do
-    kill -0 "$!" 2>/dev/null && ((SECONDS < deadline)) || { cat "$data/$name.err"; return 1; }
-    sleep 0.05
-  done
-}
 apply() {
   local file text
   for file in "$@"; do
@@ -52,23 +26,8 @@ apply() {
     kubectl apply -f - <<<"$text"
   done
 }
-# until_true SECONDS COMMAND...: repeats a reading command until it succeeds; kubectl 1.20 cannot wait for a field.
-until_true() {
-  local deadline=$((SECONDS + $1))
-  shift
-  until "$@"; do
-    ((SECONDS < deadline)) || { echo "waited in vain for: $*"; return 1; }
-    sleep 0.2
-  done
-}
 has_phase() { [ "$(kubectl get -n demo "$2" -o jsonpath='{.status.phase}')" = "$1" ]; }
 phase_is() { until_true 120 has_phase "$1" "$2"; }
-expect() {
-  local want=$1 got
-  shift
-  got=$("$@")
-  [ "$got" = "$want" ] || { echo "expected \"$want\", found \"$got\": $*"; return 1; }
-}
 
 start s3 thinsnap-sim s3 --data "$data/s3" --bucket bucket
 endpoint=$(grep -o 'http://[0-9.:]*' "$data/s3.log" | head -n 1)

@@ -5,58 +5,30 @@
 # upstream/build.sh makes them once.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-skip() { echo "skipped: $*"; exit 77; }
-[ "$(id -u)" = 0 ] || skip "needs root for mounts and containers"
-for program in kubectl runc mkfs.xfs mkfs.ext4 python3; do
-  command -v "$program" >/dev/null || skip "no $program on this machine"
-done
+. "$here/cluster.sh"
+needs python3
 export THINSNAP_REAL_BIN=$THINSNAP_BIN
 if [ -z "${THINSNAP_SIDECARS_BIN:-}" ]; then
   THINSNAP_SIDECARS_BIN=$("$here/upstream/build.sh" "$THINSNAP_PEERS") || skip "$THINSNAP_SIDECARS_BIN"
   export THINSNAP_SIDECARS_BIN
 fi
-data=$(mktemp -d "${TMPDIR:-/var/tmp}/thinsnap-upstream-XXXXXX")
-export KUBECONFIG=$data/kubeconfig
+explain() {
+  kubectl get pods,pvc,pv,volumesnapshots,volumesnapshotcontents
+  kubectl get events
+  local log
+  for log in "$data"/cluster/logs/*.log; do echo "== $log"; tail -n 15 "$log"; done
+}
+cluster_begin upstream
 # A story of another script, with these sidecars.
 if [ $# -gt 0 ]; then
   mkdir "$data/bin"
   ln -s "$THINSNAP_REAL_BIN"/* "$data/bin/"
   ln -sf "$here/upstream/thinsnap-sim" "$data/bin/thinsnap-sim"
-  code=0
-  THINSNAP_BIN=$data/bin "$@" || code=$?
-  rm -rf "$data"
-  exit "$code"
+  explain() { :; }  # the story does it
+  THINSNAP_BIN=$data/bin "$@"
+  exit
 fi
 
-finish() {
-  local code=$?
-  trap - EXIT
-  if [ "$code" != 0 ]; then
-    kubectl get pods,pvc,pv,volumesnapshots,volumesnapshotcontents || true
-    kubectl get events || true
-    for log in "$data"/cluster/logs/*.log; do echo "== $log"; tail -n 15 "$log"; done
-  fi
-  kill "$up" 2>/dev/null || true
-  wait "$up" 2>/dev/null || true
-  rm -rf "$data"
-  exit "$code"
-}
-trap finish EXIT
-trap 'exit 130' INT TERM
-until_true() {
-  local deadline=$((SECONDS + $1))
-  shift
-  until "$@"; do
-    ((SECONDS < deadline)) || { echo "waited in vain for: $*"; return 1; }
-    sleep 0.2
-  done
-}
-expect() {
-  local want=$1 got
-  shift
-  got=$("$@")
-  [ "$got" = "$want" ] || { echo "expected \"$want\", found \"$got\": $*"; return 1; }
-}
 is() { [ "$(kubectl get "$2" -o "jsonpath={$3}")" = "$1" ]; }
 # claim NAME SIZE [MORE SPEC LINES]
 claim() {
@@ -96,10 +68,7 @@ EOF
   until_true 60 is true "volumesnapshot/$1" .status.readyToUse
 }
 
-mkfifo "$data/out"
-"$here/upstream/thinsnap-sim" up --nodes 2 --data "$data/cluster" --kubeconfig "$KUBECONFIG" >"$data/out" &
-up=$!
-read -r _ <"$data/out"
+start up "$here/upstream/thinsnap-sim" up --nodes 2 --data "$data/cluster" --kubeconfig "$KUBECONFIG"
 kubectl apply -f - <<'EOF'
 apiVersion: storage.k8s.io/v1
 kind: StorageClass
