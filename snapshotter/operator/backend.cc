@@ -159,11 +159,6 @@ Result<store::Location> LocationOfDriverSecret(const Json& secret) {
   return location;
 }
 
-bool BucketIsGone(const Error& error) {
-  return error.code() == Code::kFailedPrecondition &&
-         error.message().find("(NoSuchBucket)") != std::string::npos;
-}
-
 Result<Backends::Access> Backends::AccessOf(const Json& storage) {
   // A wrong spec is reported before a missing Secret: both have to be put right, and the spec is
   // nearer.

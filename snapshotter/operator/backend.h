@@ -48,9 +48,6 @@ Json DriverSecret(const DriverAccess& access, const std::string& operator_namesp
 // namespace is gone.
 Result<store::Location> LocationOfDriverSecret(const Json& secret);
 
-// True where a store answered that its bucket does not exist: then nothing is left to remove.
-bool BucketIsGone(const Error& error);
-
 // An open repository and the store below it.
 struct OpenRepository {
   std::shared_ptr<store::ObjectStore> store;

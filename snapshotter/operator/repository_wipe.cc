@@ -7,6 +7,7 @@
 #include "base/core/log.h"
 #include "snapshotter/operator/reconcilers.h"
 #include "snapshotter/operator/views.h"
+#include "snapshotter/store/s3_error.h"
 
 namespace thinsnap::backup {
 
@@ -66,7 +67,7 @@ Status WipeData(Context& context, const Json& repository, const std::string& id)
   };
   auto store = TRY(context.backends.OpenStorage(access));
   const auto probe = store->List("");
-  if (probe.ok() || !(probe.Is(Code::kNotFound) || BucketIsGone(probe.error()))) {
+  if (probe.ok() || !(probe.Is(Code::kNotFound) || store::BucketIsGone(probe.error()))) {
     TRY(DeleteObjects(*store));
     // metadata.yaml lies where the storage's prefix ends: the folder's path is cut off again.
     auto root = access.location;

@@ -7,6 +7,7 @@
 #include "snapshotter/operator/export_progress.h"
 #include "snapshotter/operator/reconcilers.h"
 #include "snapshotter/operator/views.h"
+#include "snapshotter/store/s3_error.h"
 
 namespace thinsnap::backup {
 
@@ -200,7 +201,7 @@ Result<kube::Requeue> FinishSnapshot(Context& context, Json snapshot) {
     ReportKeptData(context, snapshot);
   } else if (wipe) {
     const auto forgotten = ForgetPoints(context, *repository, snapshot);
-    if (!forgotten.ok() && !BucketIsGone(forgotten.error())) {
+    if (!forgotten.ok() && !store::BucketIsGone(forgotten.error())) {
       if (forgotten.Is(Code::kCancelled)) return forgotten.error();
       Json next = snapshot;
       Report(context, next, "CleanedUp", false, "CleanUpFailed",

@@ -9,6 +9,7 @@
 #include "snapshotter/operator/policy.h"
 #include "snapshotter/operator/reconcilers.h"
 #include "snapshotter/operator/views.h"
+#include "snapshotter/store/s3_error.h"
 
 namespace thinsnap::backup {
 
@@ -62,7 +63,7 @@ Status EnsureSecretRole(Context& context, const JobPlan& plan, const Json& stora
 
 // The field of spec.storage.s3 that an answer of the store is about, as far as it can be told.
 std::string FieldAtFault(const Error& error) {
-  if (BucketIsGone(error)) return ".bucket";
+  if (store::BucketIsGone(error)) return ".bucket";
   switch (error.code()) {
     case Code::kUnavailable:
     case Code::kDeadlineExceeded:
@@ -301,7 +302,7 @@ Status RemoveMetadata(Context& context, const Json& storage) {
   auto store = TRY(context.backends.OpenStorage(*access));
   const auto metadata = ReadMetadata(*store);
   if (!metadata.ok()) {
-    const bool gone = metadata.Is(Code::kNotFound) || BucketIsGone(metadata.error());
+    const bool gone = metadata.Is(Code::kNotFound) || store::BucketIsGone(metadata.error());
     return gone ? Status() : Status(metadata.error());
   }
   if (!RepositoriesOf(metadata->content).empty()) return {};

@@ -95,4 +95,9 @@ Error ExplainS3Failure(const S3Failure& failure, const std::string& what, const 
   return Error(CodeOf(failure), what + ": " + text);
 }
 
+bool BucketIsGone(const Error& error) {
+  return error.code() == Code::kFailedPrecondition &&
+         error.message().find("(NoSuchBucket)") != std::string::npos;
+}
+
 }  // namespace thinsnap::store

@@ -21,4 +21,8 @@ struct S3Failure {
 Error ExplainS3Failure(const S3Failure& failure, const std::string& what, const std::string& bucket,
                        const std::string& endpoint, const std::string& region);
 
+// True for the error above where the bucket does not exist, whatever context was added to it. It
+// is no kNotFound, which says that an object is absent from a bucket that is there.
+bool BucketIsGone(const Error& error);
+
 }  // namespace thinsnap::store

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "snapshotter/store/s3_error.h"
 #include "tests/unit/operator/world.h"
 
 namespace thinsnap::backup {
@@ -219,8 +220,11 @@ TEST_F(ReconcilersTest, WipeOutIsDoneWhereTheBucketIsGone) {
   ApplyPvcGuide();
   RunSession();
   cluster_->Delete(cluster_->kinds.backup_configuration, "demo", "pvc-volume-snapshot");
-  storage_.Break(
-      kBucket, Error(Code::kFailedPrecondition, "bucket \"bucket\" does not exist (NoSuchBucket)"));
+  store::S3Failure failure;
+  failure.status = 404;
+  failure.code = "NoSuchBucket";
+  storage_.Break(kBucket,
+                 store::ExplainS3Failure(failure, "list", "bucket", "http://s3", "us-east-1"));
   cluster_->Delete(cluster_->kinds.backup_storage, "demo", "s3-storage");
   cluster_->Settle();
   EXPECT_FALSE(cluster_->Exists(cluster_->kinds.repository, "demo", "s3-repository"));
