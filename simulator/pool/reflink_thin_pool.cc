@@ -3,12 +3,9 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <filesystem>
-#include <linux/fs.h>
 #include <map>
 #include <mutex>
 #include <sys/file.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -18,6 +15,7 @@
 #include "csi/pool/pool_index.h"
 #include "csi/pool/record.h"
 #include "simulator/pool/file_map.h"
+#include "simulator/pool/image_file.h"
 #include "simulator/pool/loop_device.h"
 
 namespace thinsnap::pool {
@@ -26,51 +24,6 @@ namespace {
 constexpr std::uint64_t kGrain = 4096;
 // The same for a volume and for its clones: a small ext4 made on 512 cannot be mounted on 4096.
 constexpr unsigned kSectorBytes = 4096;
-
-Status RenameDurably(const std::string& from, const std::string& to) {
-  if (rename(from.c_str(), to.c_str()) != 0) return ErrnoError(errno, "rename " + from);
-  TRY(FsyncFolder(std::filesystem::path(to).parent_path()));
-  return FsyncFolder(std::filesystem::path(from).parent_path());
-}
-
-Status RemoveTree(const std::string& path) {
-  std::error_code failure;
-  std::filesystem::remove_all(path, failure);
-  if (failure) return ErrnoError(failure.value(), "remove " + path);
-  return {};
-}
-
-// A sparse file of that size, durable.
-Status MakeSparse(const std::string& path, std::uint64_t size_bytes) {
-  const UniqueFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!fd) return ErrnoError(errno, "create " + path);
-  if (ftruncate(fd.get(), static_cast<off_t>(size_bytes)) != 0)
-    return ErrnoError(errno, "size " + path);
-  if (fsync(fd.get()) != 0) return ErrnoError(errno, "fsync " + path);
-  return {};
-}
-
-// A clone that shares every block, durable, grown to size_bytes.
-Status MakeClone(const std::string& source, const std::string& path, std::uint64_t size_bytes) {
-  const UniqueFd from(open(source.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!from) return ErrnoError(errno, "open " + source);
-  const UniqueFd to(open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!to) return ErrnoError(errno, "create " + path);
-  if (ioctl(to.get(), FICLONE, from.get()) != 0) return ErrnoError(errno, "clone " + source);
-  struct stat info{};
-  if (fstat(to.get(), &info) != 0) return ErrnoError(errno, "stat " + path);
-  if (static_cast<std::uint64_t>(info.st_size) < size_bytes &&
-      ftruncate(to.get(), static_cast<off_t>(size_bytes)) != 0) {
-    return ErrnoError(errno, "size " + path);
-  }
-  if (fsync(to.get()) != 0) return ErrnoError(errno, "fsync " + path);
-  return {};
-}
-
-std::uint64_t AllocatedBytes(const std::string& path) {
-  struct stat info{};
-  return stat(path.c_str(), &info) == 0 ? static_cast<std::uint64_t>(info.st_blocks) * 512 : 0;
-}
 
 class ReflinkThinPool final : public ThinPool {
  public:
@@ -139,6 +92,8 @@ class ReflinkThinPool final : public ThinPool {
     };
     if (Status made = fill(); !made.ok()) {
       RemoveTree(folder).IgnoreError();  // emptied at the next start at the latest
+      // It may have its name already; nobody was told.
+      Discard(FolderOf(volume.id), volume.id.str()).IgnoreError();
       return std::move(made).error().In("create volume \"" + request.name + "\"");
     }
     Step("create:done");
@@ -167,8 +122,8 @@ class ReflinkThinPool final : public ThinPool {
       info.id = index_.NewSnapshotId(request.volume, info.cut, random_);
       info.name = request.name;
       info.volume = request.volume;
-      info.size_bytes = TRY(index_.Get(request.volume))
-      .size_bytes;
+      const VolumeInfo volume = TRY(index_.Get(request.volume));
+      info.size_bytes = volume.size_bytes;
       info.device_identity = "reflink:" + id_.str() + ":" + info.id.str();
       info.tags = request.tags;
       TRY(MakeFolders(Path("tmp/" + info.id.str()), 0700));
