@@ -19,7 +19,7 @@
 #include "base/core/runtime.h"
 #include "base/core/secret.h"
 #include "base/kube/client.h"
-#include "simulator/apiserver/container_access.h"
+#include "simulator/streams/container_access.h"
 
 namespace thinsnap::apiserver {
 
@@ -60,13 +60,13 @@ class ApiServer {
   // be null (logs and exec answer 503) and may be given later by SetAccess. All references must
   // outlive the server.
   static Result<std::unique_ptr<ApiServer>> Start(Runtime& runtime, Random& random, Options options,
-                                                  ContainerAccess* access = nullptr);
+                                                  streams::ContainerAccess* access = nullptr);
   virtual ~ApiServer() = default;  // stops
 
   // Closes the front, ends all watches (in-process ones return OK). Idempotent. The store stays
   // readable.
   virtual void Stop() = 0;
-  virtual void SetAccess(ContainerAccess* access) = 0;
+  virtual void SetAccess(streams::ContainerAccess* access) = 0;
 
   virtual int port() const = 0;
   // https://127.0.0.1:port

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/core/bytes.h"
+#include "base/net/media_type.h"
 #include "simulator/apiserver/negotiate.h"
 
 namespace thinsnap::apiserver {
@@ -46,7 +47,7 @@ std::string GroupVersion(const std::string& group, const std::string& version) {
 
 // The version of the aggregated document that the client takes first, or "" for the old form.
 std::string AggregatedVersionOf(const net::ServerRequest& request) {
-  for (const MediaType& media : ParseAccept(request.headers.Get("Accept"))) {
+  for (const net::MediaType& media : net::ParseAccept(request.headers.Get("Accept"))) {
     if (media.type != "application/json" && media.type != "*/*") continue;
     if (media.Parameter("as").empty()) return "";
     if (media.Parameter("as") != "APIGroupDiscoveryList" ||

@@ -5,11 +5,11 @@
 #include <vector>
 
 #include "base/data/json.h"
-#include "simulator/apiserver/exec_spdy.h"
-#include "simulator/apiserver/exec_websocket.h"
-#include "simulator/apiserver/portforward.h"
-#include "simulator/apiserver/relay_stream.h"
 #include "simulator/apiserver/request.h"
+#include "simulator/streams/exec_spdy.h"
+#include "simulator/streams/exec_websocket.h"
+#include "simulator/streams/portforward.h"
+#include "simulator/streams/relay_stream.h"
 
 namespace thinsnap::apiserver {
 
@@ -52,18 +52,18 @@ bool HasContainer(const Json& pod, const std::string& name) {
 
 }  // namespace
 
-void PodStreams::SetAccess(ContainerAccess* access) {
+void PodStreams::SetAccess(streams::ContainerAccess* access) {
   std::lock_guard lock(mutex_);
   access_ = access;
 }
 
-ApiResult<ContainerAccess*> PodStreams::Access() const {
+ApiResult<streams::ContainerAccess*> PodStreams::Access() const {
   std::lock_guard lock(mutex_);
   if (!access_) return ApiError::ServiceUnavailable("no kubelet is connected to this server");
   return access_;
 }
 
-SessionHost PodStreams::Host() {
+streams::SessionHost PodStreams::Host() {
   return {.dispose =
               [this](std::shared_ptr<void> session) {
                 endings_.Spawn("session end",
@@ -72,13 +72,13 @@ SessionHost PodStreams::Host() {
           .pause = [this] { return runtime_.SleepFor(kPause).ok(); }};
 }
 
-ApiResult<ContainerAddress> PodStreams::Locate(const net::ServerRequest& request,
-                                               const Target& target) const {
+ApiResult<streams::ContainerAddress> PodStreams::Locate(const net::ServerRequest& request,
+                                                        const Target& target) const {
   Target pod_target = target;
   pod_target.subresource.clear();
   const auto pod = TRY(registry_.Get(pod_target));
   const Json& value = pod->value();
-  ContainerAddress address;
+  streams::ContainerAddress address;
   address.ns = target.ns;
   address.pod = target.name;
   address.pod_uid = StringAt(value, "metadata.uid");
@@ -108,7 +108,7 @@ ApiResult<ContainerAddress> PodStreams::Locate(const net::ServerRequest& request
 
 ApiResult<net::ServerResponse> PodStreams::Logs(const net::ServerRequest& request,
                                                 const Target& target) {
-  LogRequest log;
+  streams::LogRequest log;
   log.container = TRY(Locate(request, target));
   log.follow = QueryFlag(request.query, "follow");
   log.previous = QueryFlag(request.query, "previous");
@@ -124,8 +124,8 @@ ApiResult<net::ServerResponse> PodStreams::Logs(const net::ServerRequest& reques
   }
   // The kubelet refuses before the first byte: a pushed-back stream would be an answer already. So
   // the call is made with a relay that takes the real stream as soon as it is there.
-  ContainerAccess* access = TRY(Access());
-  auto relay = std::make_shared<RelayStream>();
+  streams::ContainerAccess* access = TRY(Access());
+  auto relay = std::make_shared<streams::RelayStream>();
   if (auto started = access->Logs(log, relay); !started.ok()) {
     if (started.Is(Code::kNotFound)) {
       return ApiError::BadRequest("container \"" + log.container.container + "\" in pod \"" +
@@ -136,7 +136,7 @@ ApiResult<net::ServerResponse> PodStreams::Logs(const net::ServerRequest& reques
   }
   net::ServerResponse response;
   response.headers.Add("Content-Type", "text/plain");
-  auto guard = std::make_shared<RelayGuard>(relay);
+  auto guard = std::make_shared<streams::RelayGuard>(relay);
   response.on_stream = [guard](std::shared_ptr<net::Stream> stream) {
     guard->relay->Attach(std::move(stream));
   };
@@ -145,7 +145,7 @@ ApiResult<net::ServerResponse> PodStreams::Logs(const net::ServerRequest& reques
 
 ApiResult<net::ServerResponse> PodStreams::Exec(const net::ServerRequest& request,
                                                 const Target& target) {
-  ExecRequest exec;
+  streams::ExecRequest exec;
   exec.container = TRY(Locate(request, target));
   for (const auto& [name, value] : request.query) {
     if (name == "command") exec.command.push_back(value);
@@ -159,7 +159,7 @@ ApiResult<net::ServerResponse> PodStreams::Exec(const net::ServerRequest& reques
 
 ApiResult<net::ServerResponse> PodStreams::Attach(const net::ServerRequest& request,
                                                   const Target& target) {
-  ExecRequest exec;
+  streams::ExecRequest exec;
   exec.container = TRY(Locate(request, target));
   Target pod_target = target;
   pod_target.subresource.clear();
@@ -173,10 +173,16 @@ ApiResult<net::ServerResponse> PodStreams::Attach(const net::ServerRequest& requ
 }
 
 ApiResult<net::ServerResponse> PodStreams::Upgrade(const net::ServerRequest& request,
-                                                   ExecRequest exec) {
-  ContainerAccess* access = TRY(Access());
-  if (request.wants_websocket) return ExecByWebSocket(request, *access, std::move(exec), Host());
-  if (IsSpdyUpgrade(request)) return ExecBySpdy(request, *access, std::move(exec), Host());
+                                                   streams::ExecRequest exec) {
+  streams::ContainerAccess* access = TRY(Access());
+  if (request.wants_websocket)
+    return streams::ExecByWebSocket(request, *access, std::move(exec), Host());
+  if (streams::IsSpdyUpgrade(request)) {
+    const streams::ClientStreams expected = {.in = QueryFlag(request.query, "stdin"),
+                                             .out = QueryFlag(request.query, "stdout"),
+                                             .err = QueryFlag(request.query, "stderr")};
+    return streams::ExecBySpdy(request, *access, std::move(exec), expected, Host());
+  }
   return ApiError::BadRequest("this needs an upgrade of the connection to WebSocket or SPDY/3.1");
 }
 
@@ -189,14 +195,16 @@ ApiResult<net::ServerResponse> PodStreams::PortForward(const net::ServerRequest&
     return ApiError::BadRequest("unable to forward port because pod " + target.name +
                                 " is not running: its phase is " + phase);
   }
-  ContainerAddress address;
+  streams::ContainerAddress address;
   address.ns = target.ns;
   address.pod = target.name;
   address.pod_uid = StringAt(pod->value(), "metadata.uid");
   address.node = StringAt(pod->value(), "spec.nodeName");
-  ContainerAccess* access = TRY(Access());
-  if (request.wants_websocket) return PortForwardByWebSocket(request, *access, address, Host());
-  if (IsSpdyUpgrade(request)) return PortForwardBySpdy(request, *access, address, Host());
+  streams::ContainerAccess* access = TRY(Access());
+  if (request.wants_websocket)
+    return streams::PortForwardByWebSocket(request, *access, address, Host());
+  if (streams::IsSpdyUpgrade(request))
+    return streams::PortForwardBySpdy(request, *access, address, Host());
   return ApiError::BadRequest("this needs an upgrade of the connection to WebSocket or SPDY/3.1");
 }
 

@@ -8,18 +8,18 @@
 
 #include "base/core/runtime.h"
 #include "base/net/http_server.h"
-#include "simulator/apiserver/container_access.h"
-#include "simulator/apiserver/exec_bridge.h"
 #include "simulator/apiserver/registry.h"
+#include "simulator/streams/container_access.h"
+#include "simulator/streams/exec_bridge.h"
 
 namespace thinsnap::apiserver {
 
 class PodStreams {
  public:
-  PodStreams(Runtime& runtime, Registry& registry, ContainerAccess* access)
+  PodStreams(Runtime& runtime, Registry& registry, streams::ContainerAccess* access)
       : runtime_(runtime), registry_(registry), access_(access), endings_(runtime) {}
 
-  void SetAccess(ContainerAccess* access);
+  void SetAccess(streams::ContainerAccess* access);
 
   // GET pods/x/log.
   objects::ApiResult<net::ServerResponse> Logs(const net::ServerRequest& request,
@@ -36,17 +36,17 @@ class PodStreams {
 
  private:
   objects::ApiResult<net::ServerResponse> Upgrade(const net::ServerRequest& request,
-                                                  ExecRequest exec);
+                                                  streams::ExecRequest exec);
   // The container that the request means: the named one, the default one or the only one.
-  objects::ApiResult<ContainerAddress> Locate(const net::ServerRequest& request,
-                                              const Target& target) const;
-  objects::ApiResult<ContainerAccess*> Access() const;
-  SessionHost Host();
+  objects::ApiResult<streams::ContainerAddress> Locate(const net::ServerRequest& request,
+                                                       const Target& target) const;
+  objects::ApiResult<streams::ContainerAccess*> Access() const;
+  streams::SessionHost Host();
 
   Runtime& runtime_;
   Registry& registry_;
   mutable std::mutex mutex_;
-  ContainerAccess* access_;
+  streams::ContainerAccess* access_;
   TaskGroup endings_;  // sessions are destroyed here: that may block until the program is dead
 };
 

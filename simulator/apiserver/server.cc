@@ -26,7 +26,7 @@ class Server final : public ApiServer {
  public:
   Server(Runtime& runtime, Random& random, Options options, Credentials credentials,
          std::unique_ptr<objects::VersionedStore> store, std::unique_ptr<TokenSigner> signer,
-         ContainerAccess* access)
+         streams::ContainerAccess* access)
       : runtime_(runtime),
         options_(std::move(options)),
         credentials_(std::move(credentials)),
@@ -59,7 +59,7 @@ class Server final : public ApiServer {
     store_->Checkpoint().IgnoreError();  // a missed checkpoint costs only the next start's time
   }
 
-  void SetAccess(ContainerAccess* access) override { pod_streams_.SetAccess(access); }
+  void SetAccess(streams::ContainerAccess* access) override { pod_streams_.SetAccess(access); }
   int port() const override { return port_; }
   std::string url() const override {
     const bool any = options_.address == "0.0.0.0" || options_.address == "::";
@@ -176,7 +176,8 @@ class Server final : public ApiServer {
 }  // namespace
 
 Result<std::unique_ptr<ApiServer>> ApiServer::Start(Runtime& runtime, Random& random,
-                                                    Options options, ContainerAccess* access) {
+                                                    Options options,
+                                                    streams::ContainerAccess* access) {
   objects::StoreOptions store_options;
   store_options.log_events_per_resource = options.watch_history;
   std::string credentials_folder;

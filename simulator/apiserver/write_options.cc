@@ -4,6 +4,7 @@
 #include <charconv>
 #include <utility>
 
+#include "base/net/media_type.h"
 #include "simulator/apiserver/negotiate.h"
 
 namespace thinsnap::apiserver {
@@ -54,8 +55,8 @@ ApiResult<WriteContext> ParseWrite(const net::ServerRequest& request, const Requ
     write.dry_run = value == "All";
   }
   const bool apply =
-      info.verb == "patch" &&
-      ParseMediaType(request.headers.Get("Content-Type")).type == "application/apply-patch+yaml";
+      info.verb == "patch" && net::ParseMediaType(request.headers.Get("Content-Type")).type ==
+                                  "application/apply-patch+yaml";
   const std::string manager(QueryValue(query, "fieldManager"));
   if (manager.size() > kMaxManager) {
     errors.push_back(FieldError::TooLong("fieldManager", kMaxManager));

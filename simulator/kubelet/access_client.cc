@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::uint64_t kStreamHighWater = kMiB;
 
-JsonObject AddressJson(const apiserver::ContainerAddress& address) {
+JsonObject AddressJson(const streams::ContainerAddress& address) {
   return {{"namespace", address.ns},
           {"pod", address.pod},
           {"uid", address.pod_uid},
@@ -41,14 +41,14 @@ Result<std::shared_ptr<UniqueFd>> Open(const std::string& socket, const std::str
                StringAt(refusal, "message"));
 }
 
-class RemoteExec final : public apiserver::ExecSession {
+class RemoteExec final : public streams::ExecSession {
  public:
   // Callbacks are made under the lock, so that none comes after the session is gone. It may go in
   // its own callback.
   struct State {
     std::recursive_mutex mutex;
     bool gone = false;
-    apiserver::ExecCallbacks callbacks;
+    streams::ExecCallbacks callbacks;
     std::shared_ptr<UniqueFd> fd;
   };
 
@@ -112,13 +112,13 @@ void ReadExec(const std::shared_ptr<RemoteExec::State>& state, bool attached) {
   }
 }
 
-class AccessClient final : public apiserver::ContainerAccess {
+class AccessClient final : public streams::ContainerAccess {
  public:
   AccessClient(Runtime& runtime, TaskGroup& group,
                std::function<std::string(const std::string&)> socket_of)
       : runtime_(runtime), group_(group), socket_of_(std::move(socket_of)) {}
 
-  Status Logs(const apiserver::LogRequest& request, std::shared_ptr<net::Stream> to) override {
+  Status Logs(const streams::LogRequest& request, std::shared_ptr<net::Stream> to) override {
     JsonObject message = AddressJson(request.container);
     message["follow"] = request.follow;
     message["previous"] = request.previous;
@@ -146,8 +146,8 @@ class AccessClient final : public apiserver::ContainerAccess {
     return {};
   }
 
-  Result<std::unique_ptr<apiserver::ExecSession>> Exec(
-      const apiserver::ExecRequest& request, apiserver::ExecCallbacks callbacks) override {
+  Result<std::unique_ptr<streams::ExecSession>> Exec(const streams::ExecRequest& request,
+                                                     streams::ExecCallbacks callbacks) override {
     JsonObject message = AddressJson(request.container);
     const bool attach = request.command.empty();
     if (attach) {
@@ -170,11 +170,11 @@ class AccessClient final : public apiserver::ContainerAccess {
           group_.OnStop([state] { shutdown(state->fd->get(), SHUT_RDWR); });
       ReadExec(state, attach);
     });
-    return std::unique_ptr<apiserver::ExecSession>(std::make_unique<RemoteExec>(state));
+    return std::unique_ptr<streams::ExecSession>(std::make_unique<RemoteExec>(state));
   }
 
-  Result<std::unique_ptr<apiserver::PortSession>> Connect(
-      const apiserver::ContainerAddress&, int port, apiserver::PortCallbacks callbacks) override {
+  Result<std::unique_ptr<streams::PortSession>> Connect(const streams::ContainerAddress&, int port,
+                                                        streams::PortCallbacks callbacks) override {
     return ConnectPort(group_, port, std::move(callbacks));
   }
 
@@ -186,7 +186,7 @@ class AccessClient final : public apiserver::ContainerAccess {
 
 }  // namespace
 
-std::unique_ptr<apiserver::ContainerAccess> MakeAccessClient(
+std::unique_ptr<streams::ContainerAccess> MakeAccessClient(
     Runtime& runtime, TaskGroup& group,
     std::function<std::string(const std::string& node)> socket_of) {
   return std::make_unique<AccessClient>(runtime, group, std::move(socket_of));

@@ -7,12 +7,12 @@
 #include <string>
 
 #include "base/core/runtime.h"
-#include "simulator/apiserver/container_access.h"
+#include "simulator/streams/container_access.h"
 
 namespace thinsnap::kubelet {
 
 // socket_of: the path of a node's socket. Tasks run in the group.
-std::unique_ptr<apiserver::ContainerAccess> MakeAccessClient(
+std::unique_ptr<streams::ContainerAccess> MakeAccessClient(
     Runtime& runtime, TaskGroup& group,
     std::function<std::string(const std::string& node)> socket_of);
 

@@ -20,11 +20,11 @@ namespace {
 struct PortState {
   std::recursive_mutex mutex;
   bool gone = false;
-  apiserver::PortCallbacks callbacks;
+  streams::PortCallbacks callbacks;
   UniqueFd fd;
 };
 
-class TcpPort final : public apiserver::PortSession {
+class TcpPort final : public streams::PortSession {
  public:
   explicit TcpPort(std::shared_ptr<PortState> state) : state_(std::move(state)) {}
   ~TcpPort() override {
@@ -66,8 +66,8 @@ void ReadPort(PortState& state) {
 
 }  // namespace
 
-Result<std::unique_ptr<apiserver::PortSession>> ConnectPort(TaskGroup& group, int port,
-                                                            apiserver::PortCallbacks callbacks) {
+Result<std::unique_ptr<streams::PortSession>> ConnectPort(TaskGroup& group, int port,
+                                                          streams::PortCallbacks callbacks) {
   auto state = std::make_shared<PortState>();
   state->callbacks = std::move(callbacks);
   state->fd.Reset(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -85,7 +85,7 @@ Result<std::unique_ptr<apiserver::PortSession>> ConnectPort(TaskGroup& group, in
         group.OnStop([state] { shutdown(state->fd.get(), SHUT_RDWR); });
     ReadPort(*state);
   });
-  return std::unique_ptr<apiserver::PortSession>(std::make_unique<TcpPort>(state));
+  return std::unique_ptr<streams::PortSession>(std::make_unique<TcpPort>(state));
 }
 
 }  // namespace thinsnap::kubelet

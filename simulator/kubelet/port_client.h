@@ -5,12 +5,12 @@
 #include <memory>
 
 #include "base/core/runtime.h"
-#include "simulator/apiserver/container_access.h"
+#include "simulator/streams/container_access.h"
 
 namespace thinsnap::kubelet {
 
 // Reads in a task of `group`. kUnavailable: nobody listens on that port.
-Result<std::unique_ptr<apiserver::PortSession>> ConnectPort(TaskGroup& group, int port,
-                                                            apiserver::PortCallbacks callbacks);
+Result<std::unique_ptr<streams::PortSession>> ConnectPort(TaskGroup& group, int port,
+                                                          streams::PortCallbacks callbacks);
 
 }  // namespace thinsnap::kubelet

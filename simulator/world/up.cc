@@ -98,7 +98,7 @@ class World {
   ThreadRuntime runtime_;
   WorldState state_;
   net::KeyPair authority_;
-  std::unique_ptr<apiserver::ContainerAccess> access_;
+  std::unique_ptr<streams::ContainerAccess> access_;
   std::unique_ptr<apiserver::ApiServer> api_;
   std::unique_ptr<kube::KubeClient> client_;
   std::unique_ptr<kube::InformerSet> informers_;

@@ -9,13 +9,13 @@
 #include <utility>
 
 #include "base/core/runtime.h"
-#include "simulator/apiserver/container_access.h"
+#include "simulator/streams/container_access.h"
 
 namespace thinsnap {
 
-class EchoSession final : public apiserver::ExecSession {
+class EchoSession final : public streams::ExecSession {
  public:
-  EchoSession(Runtime& runtime, apiserver::ExecRequest request, apiserver::ExecCallbacks callbacks)
+  EchoSession(Runtime& runtime, streams::ExecRequest request, streams::ExecCallbacks callbacks)
       : request_(std::move(request)),
         callbacks_(std::move(callbacks)),
         input_(runtime, 64),
@@ -56,45 +56,44 @@ class EchoSession final : public apiserver::ExecSession {
     }
   }
 
-  const apiserver::ExecRequest request_;
-  const apiserver::ExecCallbacks callbacks_;
+  const streams::ExecRequest request_;
+  const streams::ExecCallbacks callbacks_;
   Channel<std::string> input_;
   TaskGroup tasks_;
 };
 
 // A port that sends back what it gets.
-class EchoPort final : public apiserver::PortSession {
+class EchoPort final : public streams::PortSession {
  public:
-  explicit EchoPort(apiserver::PortCallbacks callbacks) : callbacks_(std::move(callbacks)) {}
+  explicit EchoPort(streams::PortCallbacks callbacks) : callbacks_(std::move(callbacks)) {}
   void Write(std::string bytes) override { callbacks_.on_data(std::move(bytes)); }
   void CloseWrite() override { callbacks_.on_end(); }
 
  private:
-  const apiserver::PortCallbacks callbacks_;
+  const streams::PortCallbacks callbacks_;
 };
 
-class EchoContainers final : public apiserver::ContainerAccess {
+class EchoContainers final : public streams::ContainerAccess {
  public:
   explicit EchoContainers(Runtime& runtime) : runtime_(runtime) {}
-  Status Logs(const apiserver::LogRequest& request, std::shared_ptr<net::Stream> to) override {
+  Status Logs(const streams::LogRequest& request, std::shared_ptr<net::Stream> to) override {
     if (request.previous) return Error(Code::kNotFound, "it has not run before");
     const std::string text = request.tail_lines == 1 ? "two\n" : "one\ntwo\n";
     to->Push(std::make_shared<const std::string>(text));
     to->Close();
     return {};
   }
-  Result<std::unique_ptr<apiserver::ExecSession>> Exec(
-      const apiserver::ExecRequest& request, apiserver::ExecCallbacks callbacks) override {
-    apiserver::ExecRequest wanted = request;
+  Result<std::unique_ptr<streams::ExecSession>> Exec(const streams::ExecRequest& request,
+                                                     streams::ExecCallbacks callbacks) override {
+    streams::ExecRequest wanted = request;
     if (wanted.command.empty()) wanted.command = {"attach"};
-    return std::unique_ptr<apiserver::ExecSession>(
+    return std::unique_ptr<streams::ExecSession>(
         std::make_unique<EchoSession>(runtime_, std::move(wanted), std::move(callbacks)));
   }
-  Result<std::unique_ptr<apiserver::PortSession>> Connect(
-      const apiserver::ContainerAddress&, int port, apiserver::PortCallbacks callbacks) override {
+  Result<std::unique_ptr<streams::PortSession>> Connect(const streams::ContainerAddress&, int port,
+                                                        streams::PortCallbacks callbacks) override {
     if (port != 7) return Error(Code::kUnavailable, "nobody listens there");
-    return std::unique_ptr<apiserver::PortSession>(
-        std::make_unique<EchoPort>(std::move(callbacks)));
+    return std::unique_ptr<streams::PortSession>(std::make_unique<EchoPort>(std::move(callbacks)));
   }
 
  private:

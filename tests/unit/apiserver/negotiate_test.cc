@@ -46,13 +46,6 @@ TEST(NegotiateTest, RefusesWhatItCannotMake) {
   }
 }
 
-TEST(NegotiateTest, SortsByQuality) {
-  const auto all = ParseAccept("text/html;q=0.5, application/json;q=0.9, a/b");
-  ASSERT_EQ(all.size(), 3U);
-  EXPECT_EQ(all[0].type, "a/b");
-  EXPECT_EQ(all[1].type, "application/json");
-}
-
 TEST(NegotiateTest, KnowsBodiesAndPatches) {
   net::ServerRequest request;
   EXPECT_EQ(*NegotiateBody(request), objects::BodyFormat::kJson);

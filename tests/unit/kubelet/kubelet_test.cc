@@ -168,15 +168,15 @@ class KubeletTest : public testing::Test {
       std::lock_guard lock(mutex);
       text += piece;
     };
-    apiserver::ExecCallbacks callbacks{take, take, [&](int exit_code, std::string error) {
-                                         {
-                                           std::lock_guard lock(mutex);
-                                           code = exit_code;
-                                           text += error;
-                                         }
-                                         done->Notify();
-                                       }};
-    Result<std::unique_ptr<apiserver::ExecSession>> session = access_->Exec(
+    streams::ExecCallbacks callbacks{take, take, [&](int exit_code, std::string error) {
+                                       {
+                                         std::lock_guard lock(mutex);
+                                         code = exit_code;
+                                         text += error;
+                                       }
+                                       done->Notify();
+                                     }};
+    Result<std::unique_ptr<streams::ExecSession>> session = access_->Exec(
         {{"n1", "default", pod, "", "c"}, std::move(command), !input.empty() || tty, tty},
         std::move(callbacks));
     if (!session.ok()) return {session.error().message(), -1};
@@ -202,7 +202,7 @@ class KubeletTest : public testing::Test {
   std::string folder_, cgroup_;
   std::unique_ptr<RuncRuntime> containers_;
   std::unique_ptr<Kubelet> kubelet_;
-  std::unique_ptr<apiserver::ContainerAccess> access_;
+  std::unique_ptr<streams::ContainerAccess> access_;
   std::unique_ptr<TaskGroup> group_;
 };
 

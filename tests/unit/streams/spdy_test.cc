@@ -1,9 +1,9 @@
-#include "simulator/apiserver/spdy.h"
+#include "simulator/streams/spdy.h"
 
 #include <gtest/gtest.h>
 #include <zlib.h>
 
-namespace thinsnap::apiserver::spdy {
+namespace thinsnap::streams::spdy {
 namespace {
 
 // A SYN_STREAM as a client writes it, through the same compression state as the client's earlier
@@ -96,4 +96,4 @@ TEST(SpdyTest, RefusesWhatIsNotSpdy) {
 }
 
 }  // namespace
-}  // namespace thinsnap::apiserver::spdy
+}  // namespace thinsnap::streams::spdy

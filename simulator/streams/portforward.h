@@ -10,11 +10,11 @@
 #include <string>
 
 #include "base/net/http_server.h"
-#include "simulator/apiserver/container_access.h"
-#include "simulator/apiserver/exec_bridge.h"
 #include "simulator/objects/api_error.h"
+#include "simulator/streams/container_access.h"
+#include "simulator/streams/exec_bridge.h"
 
-namespace thinsnap::apiserver {
+namespace thinsnap::streams {
 
 objects::ApiResult<net::ServerResponse> PortForwardBySpdy(const net::ServerRequest& request,
                                                           ContainerAccess& access,
@@ -57,4 +57,4 @@ class PortTable : public std::enable_shared_from_this<PortTable> {
   std::map<std::uint32_t, std::shared_ptr<PortSession>> sessions_;
 };
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::streams

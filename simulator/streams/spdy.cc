@@ -1,9 +1,9 @@
-#include "simulator/apiserver/spdy.h"
+#include "simulator/streams/spdy.h"
 
 #include <array>
 #include <zlib.h>
 
-namespace thinsnap::apiserver::spdy {
+namespace thinsnap::streams::spdy {
 namespace {
 
 constexpr std::size_t kFrameHeader = 8;
@@ -311,4 +311,4 @@ std::string Writer::GoAway(std::uint32_t last_stream) {
   return ControlFrame(kGoAway, payload);
 }
 
-}  // namespace thinsnap::apiserver::spdy
+}  // namespace thinsnap::streams::spdy

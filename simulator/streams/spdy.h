@@ -12,7 +12,7 @@
 
 #include "base/core/result.h"
 
-namespace thinsnap::apiserver::spdy {
+namespace thinsnap::streams::spdy {
 
 using Header = std::pair<std::string, std::string>;  // names in lower case
 
@@ -67,4 +67,4 @@ class Writer {
   std::unique_ptr<Deflater> deflater_;
 };
 
-}  // namespace thinsnap::apiserver::spdy
+}  // namespace thinsnap::streams::spdy

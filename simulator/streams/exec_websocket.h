@@ -3,13 +3,13 @@
 #pragma once
 
 #include "base/net/http_server.h"
-#include "simulator/apiserver/exec_bridge.h"
 #include "simulator/objects/api_error.h"
+#include "simulator/streams/exec_bridge.h"
 
-namespace thinsnap::apiserver {
+namespace thinsnap::streams {
 
 objects::ApiResult<net::ServerResponse> ExecByWebSocket(const net::ServerRequest& request,
                                                         ContainerAccess& access, ExecRequest exec,
                                                         SessionHost host);
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::streams

@@ -1,12 +1,12 @@
-#include "simulator/apiserver/exec_websocket.h"
+#include "simulator/streams/exec_websocket.h"
 
 #include <algorithm>
 #include <memory>
 #include <utility>
 
-#include "simulator/apiserver/negotiate.h"
+#include "base/net/media_type.h"
 
-namespace thinsnap::apiserver {
+namespace thinsnap::streams {
 namespace {
 
 constexpr unsigned char kCloseChannel = 255;
@@ -46,7 +46,8 @@ objects::ApiResult<net::ServerResponse> ExecByWebSocket(const net::ServerRequest
                                                         ContainerAccess& access, ExecRequest exec,
                                                         SessionHost host) {
   std::string chosen;
-  for (const MediaType& offered : ParseAccept(request.headers.Get("Sec-WebSocket-Protocol"))) {
+  for (const net::MediaType& offered :
+       net::ParseAccept(request.headers.Get("Sec-WebSocket-Protocol"))) {
     if (offered.type == "v5.channel.k8s.io" || offered.type == "v4.channel.k8s.io") {
       chosen = offered.type;
       break;
@@ -71,4 +72,4 @@ objects::ApiResult<net::ServerResponse> ExecByWebSocket(const net::ServerRequest
   return response;
 }
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::streams

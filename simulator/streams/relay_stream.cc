@@ -1,8 +1,8 @@
-#include "simulator/apiserver/relay_stream.h"
+#include "simulator/streams/relay_stream.h"
 
 #include <utility>
 
-namespace thinsnap::apiserver {
+namespace thinsnap::streams {
 
 bool RelayStream::Push(std::shared_ptr<const std::string> buffer) {
   std::shared_ptr<net::Stream> stream;
@@ -84,4 +84,4 @@ void RelayStream::Abandon() {
   if (on_close) on_close();
 }
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::streams

@@ -3,14 +3,18 @@
 #pragma once
 
 #include "base/net/http_server.h"
-#include "simulator/apiserver/exec_bridge.h"
 #include "simulator/objects/api_error.h"
+#include "simulator/streams/exec_bridge.h"
 
-namespace thinsnap::apiserver {
+namespace thinsnap::streams {
 
 bool IsSpdyUpgrade(const net::ServerRequest& request);
+// What the client says that it will open, beside the streams of errors and of sizes.
+struct ClientStreams {
+  bool in = false, out = false, err = false;
+};
 objects::ApiResult<net::ServerResponse> ExecBySpdy(const net::ServerRequest& request,
                                                    ContainerAccess& access, ExecRequest exec,
-                                                   SessionHost host);
+                                                   const ClientStreams& expected, SessionHost host);
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::streams

@@ -1,10 +1,10 @@
-#include "simulator/apiserver/exec_bridge.h"
+#include "simulator/streams/exec_bridge.h"
 
 #include <utility>
 
 #include "base/data/json.h"
 
-namespace thinsnap::apiserver {
+namespace thinsnap::streams {
 
 std::string ExecStatus(int exit_code, const std::string& error) {
   if (!error.empty()) {
@@ -127,4 +127,4 @@ void ExecBridge::Drop() {
   if (session) host_.dispose(std::move(session));
 }
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::streams

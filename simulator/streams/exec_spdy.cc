@@ -1,4 +1,4 @@
-#include "simulator/apiserver/exec_spdy.h"
+#include "simulator/streams/exec_spdy.h"
 
 #include <algorithm>
 #include <array>
@@ -8,11 +8,10 @@
 #include <utility>
 
 #include "base/core/log.h"
-#include "simulator/apiserver/negotiate.h"
-#include "simulator/apiserver/request.h"
-#include "simulator/apiserver/spdy.h"
+#include "base/net/media_type.h"
+#include "simulator/streams/spdy.h"
 
-namespace thinsnap::apiserver {
+namespace thinsnap::streams {
 namespace {
 
 constexpr std::size_t kMaxData = 32 << 10;  // bytes of one data frame
@@ -149,18 +148,20 @@ class SpdyExec {
 }  // namespace
 
 bool IsSpdyUpgrade(const net::ServerRequest& request) {
-  const auto upgrade = ParseAccept(request.headers.Get("Upgrade"));
+  const auto upgrade = net::ParseAccept(request.headers.Get("Upgrade"));
   return std::any_of(upgrade.begin(), upgrade.end(),
-                     [](const MediaType& item) { return item.type == "spdy/3.1"; });
+                     [](const net::MediaType& item) { return item.type == "spdy/3.1"; });
 }
 
 objects::ApiResult<net::ServerResponse> ExecBySpdy(const net::ServerRequest& request,
                                                    ContainerAccess& access, ExecRequest exec,
+                                                   const ClientStreams& expected,
                                                    SessionHost host) {
   std::string chosen;
   for (const auto& [name, value] : request.headers.items()) {
-    if (name.size() != 25 || ParseMediaType(name).type != "x-stream-protocol-version") continue;
-    for (const MediaType& offered : ParseAccept(value)) {
+    if (name.size() != 25 || net::ParseMediaType(name).type != "x-stream-protocol-version")
+      continue;
+    for (const net::MediaType& offered : net::ParseAccept(value)) {
       const bool known =
           std::find(kProtocols.begin(), kProtocols.end(), offered.type) != kProtocols.end();
       if (known && (chosen.empty() || offered.type > chosen)) chosen = offered.type;
@@ -170,10 +171,8 @@ objects::ApiResult<net::ServerResponse> ExecBySpdy(const net::ServerRequest& req
     return objects::ApiError(
         403, "Forbidden", "exec over SPDY: X-Stream-Protocol-Version must offer v4.channel.k8s.io");
   }
-  const std::size_t streams = 1 + (QueryFlag(request.query, "stdin") ? 1U : 0U) +
-                              (QueryFlag(request.query, "stdout") ? 1U : 0U) +
-                              (QueryFlag(request.query, "stderr") && !exec.tty ? 1U : 0U) +
-                              (exec.tty ? 1U : 0U);
+  const std::size_t streams = 1 + (expected.in ? 1U : 0U) + (expected.out ? 1U : 0U) +
+                              (expected.err && !exec.tty ? 1U : 0U) + (exec.tty ? 1U : 0U);
   net::ServerResponse response;
   response.status = 101;
   response.raw_upgrade = true;
@@ -189,4 +188,4 @@ objects::ApiResult<net::ServerResponse> ExecBySpdy(const net::ServerRequest& req
   return response;
 }
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::streams

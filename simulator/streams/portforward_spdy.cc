@@ -5,10 +5,10 @@
 #include <utility>
 
 #include "base/core/log.h"
-#include "simulator/apiserver/portforward.h"
-#include "simulator/apiserver/spdy.h"
+#include "simulator/streams/portforward.h"
+#include "simulator/streams/spdy.h"
 
-namespace thinsnap::apiserver {
+namespace thinsnap::streams {
 namespace {
 
 constexpr std::size_t kMaxData = 32 << 10;  // bytes of one data frame
@@ -153,4 +153,4 @@ objects::ApiResult<net::ServerResponse> PortForwardBySpdy(const net::ServerReque
   return response;
 }
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::streams

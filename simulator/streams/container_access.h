@@ -13,7 +13,7 @@
 #include "base/core/result.h"
 #include "base/net/http_server.h"
 
-namespace thinsnap::apiserver {
+namespace thinsnap::streams {
 
 struct ContainerAddress {
   std::string node, ns, pod, pod_uid, container;
@@ -76,4 +76,4 @@ class ContainerAccess {
                                                        PortCallbacks callbacks) = 0;
 };
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::streams

@@ -9,9 +9,9 @@
 #include <string_view>
 
 #include "base/core/runtime.h"
-#include "simulator/apiserver/container_access.h"
+#include "simulator/streams/container_access.h"
 
-namespace thinsnap::apiserver {
+namespace thinsnap::streams {
 
 enum class ExecChannel : std::uint8_t {
   kStdin = 0,
@@ -75,4 +75,4 @@ class ExecBridge : public std::enable_shared_from_this<ExecBridge> {
 // The Status object that ends an exec: of an exit code, or why it could not be run.
 std::string ExecStatus(int exit_code, const std::string& error);
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::streams

@@ -1,13 +1,12 @@
-#include "simulator/apiserver/portforward.h"
+#include "simulator/streams/portforward.h"
 
 #include <charconv>
 #include <utility>
 #include <vector>
 
-#include "simulator/apiserver/negotiate.h"
-#include "simulator/apiserver/request.h"
+#include "base/net/media_type.h"
 
-namespace thinsnap::apiserver {
+namespace thinsnap::streams {
 
 using objects::ApiError;
 using objects::ApiResult;
@@ -166,12 +165,14 @@ ApiResult<std::vector<int>> PortsOf(const net::ServerRequest& request) {
 ApiResult<net::ServerResponse> PortForwardByWebSocket(const net::ServerRequest& request,
                                                       ContainerAccess& access, ContainerAddress pod,
                                                       SessionHost host) {
-  for (const MediaType& offered : ParseAccept(request.headers.Get("Sec-WebSocket-Protocol"))) {
+  for (const net::MediaType& offered :
+       net::ParseAccept(request.headers.Get("Sec-WebSocket-Protocol"))) {
     if (offered.type == "spdy/3.1+portforward.k8s.io")
       return PortForwardBySpdy(request, access, std::move(pod), std::move(host));
   }
   bool known = false;
-  for (const MediaType& offered : ParseAccept(request.headers.Get("Sec-WebSocket-Protocol")))
+  for (const net::MediaType& offered :
+       net::ParseAccept(request.headers.Get("Sec-WebSocket-Protocol")))
     known = known || offered.type == "v4.channel.k8s.io";
   if (!known) {
     return ApiError::BadRequest(
@@ -194,4 +195,4 @@ ApiResult<net::ServerResponse> PortForwardByWebSocket(const net::ServerRequest& 
   return response;
 }
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::streams

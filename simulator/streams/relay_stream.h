@@ -10,7 +10,7 @@
 
 #include "base/net/http_server.h"
 
-namespace thinsnap::apiserver {
+namespace thinsnap::streams {
 
 // Thread-safe.
 class RelayStream final : public net::Stream {
@@ -46,4 +46,4 @@ struct RelayGuard {
   const std::shared_ptr<RelayStream> relay;
 };
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::streams
