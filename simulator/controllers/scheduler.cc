@@ -55,6 +55,12 @@ class Scheduler final : public QueuePart {
   }
 
  private:
+  // Where a pod will be, which its object does not say yet: it counts as a neighbour there.
+  struct Assumed {
+    std::string node;
+    enum State : std::uint8_t { kWaits, kBound } state;  // kWaits: for its volumes on that node
+  };
+
   static bool IsOurs(const Json& pod) {
     return NodeOf(pod).empty() && IsActive(pod) &&
            StringAt(pod, "spec.schedulerName", "default-scheduler") == "default-scheduler";
@@ -104,7 +110,10 @@ class Scheduler final : public QueuePart {
   Result<Requeue> Reconcile(const ObjectKey& key) override {
     const ObjectPtr pod = pods_.Get(key);
     if (!pod || !IsOurs(*pod)) return Requeue::Done();
-    if (assumed_.contains(kube::UidOf(*pod))) return Requeue::Done();  // bound; the cache is behind
+    if (const auto known = assumed_.find(kube::UidOf(*pod)); known != assumed_.end()) {
+      if (known->second.state == Assumed::kBound) return Requeue::Done();  // the cache is behind
+      assumed_.erase(known);  // decided anew, and no neighbour of itself
+    }
     ScheduleInput input = View(pod);
     if (const auto trouble = LookAtClaims(*pod, input))
       return Fail(*pod,
@@ -113,19 +122,25 @@ class Scheduler final : public QueuePart {
     const std::string selected = SelectedNode(input);
     if (!selected.empty()) {
       const ObjectPtr node = nodes_.Get({"", selected});
-      if (node && !WhyNot(input, *node)) return Requeue::Done();  // its volumes are on their way
+      if (node && !WhyNot(input, *node)) {
+        assumed_[kube::UidOf(*pod)] = {selected, Assumed::kWaits};
+        return Requeue::Done();
+      }
     }
     const MonoTime now = context_.runtime.clock().MonoNow();
     if (const MonoTime at = RetryAt(input); at > now) return Requeue::After(at - now);
     const SchedulePlan plan = PlanSchedule(input);
     if (plan.node.empty()) return Fail(*pod, plan.message);
-    if (TRY(SelectNode(input, plan.node))) return Requeue::Done();
+    if (TRY(SelectNode(input, plan.node))) {
+      assumed_[kube::UidOf(*pod)] = {plan.node, Assumed::kWaits};
+      return Requeue::Done();
+    }
     return Bind(*pod, plan.node);
   }
 
   ScheduleInput View(const ObjectPtr& pod) {
     ScheduleInput input{pod, nodes_.List(), {}, {}, volumes_.List(), {}, {}, {}};
-    std::map<std::string, std::string> still_assumed;
+    std::map<std::string, Assumed> still_assumed;
     for (const auto& other : pods_.List()) {
       const auto assumed = assumed_.find(kube::UidOf(*other));
       if (assumed == assumed_.end() || !NodeOf(*other).empty()) {
@@ -133,7 +148,7 @@ class Scheduler final : public QueuePart {
       } else {
         still_assumed.insert(*assumed);
         Json placed = *other;
-        Set(placed, "spec.nodeName", Json(assumed->second));
+        Set(placed, "spec.nodeName", Json(assumed->second.node));
         input.pods.push_back(std::make_shared<const Json>(std::move(placed)));
       }
     }
@@ -216,7 +231,7 @@ class Scheduler final : public QueuePart {
     auto bound = client_.CreateSubresource(types::kPod, key, "binding", binding);
     if (bound.Is(Code::kNotFound)) return Requeue::Done();
     if (!bound.ok()) return std::move(bound).error();
-    assumed_[kube::UidOf(pod)] = node;
+    assumed_[kube::UidOf(pod)] = {node, Assumed::kBound};
     events_.Emit(pod, "Normal", "Scheduled",
                  "Successfully assigned " + key.ToString() + " to " + node);
     return Requeue::Done();
@@ -242,7 +257,7 @@ class Scheduler final : public QueuePart {
   kube::Informer& csi_nodes_;
   kube::Informer& csi_drivers_;
   kube::Informer& namespaces_;
-  std::map<std::string, std::string> assumed_;  // pod uid -> node; touched by the one worker only
+  std::map<std::string, Assumed> assumed_;  // by the pod's uid; touched by the one worker only
 
   std::mutex mutex_;
   std::map<std::string, std::map<std::string, MonoTime>> refusals_;  // claim uid -> node -> until

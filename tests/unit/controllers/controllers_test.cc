@@ -1,7 +1,10 @@
 // The controllers against the real API server, in one process.
 #include <gtest/gtest.h>
+#include <set>
+#include <string>
 
 #include "base/kube/object.h"
+#include "simulator/controllers/volume_match.h"
 #include "tests/unit/controllers/cluster.h"
 
 namespace thinsnap::controllers {
@@ -90,6 +93,35 @@ TEST(ControllersTest, SchedulerSaysWhyNotAndTriesAgain) {
   });
   cluster.AddNode("b");
   cluster.Wait(types::kPod, {"default", "picky"}, Phase("Running"));
+}
+
+// Nothing provisions here: both pods wait for their volumes, and are neighbours all the same.
+TEST(ControllersTest, PodsThatWaitForTheirVolumesKeepApart) {
+  Cluster cluster;
+  cluster.AddNode("a");
+  cluster.AddNode("b");
+  Json late = kube::NewObject(types::kStorageClass, {"", "late"});
+  Set(late, "provisioner", "test.csi");
+  Set(late, "volumeBindingMode", "WaitForFirstConsumer");
+  cluster.Create(types::kStorageClass, late);
+  std::set<std::string> nodes;
+  for (const std::string name : {"one", "two"}) {
+    Json claim = Claim(name);
+    Set(claim, "spec.storageClassName", "late");
+    cluster.Create(types::kPersistentVolumeClaim, claim);
+    Json pod = Pod(name, name);
+    kube::SetLabel(pod, "app", "db");
+    Set(pod, "spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution",
+        Parse(R"([{"topologyKey": "kubernetes.io/hostname",
+                   "labelSelector": {"matchLabels": {"app": "db"}}}])"));
+    cluster.Create(types::kPod, pod);
+    const auto selected = [](const Json& object) {
+      return !kube::AnnotationOf(object, kSelectedNode).empty();
+    };
+    nodes.insert(kube::AnnotationOf(
+        cluster.Wait(types::kPersistentVolumeClaim, {"default", name}, selected), kSelectedNode));
+  }
+  EXPECT_EQ(nodes, (std::set<std::string>{"a", "b"}));
 }
 
 TEST(ControllersTest, BinderTakesTheSmallestVolumeThatFits) {
