@@ -164,11 +164,13 @@ Result<csi::v1::DeleteSnapshotResponse> NodeDriver::DeleteSnapshot(
   const auto siblings = TRY(SnapshotsOf(snapshot->volume));
   const auto volume = pool_.GetVolume(snapshot->volume);
   if (!volume.ok() && !volume.Is(Code::kNotFound)) return volume.error();
+  Status hidden = Error(Code::kNotFound, "no base");
   if (volume.ok() && IsBase(siblings, *snapshot)) {
-    TRY(pool_.TagSnapshot(snapshot->id, {{tags::kHidden, "1"}}));
-  } else {
-    TRY(pool_.RemoveSnapshot(snapshot->id));
+    hidden = pool_.TagSnapshot(snapshot->id, {{tags::kHidden, "1"}});
+    // A pool without room for a tag has none for a base.
+    if (!hidden.ok() && !hidden.Is(Code::kResourceExhausted)) return hidden.error();
   }
+  if (!hidden.ok()) TRY(pool_.RemoveSnapshot(snapshot->id));
   exporter_.ForgetReports(snapshot->id);
   return csi::v1::DeleteSnapshotResponse();
 }

@@ -17,6 +17,7 @@
 #include "simulator/pool/file_map.h"
 #include "simulator/pool/image_file.h"
 #include "simulator/pool/loop_device.h"
+#include "simulator/pool/spare_files.h"
 
 namespace thinsnap::pool {
 namespace {
@@ -28,7 +29,7 @@ constexpr unsigned kSectorBytes = 4096;
 class ReflinkThinPool final : public ThinPool {
  public:
   ReflinkThinPool(Clock& clock, Random& random, ReflinkPoolOptions options)
-      : clock_(clock), random_(random), options_(std::move(options)) {}
+      : clock_(clock), random_(random), options_(std::move(options)), spares_(Path("spares")) {}
 
   Status Open() {
     TRY(MakeFolders(options_.folder, 0700));
@@ -41,6 +42,7 @@ class ReflinkThinPool final : public ThinPool {
       TRY(MakeFolders(Path(folder), 0700));
     TRY(Empty("tmp"));
     TRY(Empty("trash"));
+    TRY(spares_.Fill());
     TRY(ProbeReflinks());
     TRY(LoadId());
     return LoadRecords();
@@ -163,7 +165,7 @@ class ReflinkThinPool final : public ThinPool {
     }
     Step("resize:data");
     info.size_bytes = size;
-    TRY(WriteFileAtomic(FolderOf(volume) + "/meta.json", ToJson(ToRecord(info)), 0600));
+    TRY(spares_.Write(FolderOf(volume) + "/meta.json", ToJson(ToRecord(info))));
     index_.Put(info);
     if (const auto active = active_.find(volume); active != active_.end()) {
       TRY(RefreshLoopDevice(active->second));
@@ -193,7 +195,7 @@ class ReflinkThinPool final : public ThinPool {
     info.device_identity.clear();
     // The record first: a record that promises a device that is gone would be a lie after a crash;
     // a device without a promise is removed at the next start.
-    TRY(WriteFileAtomic(FolderOf(snapshot) + "/meta.json", ToJson(ToRecord(info)), 0600));
+    TRY(spares_.Write(FolderOf(snapshot) + "/meta.json", ToJson(ToRecord(info))));
     Step("drop:meta");
     index_.Put(info);
     if (unlink(DataOf(snapshot).c_str()) != 0 && errno != ENOENT) {
@@ -324,7 +326,7 @@ class ReflinkThinPool final : public ThinPool {
   template <typename Info>
   Status Tag(Info info, const Tags& tags) {
     ApplyTags(tags, info.tags);
-    TRY(WriteFileAtomic(FolderOf(info.id) + "/meta.json", ToJson(ToRecord(info)), 0600));
+    TRY(spares_.Write(FolderOf(info.id) + "/meta.json", ToJson(ToRecord(info))));
     index_.Put(std::move(info));
     return {};
   }
@@ -364,10 +366,11 @@ class ReflinkThinPool final : public ThinPool {
   Status ProbeReflinks() {
     const std::string from = Path("tmp/probe-a");
     const std::string to = Path("tmp/probe-b");
-    TRY(MakeSparse(from, kGrain));
-    const Status cloned = MakeClone(from, to, kGrain);
+    Status cloned = MakeSparse(from, kGrain);
+    if (cloned.ok()) cloned = MakeClone(from, to, kGrain);
     TRY(Empty("tmp"));
-    if (cloned.ok()) return {};
+    // A full pool was asked when it had room.
+    if (cloned.ok() || cloned.Is(Code::kResourceExhausted)) return {};
     return Error(Code::kFailedPrecondition,
                  options_.folder +
                      " is not on a filesystem with reflinks (XFS made with reflink=1): " +
@@ -415,6 +418,7 @@ class ReflinkThinPool final : public ThinPool {
 
   std::mutex mutex_;  // guards all below and the folders
   PoolIndex index_;
+  SpareFiles spares_;  // what is there already is changed also in a full pool
   std::map<VolumeId, LoopDevice> active_;
 };
 

@@ -6,6 +6,7 @@
 //   pool.json                       the pool's id
 //   volumes/<ulid>/{data,meta.json}
 //   snapshots/<ulid>/{data,meta.json}   data is gone when only the record is left
+//   spares/                         room for records when there is none left
 //   tmp/, trash/                    half made, half removed; emptied at start
 //
 // A volume or snapshot is made in tmp/ and renamed to its place when all of it is durable: it is

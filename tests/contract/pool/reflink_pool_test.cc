@@ -100,6 +100,46 @@ TEST_F(ReflinkPoolTest, ActivateGivesTheSameBlockDevice) {
   EXPECT_TRUE(pool->RemoveVolume(volume->id).ok());
 }
 
+// Takes what is free of the filesystem, to the last block.
+UniqueFd TakeAllSpace(const std::string& path) {
+  UniqueFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  off_t at = 0;
+  for (off_t size : {off_t{1} << 20, off_t{1} << 16, off_t{1} << 12}) {
+    while (posix_fallocate(fd.get(), at, size) == 0) at += size;
+  }
+  return fd;
+}
+
+TEST_F(ReflinkPoolTest, AFullFilesystemCanBeFreed) {
+  auto pool = Open();
+  const auto volume = pool->Create({.name = "v", .size_bytes = 8 * kMiB, .source = {}, .tags = {}});
+  auto device = pool->OpenVolume(volume->id);
+  ASSERT_TRUE((*device)->WriteAt(0, Bytes(kMiB, 1)).ok());
+  device->reset();
+  const auto base = pool->Snapshot({.name = "a", .volume = volume->id, .tags = {}}, quiesce_);
+  const auto other = pool->Snapshot({.name = "b", .volume = volume->id, .tags = {}}, quiesce_);
+  ASSERT_TRUE(base.ok() && other.ok());
+  const std::string hog = folder_ + "/hog";
+  const UniqueFd taken = TakeAllSpace(hog);
+  // As often as one likes: a record gives its room to the next.
+  for (int i = 0; i < 20; ++i) {
+    const Status tagged = pool->TagSnapshot(base->id, {{"hidden", std::to_string(i)}});
+    ASSERT_TRUE(tagged.ok()) << tagged.error().ToString();
+  }
+  ASSERT_TRUE(pool->TagVolume(volume->id, {{"seen", "yes"}}).ok());
+  ASSERT_TRUE(pool->DropDevice(other->id).ok());
+  pool.reset();
+  pool = Open();
+  ASSERT_NE(pool, nullptr);
+  EXPECT_EQ(pool->GetSnapshot(base->id)->tags.at("hidden"), "19");
+  EXPECT_EQ(pool->GetVolume(volume->id)->tags.at("seen"), "yes");
+  EXPECT_FALSE(pool->GetSnapshot(other->id)->has_device);
+  EXPECT_TRUE(pool->RemoveSnapshot(base->id).ok());
+  EXPECT_TRUE(pool->RemoveSnapshot(other->id).ok());
+  EXPECT_TRUE(pool->RemoveVolume(volume->id).ok());
+  EXPECT_EQ(unlink(hog.c_str()), 0);
+}
+
 // The workload of the crash test; each line on the pipe is one acknowledgement.
 void Workload(ThinPool& pool, Quiesce& quiesce, int acknowledge) {
   const auto say = [acknowledge](const std::string& line) {
