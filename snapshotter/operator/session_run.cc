@@ -7,6 +7,128 @@
 
 namespace thinsnap::backup {
 
+namespace {
+
+Json SnapshotFor(Context& context, const SessionRun& run, const Json& repository) {
+  const kube::ObjectKey key{NamespaceName(run),
+                            SnapshotName(kube::NameOf(repository), SessionName(run))};
+  auto snapshot = kube::NewObject(context.kinds.snapshot, key);
+  kube::AddOwnerReference(snapshot, kube::OwnerReference(repository));
+  kube::AddFinalizer(snapshot, context.kinds.finalizer);
+  const auto target = [&](const char* member) {
+    return StringAt(run.configuration, std::string("spec.target.") + member);
+  };
+  kube::SetLabel(snapshot, context.kinds.Key("repo-name"), kube::NameOf(repository));
+  kube::SetLabel(snapshot, context.kinds.Key("app-ref-kind"), target("kind"));
+  kube::SetLabel(snapshot, context.kinds.Key("app-ref-name"), ValidName(target("name"), ""));
+  kube::SetLabel(snapshot, context.kinds.Key("app-ref-namespace"), key.ns);
+  JsonObject app{{"apiGroup", target("apiGroup")},
+                 {"kind", target("kind")},
+                 {"name", target("name")},
+                 {"namespace", key.ns}};
+  snapshot.as_object()["spec"] = JsonObject{{"appRef", std::move(app)},
+                                            {"backupSession", SessionName(run)},
+                                            {"deletionPolicy", "Delete"},
+                                            {"repository", kube::NameOf(repository)},
+                                            {"session", StringAt(run.session, "spec.session")},
+                                            {"snapshotID", NewUlid(context.Now(), context.random)},
+                                            {"type", "FullBackup"},
+                                            {"version", "v1"}};
+  return snapshot;
+}
+
+}  // namespace
+
+Result<std::vector<Json>> RepositoriesOfSession(Context& context, const SessionRun& run) {
+  std::vector<Json> repositories;
+  for (const auto& item : ArrayAt(run.spec, "repositories")) {
+    const kube::ObjectKey key{NamespaceName(run), StringAt(item, "name")};
+    auto repository = TRY(GetIfExists(context.client, context.kinds.repository, key));
+    if (!repository)
+      return Error(Code::kFailedPrecondition,
+                   "Repository " + key.ToString() + " does not exist any more");
+    repositories.push_back(std::move(*repository));
+  }
+  return repositories;
+}
+
+Status EnsureSnapshots(Context& context, SessionRun& run, const std::vector<Json>& repositories,
+                       std::size_t components) {
+  JsonArray statuses;
+  for (const auto& repository : repositories) {
+    auto snapshot = TRY(EnsureExists(context.client, context.kinds.snapshot,
+                                     SnapshotFor(context, run, repository)));
+    // Not by its phase: the Snapshot's own reconciler may have been faster with that.
+    if (Find(snapshot, "status.totalComponents") == nullptr) {
+      if (Find(snapshot, "status.phase") == nullptr) Set(snapshot, "status.phase", "Pending");
+      Set(snapshot, "status.snapshotTime",
+          Json(StringAt(run.session, "metadata.creationTimestamp")));
+      Set(snapshot, "status.totalComponents", static_cast<std::int64_t>(components));
+      Set(snapshot, "status.verificationStatus", "NotVerified");
+      TRY(context.client.Update(context.kinds.snapshot, snapshot, "status"));
+    }
+    JsonObject status{{"name", kube::NameOf(snapshot)},
+                      {"phase", StringAt(snapshot, "status.phase", "Pending")},
+                      {"repository", kube::NameOf(repository)}};
+    if (const auto* app = Find(snapshot, "spec.appRef")) status["appRef"] = *app;
+    statuses.push_back(std::move(status));
+  }
+  Set(run.session, "status.totalSnapshots", static_cast<std::int64_t>(statuses.size()));
+  Set(run.session, "status.snapshots", std::move(statuses));
+  return {};
+}
+
+Status MarkIncomplete(Context& context, const SessionRun& run, const std::string& why) {
+  for (const auto& item : ArrayAt(run.session, "status.snapshots")) {
+    const auto snapshot = TRY(GetIfExists(context.client, context.kinds.snapshot,
+                                          {NamespaceName(run), StringAt(item, "name")}));
+    if (!snapshot || IsFinalPhase(StringAt(*snapshot, "status.phase")) ||
+        ComponentsEnded(*snapshot))
+      continue;
+    Json next = *snapshot;
+    Report(context, next, "BackupIncomplete", true, "BackupExecutorTerminatedBeforeCompletion", why,
+           false);
+    TRY(WriteStatus(context, context.kinds.snapshot, *snapshot, next));
+  }
+  return {};
+}
+
+Status RemoveVolumeSnapshots(Context& context, const SessionRun& run) {
+  kube::ListOptions options;
+  options.label_selector = context.kinds.Key("backup-session") + "=" + SessionName(run);
+  const auto list =
+      TRY(context.client.List(kube::types::kVolumeSnapshot, NamespaceName(run), options));
+  for (const auto& item : list.items)
+    TRY(DeleteIfExists(context.client, kube::types::kVolumeSnapshot, kube::KeyOf(item)));
+  return {};
+}
+
+Result<bool> FollowSnapshots(Context& context, SessionRun& run, bool& any_failed) {
+  auto* statuses = FindMutable(run.session, "status.snapshots");
+  if (statuses == nullptr || !statuses->is_array()) return true;
+  bool ended = true;
+  for (auto& item : statuses->get_array()) {
+    const kube::ObjectKey key{NamespaceName(run), StringAt(item, "name")};
+    const auto snapshot = TRY(GetIfExists(context.client, context.kinds.snapshot, key));
+    const auto phase = snapshot ? StringAt(*snapshot, "status.phase", "Pending") : "Failed";
+    Set(item, "phase", Json(phase));
+    ended = ended && IsFinalPhase(phase);
+    any_failed = any_failed || phase == "Failed";
+  }
+  return ended;
+}
+
+Status NameFailures(Context& context, const SessionRun& run, std::vector<std::string>& failures) {
+  for (const auto& item : ArrayAt(run.session, "status.snapshots")) {
+    if (StringAt(item, "phase") != "Failed") continue;
+    const kube::ObjectKey key{NamespaceName(run), StringAt(item, "name")};
+    const auto snapshot = TRY(GetIfExists(context.client, context.kinds.snapshot, key));
+    failures.push_back("Snapshot " + key.name + ": " +
+                       (snapshot ? FailureOfSnapshot(*snapshot) : "it was deleted"));
+  }
+  return {};
+}
+
 Result<std::string> EnsureClass(Context& context, const SessionRun& run,
                                 const std::vector<TargetComponent>& components,
                                 const std::vector<Json>& repositories) {
