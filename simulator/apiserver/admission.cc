@@ -6,12 +6,12 @@
 
 #include "base/kube/object.h"
 #include "simulator/apiserver/quota.h"
-#include "simulator/objects/quantity.h"
+#include "simulator/schema/quantity.h"
 
 namespace thinsnap::apiserver {
 
-using objects::ApiError;
-using objects::ApiStatus;
+using schema::ApiError;
+using schema::ApiStatus;
 
 namespace {
 
@@ -167,9 +167,9 @@ ApiStatus ServiceAccount(const AdmissionOptions& options, const AdmissionContext
 constexpr std::array<Plugin, 5> kPlugins = {StorageProtection, DefaultStorageClass, ServiceAccount,
                                             Tolerations, Priority};
 
-objects::Quantity StorageRequest(const Json& claim) {
-  auto quantity = objects::Quantity::Parse(StringAt(claim, "spec.resources.requests.storage", "0"));
-  return quantity.ok() ? *quantity : objects::Quantity();
+schema::Quantity StorageRequest(const Json& claim) {
+  auto quantity = schema::Quantity::Parse(StringAt(claim, "spec.resources.requests.storage", "0"));
+  return quantity.ok() ? *quantity : schema::Quantity();
 }
 
 }  // namespace

@@ -9,9 +9,9 @@
 
 #include "base/core/random.h"
 #include "base/data/json.h"
-#include "simulator/objects/api_error.h"
-#include "simulator/objects/kinds.h"
 #include "simulator/objects/store.h"
+#include "simulator/schema/api_error.h"
+#include "simulator/schema/kinds.h"
 
 namespace thinsnap::apiserver {
 
@@ -22,7 +22,7 @@ struct AdmissionOptions {
 };
 
 struct AdmissionContext {
-  const objects::Kind& kind;
+  const schema::Kind& kind;
   const std::string& ns;
   const objects::VersionedStore& store;
   Random& random;
@@ -34,15 +34,15 @@ class Admission {
   const AdmissionOptions& options() const { return options_; }
 
   // Before defaults are final: changes the new object.
-  objects::ApiStatus MutateCreate(const AdmissionContext& context, Json& object) const;
+  schema::ApiStatus MutateCreate(const AdmissionContext& context, Json& object) const;
   // After validation.
-  objects::ApiStatus CheckUpdate(const AdmissionContext& context, const Json& old,
-                                 const Json& object) const;
+  schema::ApiStatus CheckUpdate(const AdmissionContext& context, const Json& old,
+                                const Json& object) const;
 
   // Runs `create` unless a quota of the namespace forbids the object; nothing else is counted
   // meanwhile.
-  objects::ApiStatus Charge(const AdmissionContext& context, const Json& object,
-                            const std::function<objects::ApiStatus()>& create);
+  schema::ApiStatus Charge(const AdmissionContext& context, const Json& object,
+                           const std::function<schema::ApiStatus()>& create);
 
  private:
   AdmissionOptions options_;

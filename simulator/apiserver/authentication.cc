@@ -7,8 +7,8 @@
 
 namespace thinsnap::apiserver {
 
-using objects::ApiError;
-using objects::ApiResult;
+using schema::ApiError;
+using schema::ApiResult;
 
 namespace {
 
@@ -70,7 +70,7 @@ ApiResult<UserInfo> Authenticator::Impersonated(const net::ServerRequest& reques
     return user;
   }
   auto check = [&](const std::string& resource, const std::string& ns,
-                   const std::string& what) -> objects::ApiStatus {
+                   const std::string& what) -> schema::ApiStatus {
     const AccessQuestion question{"impersonate", "", resource, ns, what, ""};
     if (authorizer.Allows(user, question)) return {};
     return ApiError::Forbidden("", resource, what, RefusalText(user, question));

@@ -13,8 +13,8 @@
 #include "simulator/apiserver/api_server.h"
 #include "simulator/apiserver/rbac.h"
 #include "simulator/apiserver/tokens.h"
-#include "simulator/objects/api_error.h"
 #include "simulator/objects/store.h"
+#include "simulator/schema/api_error.h"
 
 namespace thinsnap::apiserver {
 
@@ -30,8 +30,8 @@ class Authenticator {
   // kUnauthenticated for credentials that are none.
   Result<UserInfo> Authenticate(const net::ServerRequest& request) const;
   // The user in whose name the request is made: its Impersonate headers, if the user may use them.
-  objects::ApiResult<UserInfo> Impersonated(const net::ServerRequest& request, const UserInfo& user,
-                                            const Authorizer& authorizer) const;
+  schema::ApiResult<UserInfo> Impersonated(const net::ServerRequest& request, const UserInfo& user,
+                                           const Authorizer& authorizer) const;
   // Whose token it is; with the audiences that it is for.
   struct TokenOwner {
     UserInfo user;

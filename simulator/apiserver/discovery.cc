@@ -12,8 +12,8 @@
 
 namespace thinsnap::apiserver {
 
-using objects::Kind;
-using objects::KindVersion;
+using schema::Kind;
+using schema::KindVersion;
 
 namespace {
 
@@ -30,9 +30,9 @@ net::ServerResponse JsonResponse(const Json& document,
   return response;
 }
 
-std::vector<objects::KindRef> KindsOf(const objects::KindTable& kinds, std::string_view group,
-                                      std::string_view version) {
-  std::vector<objects::KindRef> out;
+std::vector<schema::KindRef> KindsOf(const schema::KindTable& kinds, std::string_view group,
+                                     std::string_view version) {
+  std::vector<schema::KindRef> out;
   for (auto& kind : kinds.All()) {
     if (kind->group == group && kind->FindVersion(version)) out.push_back(std::move(kind));
   }
@@ -104,7 +104,7 @@ Json Discovery::ResourceList(const std::string& group, const std::string& versio
   return list;
 }
 
-Json Discovery::GroupDocument(const objects::Group& group) const {
+Json Discovery::GroupDocument(const schema::Group& group) const {
   JsonArray versions;
   for (const std::string& version : group.versions) {
     versions.push_back({{"groupVersion", GroupVersion(group.name, version)}, {"version", version}});

@@ -8,13 +8,13 @@
 
 #include "base/data/json.h"
 #include "base/net/http_server.h"
-#include "simulator/objects/kinds.h"
+#include "simulator/schema/kinds.h"
 
 namespace thinsnap::apiserver {
 
 class Discovery {
  public:
-  explicit Discovery(const objects::KindTable& kinds) : kinds_(kinds) {}
+  explicit Discovery(const schema::KindTable& kinds) : kinds_(kinds) {}
 
   // Answers /api, /apis and what lies below them up to a version; nullopt for other paths and
   // unknown groups.
@@ -23,15 +23,15 @@ class Discovery {
 
  private:
   Json ResourceList(const std::string& group, const std::string& version) const;
-  Json GroupDocument(const objects::Group& group) const;
+  Json GroupDocument(const schema::Group& group) const;
   // version: of apidiscovery.k8s.io. core: the core group only, else all others.
   Json Aggregated(bool core, std::string_view version) const;
   Json AggregatedVersion(const std::string& group, const std::string& version) const;
 
-  const objects::KindTable& kinds_;
+  const schema::KindTable& kinds_;
 };
 
 // The hash that says "stored the same way".
-std::string StorageVersionHash(const objects::Kind& kind);
+std::string StorageVersionHash(const schema::Kind& kind);
 
 }  // namespace thinsnap::apiserver

@@ -8,7 +8,7 @@
 
 namespace thinsnap::apiserver {
 
-using objects::ApiError;
+using schema::ApiError;
 
 namespace {
 
@@ -140,7 +140,7 @@ Front::Response Front::ServeResource(const net::ServerRequest& request, const Re
                                     info.subresource);
   if (!resolved.ok()) {
     const auto groups = registry_.kinds().Groups();
-    const bool known = std::any_of(groups.begin(), groups.end(), [&](const objects::Group& group) {
+    const bool known = std::any_of(groups.begin(), groups.end(), [&](const schema::Group& group) {
       return group.name == info.group && std::find(group.versions.begin(), group.versions.end(),
                                                    info.version) != group.versions.end();
     });
@@ -148,7 +148,7 @@ Front::Response Front::ServeResource(const net::ServerRequest& request, const Re
     return std::move(resolved).error();
   }
   const Target target = std::move(*resolved);
-  const objects::Kind& kind = *target.kind;
+  const schema::Kind& kind = *target.kind;
   const auto* subresource = target.subresource.empty()
                                 ? nullptr
                                 : kind.FindSubresource(*target.version, target.subresource);

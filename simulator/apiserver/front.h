@@ -33,7 +33,7 @@ class Front {
   }  // before the first request
 
  private:
-  using Response = objects::ApiResult<net::ServerResponse>;
+  using Response = schema::ApiResult<net::ServerResponse>;
 
   Response Serve(const net::ServerRequest& request);
   Response ServeOther(const net::ServerRequest& request, const UserInfo& user);

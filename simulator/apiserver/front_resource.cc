@@ -8,7 +8,7 @@
 
 namespace thinsnap::apiserver {
 
-using objects::BodyFormat;
+using schema::BodyFormat;
 
 namespace {
 
@@ -126,9 +126,9 @@ Front::Response Front::Create(const net::ServerRequest& request, const Target& t
                               WriteContext& write, const View& view) {
   const BodyFormat format = TRY(NegotiateBody(request));
   auto decoded = TRY(
-      objects::DecodeObject(*target.kind, *target.version, request.body, format, write.validation));
+      schema::DecodeObject(*target.kind, *target.version, request.body, format, write.validation));
   write.warnings = std::move(decoded.warnings);
-  objects::ApplyDefaults(*target.kind, *target.version, decoded.object);
+  schema::ApplyDefaults(*target.kind, *target.version, decoded.object);
   const Written written = TRY(registry_.Create(target, std::move(decoded.object), write));
   return JsonText(written.code, Renderer(registry_, target, view).Answer(written.object));
 }
@@ -139,12 +139,12 @@ Front::Response Front::CreateBelow(const net::ServerRequest& request, const Targ
   Json body;
   const std::string message = Reviews::BodyMessage(target);
   if (message.empty()) {
-    auto decoded = TRY(objects::DecodeObject(*target.kind, *target.version, request.body, format,
-                                             write.validation));
+    auto decoded = TRY(schema::DecodeObject(*target.kind, *target.version, request.body, format,
+                                            write.validation));
     write.warnings = std::move(decoded.warnings);
     body = std::move(decoded.object);
   } else {
-    body = TRY(objects::DecodeMessage(message, request.body, format));
+    body = TRY(schema::DecodeMessage(message, request.body, format));
   }
   const Written written = TRY(reviews_.Create(target, std::move(body), write));
   return JsonText(written.code, ToJson(written.object));
@@ -154,13 +154,13 @@ Front::Response Front::Update(const net::ServerRequest& request, const Target& t
                               WriteContext& write, const View& view) {
   const BodyFormat format = TRY(NegotiateBody(request));
   if (target.subresource == "scale") {
-    const Json scale = TRY(objects::DecodeMessage(kScale, request.body, format));
+    const Json scale = TRY(schema::DecodeMessage(kScale, request.body, format));
     return JsonText(200, ToJson(TRY(registry_.UpdateScale(target, scale, write)).object));
   }
   auto decoded = TRY(
-      objects::DecodeObject(*target.kind, *target.version, request.body, format, write.validation));
+      schema::DecodeObject(*target.kind, *target.version, request.body, format, write.validation));
   write.warnings = std::move(decoded.warnings);
-  objects::ApplyDefaults(*target.kind, *target.version, decoded.object);
+  schema::ApplyDefaults(*target.kind, *target.version, decoded.object);
   const Written written = TRY(registry_.Update(target, std::move(decoded.object), write));
   return JsonText(written.code, Renderer(registry_, target, view).Answer(written.object));
 }
@@ -169,7 +169,7 @@ Front::Response Front::Patch(const net::ServerRequest& request, const Target& ta
                              WriteContext& write, const View& view) {
   const PatchKind kind = TRY(NegotiatePatch(request, target.kind->custom));
   std::vector<std::string> duplicates;
-  const Json patch = TRY(objects::DecodePatch(
+  const Json patch = TRY(schema::DecodePatch(
       request.body, kind == PatchKind::kApply ? BodyFormat::kYaml : BodyFormat::kJson,
       &duplicates));
   if (target.subresource == "scale") {
@@ -184,7 +184,7 @@ Front::Response Front::Delete(const net::ServerRequest& request, const RequestIn
   Json options = TRY(DeleteOptionsOf(request.query));
   if (!request.body.empty()) {
     const BodyFormat format = TRY(NegotiateBody(request));
-    options = TRY(objects::DecodeMessage(kDeleteOptions, request.body, format));
+    options = TRY(schema::DecodeMessage(kDeleteOptions, request.body, format));
   }
   const auto how = TRY(objects::ParseDeleteOptions(options));
   write.dry_run = !ArrayAt(options, "dryRun").empty();

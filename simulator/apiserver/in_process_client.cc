@@ -10,8 +10,8 @@ namespace thinsnap::apiserver {
 
 using kube::ObjectKey;
 using kube::ResourceType;
-using objects::ApiError;
-using objects::ApiResult;
+using schema::ApiError;
+using schema::ApiResult;
 
 namespace {
 
@@ -268,8 +268,8 @@ class RegistryClient final : public kube::KubeClient {
 
   static ApiResult<Json> Decode(const Target& target, const Json& object, WriteContext& write) {
     auto decoded =
-        TRY(objects::DecodeValue(*target.kind, *target.version, object, write.validation));
-    objects::ApplyDefaults(*target.kind, *target.version, decoded.object);
+        TRY(schema::DecodeValue(*target.kind, *target.version, object, write.validation));
+    schema::ApplyDefaults(*target.kind, *target.version, decoded.object);
     return std::move(decoded.object);
   }
 

@@ -4,8 +4,8 @@
 
 namespace thinsnap::apiserver {
 
-using objects::ApiError;
-using objects::ApiResult;
+using schema::ApiError;
+using schema::ApiResult;
 
 namespace {
 
@@ -67,12 +67,12 @@ ApiResult<View> NegotiateView(const net::ServerRequest& request) {
   return *view;
 }
 
-ApiResult<objects::BodyFormat> NegotiateBody(const net::ServerRequest& request) {
+ApiResult<schema::BodyFormat> NegotiateBody(const net::ServerRequest& request) {
   const auto media = net::ParseMediaType(request.headers.Get("Content-Type"));
   if (media.type.empty() || media.type == kJson || media.type == "*/*")
-    return objects::BodyFormat::kJson;
-  if (media.type == kYaml) return objects::BodyFormat::kYaml;
-  if (media.type == kProtobuf) return objects::BodyFormat::kProtobuf;
+    return schema::BodyFormat::kJson;
+  if (media.type == kYaml) return schema::BodyFormat::kYaml;
+  if (media.type == kProtobuf) return schema::BodyFormat::kProtobuf;
   return ApiError::UnsupportedMediaType(
       {std::string(kJson), std::string(kYaml), std::string(kProtobuf)});
 }

@@ -4,15 +4,15 @@
 #include "base/net/http_server.h"
 #include "simulator/apiserver/registry.h"
 #include "simulator/apiserver/render.h"
-#include "simulator/objects/codec.h"
+#include "simulator/schema/codec.h"
 
 namespace thinsnap::apiserver {
 
 // NotAcceptable if none of what the client accepts can be made. A missing header is JSON.
-objects::ApiResult<View> NegotiateView(const net::ServerRequest& request);
+schema::ApiResult<View> NegotiateView(const net::ServerRequest& request);
 // UnsupportedMediaType. A missing Content-Type is JSON.
-objects::ApiResult<objects::BodyFormat> NegotiateBody(const net::ServerRequest& request);
+schema::ApiResult<schema::BodyFormat> NegotiateBody(const net::ServerRequest& request);
 // The kind of a patch. UnsupportedMediaType; strategic merge is for built-in kinds only.
-objects::ApiResult<PatchKind> NegotiatePatch(const net::ServerRequest& request, bool custom);
+schema::ApiResult<PatchKind> NegotiatePatch(const net::ServerRequest& request, bool custom);
 
 }  // namespace thinsnap::apiserver

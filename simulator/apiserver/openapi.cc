@@ -5,13 +5,13 @@
 #include <vector>
 
 #include "base/core/bytes.h"
-#include "simulator/apiserver/openapi_schemas.h"
-#include "simulator/apiserver/swagger.h"
+#include "simulator/schema/openapi_schemas.h"
+#include "simulator/schema/swagger.h"
 
 namespace thinsnap::apiserver {
 
-using objects::Kind;
-using objects::KindVersion;
+using schema::Kind;
+using schema::KindVersion;
 
 namespace {
 
@@ -36,7 +36,7 @@ Json Info() { return {{"title", "Kubernetes"}, {"version", "v1.33.0"}}; }
 // Paths with the operations of their kinds, in the form of either version.
 class PathWriter {
  public:
-  explicit PathWriter(OpenApiVersion version) : version_(version), schemas_(version) {}
+  explicit PathWriter(schema::OpenApiVersion version) : version_(version), schemas_(version) {}
 
   void Add(const Kind& kind, const KindVersion& version) {
     if (!version.schema) return;
@@ -65,7 +65,7 @@ class PathWriter {
   bool empty() const { return paths_.empty(); }
 
   Json TakeDocument() {
-    if (version_ == OpenApiVersion::kV2) {
+    if (version_ == schema::OpenApiVersion::kV2) {
       return {{"swagger", "2.0"},
               {"info", Info()},
               {"paths", std::move(paths_)},
@@ -78,7 +78,7 @@ class PathWriter {
   }
 
  private:
-  bool v2() const { return version_ == OpenApiVersion::kV2; }
+  bool v2() const { return version_ == schema::OpenApiVersion::kV2; }
 
   void Put(const std::string& path, JsonObject operations, const JsonArray& parameters) {
     if (operations.empty()) return;
@@ -133,8 +133,8 @@ class PathWriter {
     return operation;
   }
 
-  const OpenApiVersion version_;
-  SchemaWriter schemas_;
+  const schema::OpenApiVersion version_;
+  schema::SchemaWriter schemas_;
   JsonObject paths_;
 };
 
@@ -143,7 +143,7 @@ class PathWriter {
 std::optional<OpenApi::Document> OpenApi::Of(const std::string& group, const std::string& version) {
   const std::string key = GroupVersionPath(group, version);
   if (const auto found = documents_.find(key); found != documents_.end()) return found->second;
-  PathWriter writer(OpenApiVersion::kV3);
+  PathWriter writer(schema::OpenApiVersion::kV3);
   for (const auto& kind : kinds_.All()) {
     const KindVersion* served = kind->group == group ? kind->FindVersion(version) : nullptr;
     if (served) writer.Add(*kind, *served);
@@ -158,14 +158,14 @@ std::optional<OpenApi::Document> OpenApi::Of(const std::string& group, const std
 OpenApi::Document OpenApi::Everything(bool protobuf) {
   const std::string key = protobuf ? "v2" : "v2 json";
   if (const auto found = documents_.find(key); found != documents_.end()) return found->second;
-  PathWriter writer(OpenApiVersion::kV2);
+  PathWriter writer(schema::OpenApiVersion::kV2);
   for (const auto& kind : kinds_.All()) {
     for (const KindVersion& version : kind->versions) writer.Add(*kind, version);
   }
   const Json document = writer.TakeDocument();
-  Document made{
-      std::make_shared<const std::string>(protobuf ? EncodeSwagger(document) : ToJson(document)),
-      ""};
+  Document made{std::make_shared<const std::string>(protobuf ? schema::EncodeSwagger(document)
+                                                             : ToJson(document)),
+                ""};
   made.hash = HashOf(*made.body);
   documents_[key] = made;
   return made;

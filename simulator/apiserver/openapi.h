@@ -10,14 +10,14 @@
 
 #include "base/data/json.h"
 #include "base/net/http_server.h"
-#include "simulator/objects/kinds.h"
+#include "simulator/schema/kinds.h"
 
 namespace thinsnap::apiserver {
 
 // Thread-safe.
 class OpenApi {
  public:
-  explicit OpenApi(const objects::KindTable& kinds) : kinds_(kinds) {}
+  explicit OpenApi(const schema::KindTable& kinds) : kinds_(kinds) {}
 
   // Answers /openapi/v2 and what lies under /openapi/v3; nullopt for other paths.
   std::optional<net::ServerResponse> Answer(const net::ServerRequest& request);
@@ -32,7 +32,7 @@ class OpenApi {
   Document Everything(bool protobuf);
   Json Index();
 
-  const objects::KindTable& kinds_;
+  const schema::KindTable& kinds_;
   std::mutex mutex_;
   std::uint64_t generation_ = 0;
   std::map<std::string, Document> documents_;  // by "api/v1", "apis/apps/v1"; "v2", "v2 json"

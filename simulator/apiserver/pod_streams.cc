@@ -13,8 +13,8 @@
 
 namespace thinsnap::apiserver {
 
-using objects::ApiError;
-using objects::ApiResult;
+using schema::ApiError;
+using schema::ApiResult;
 
 namespace {
 

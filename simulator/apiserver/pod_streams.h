@@ -22,25 +22,25 @@ class PodStreams {
   void SetAccess(streams::ContainerAccess* access);
 
   // GET pods/x/log.
-  objects::ApiResult<net::ServerResponse> Logs(const net::ServerRequest& request,
-                                               const Target& target);
+  schema::ApiResult<net::ServerResponse> Logs(const net::ServerRequest& request,
+                                              const Target& target);
   // pods/x/exec by WebSocket or SPDY.
-  objects::ApiResult<net::ServerResponse> Exec(const net::ServerRequest& request,
-                                               const Target& target);
+  schema::ApiResult<net::ServerResponse> Exec(const net::ServerRequest& request,
+                                              const Target& target);
   // pods/x/attach: what the running program says from now on.
-  objects::ApiResult<net::ServerResponse> Attach(const net::ServerRequest& request,
-                                                 const Target& target);
+  schema::ApiResult<net::ServerResponse> Attach(const net::ServerRequest& request,
+                                                const Target& target);
   // pods/x/portforward by SPDY, SPDY within WebSocket, or WebSocket channels.
-  objects::ApiResult<net::ServerResponse> PortForward(const net::ServerRequest& request,
-                                                      const Target& target);
+  schema::ApiResult<net::ServerResponse> PortForward(const net::ServerRequest& request,
+                                                     const Target& target);
 
  private:
-  objects::ApiResult<net::ServerResponse> Upgrade(const net::ServerRequest& request,
-                                                  streams::ExecRequest exec);
+  schema::ApiResult<net::ServerResponse> Upgrade(const net::ServerRequest& request,
+                                                 streams::ExecRequest exec);
   // The container that the request means: the named one, the default one or the only one.
-  objects::ApiResult<streams::ContainerAddress> Locate(const net::ServerRequest& request,
-                                                       const Target& target) const;
-  objects::ApiResult<streams::ContainerAccess*> Access() const;
+  schema::ApiResult<streams::ContainerAddress> Locate(const net::ServerRequest& request,
+                                                      const Target& target) const;
+  schema::ApiResult<streams::ContainerAccess*> Access() const;
   streams::SessionHost Host();
 
   Runtime& runtime_;

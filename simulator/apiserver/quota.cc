@@ -8,9 +8,9 @@
 
 namespace thinsnap::apiserver {
 
-using objects::ApiError;
-using objects::ApiStatus;
-using objects::Quantity;
+using schema::ApiError;
+using schema::ApiStatus;
+using schema::Quantity;
 
 namespace {
 
@@ -121,7 +121,7 @@ Quantity UsedOf(const objects::VersionedStore& store, const std::string& ns, con
 }  // namespace
 
 bool IsCounted(const objects::VersionedStore& store, const std::string& ns,
-               const objects::Kind& kind) {
+               const schema::Kind& kind) {
   for (const auto& quota : ListIn(store, "resourcequotas", ns)) {
     const JsonObject* hard = FindObject(quota->value(), "spec.hard");
     if (!hard) continue;
@@ -134,7 +134,7 @@ bool IsCounted(const objects::VersionedStore& store, const std::string& ns,
 }
 
 ApiStatus CheckQuota(const objects::VersionedStore& store, const std::string& ns,
-                     const objects::Kind& kind, const Json& object) {
+                     const schema::Kind& kind, const Json& object) {
   for (const auto& quota : ListIn(store, "resourcequotas", ns)) {
     const JsonObject* hard = FindObject(quota->value(), "spec.hard");
     if (!hard) continue;

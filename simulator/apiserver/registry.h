@@ -19,19 +19,19 @@
 #include "base/data/json.h"
 #include "simulator/apiserver/admission.h"
 #include "simulator/apiserver/api_server.h"
-#include "simulator/objects/api_error.h"
 #include "simulator/objects/apply.h"
-#include "simulator/objects/codec.h"
-#include "simulator/objects/kinds.h"
 #include "simulator/objects/rules.h"
 #include "simulator/objects/store.h"
+#include "simulator/schema/api_error.h"
+#include "simulator/schema/codec.h"
+#include "simulator/schema/kinds.h"
 
 namespace thinsnap::apiserver {
 
 // What a request is about. `version` points into `kind`.
 struct Target {
-  objects::KindRef kind;
-  const objects::KindVersion* version = nullptr;
+  schema::KindRef kind;
+  const schema::KindVersion* version = nullptr;
   std::string ns, name, subresource;
 
   objects::StoreKey Key() const { return {kind->storage_resource, ns, name}; }
@@ -57,7 +57,7 @@ struct WriteContext {
   std::string manager = "unknown";
   bool dry_run = false;
   bool force = false;
-  objects::FieldValidation validation = objects::FieldValidation::kWarn;
+  schema::FieldValidation validation = schema::FieldValidation::kWarn;
   std::vector<std::string> warnings;
 };
 
@@ -67,7 +67,7 @@ struct Written {
 };
 
 // Of a query; BadRequest unless it is a decimal number.
-objects::ApiResult<objects::Revision> ParseRevision(std::string_view text);
+schema::ApiResult<objects::Revision> ParseRevision(std::string_view text);
 
 // How often a write without a version is tried again before it is a Conflict.
 inline constexpr int kRaces = 64;
@@ -79,7 +79,7 @@ objects::FieldManager ManagerFor(const Target& target, const WriteContext& write
 
 class Registry {
  public:
-  Registry(objects::VersionedStore& store, objects::KindTable& kinds, Clock& clock, Random& random,
+  Registry(objects::VersionedStore& store, schema::KindTable& kinds, Clock& clock, Random& random,
            AdmissionOptions admission);
 
   // Makes what every cluster has, unless it is there: namespaces, roles. Serves the stored
@@ -87,13 +87,13 @@ class Registry {
   Status Bootstrap(const std::string& ca_pem);
 
   // NoSuchResource if it is not served.
-  objects::ApiResult<Target> Resolve(const std::string& group, const std::string& version,
-                                     const std::string& resource, const std::string& ns,
-                                     const std::string& name,
-                                     const std::string& subresource = "") const;
+  schema::ApiResult<Target> Resolve(const std::string& group, const std::string& version,
+                                    const std::string& resource, const std::string& ns,
+                                    const std::string& name,
+                                    const std::string& subresource = "") const;
 
-  objects::ApiResult<objects::ObjectRef> Get(const Target& target) const;
-  objects::ApiResult<ListPage> List(const Target& target, const ListQuery& query) const;
+  schema::ApiResult<objects::ObjectRef> Get(const Target& target) const;
+  schema::ApiResult<ListPage> List(const Target& target, const ListQuery& query) const;
   // The object as this version shows it.
   Json Show(const objects::StoredObject& object, const Target& target) const;
   // As Show, in bytes; those of the store wherever they are the same.
@@ -101,54 +101,53 @@ class Registry {
   bool ShownAsStored(const objects::StoredObject& object, const Target& target) const;
 
   // `object` is decoded (objects::DecodeObject), in the target's version.
-  objects::ApiResult<Written> Create(const Target& target, Json object, WriteContext& write);
-  objects::ApiResult<Written> Update(const Target& target, Json object, WriteContext& write);
+  schema::ApiResult<Written> Create(const Target& target, Json object, WriteContext& write);
+  schema::ApiResult<Written> Update(const Target& target, Json object, WriteContext& write);
   // `patch` is parsed but not decoded.
-  objects::ApiResult<Written> Patch(const Target& target, PatchKind kind, const Json& patch,
-                                    const std::vector<std::string>& duplicates,
+  schema::ApiResult<Written> Patch(const Target& target, PatchKind kind, const Json& patch,
+                                   const std::vector<std::string>& duplicates, WriteContext& write);
+  schema::ApiResult<Written> Delete(const Target& target, const objects::DeleteRequest& request,
                                     WriteContext& write);
-  objects::ApiResult<Written> Delete(const Target& target, const objects::DeleteRequest& request,
-                                     WriteContext& write);
-  objects::ApiResult<Written> DeleteCollection(const Target& target, const ListQuery& query,
-                                               const objects::DeleteRequest& request,
-                                               WriteContext& write);
+  schema::ApiResult<Written> DeleteCollection(const Target& target, const ListQuery& query,
+                                              const objects::DeleteRequest& request,
+                                              WriteContext& write);
   // POST pods/x/binding and pods/x/eviction.
-  objects::ApiResult<Written> Bind(const Target& target, const Json& binding, WriteContext& write);
+  schema::ApiResult<Written> Bind(const Target& target, const Json& binding, WriteContext& write);
 
-  objects::ApiResult<Json> GetScale(const Target& target) const;
-  objects::ApiResult<Written> UpdateScale(const Target& target, const Json& scale,
-                                          WriteContext& write);
-  objects::ApiResult<Written> PatchScale(const Target& target, PatchKind kind, const Json& patch,
+  schema::ApiResult<Json> GetScale(const Target& target) const;
+  schema::ApiResult<Written> UpdateScale(const Target& target, const Json& scale,
                                          WriteContext& write);
+  schema::ApiResult<Written> PatchScale(const Target& target, PatchKind kind, const Json& patch,
+                                        WriteContext& write);
 
   objects::VersionedStore& store() { return store_; }
   const objects::VersionedStore& store() const { return store_; }
-  objects::KindTable& kinds() { return kinds_; }
-  const objects::KindTable& kinds() const { return kinds_; }
+  schema::KindTable& kinds() { return kinds_; }
+  const schema::KindTable& kinds() const { return kinds_; }
   Clock& clock() const { return clock_; }
   Random& random() const { return random_; }
 
  private:
   // The new object from the stored one (in the target's version).
-  using Change = std::function<objects::ApiResult<Json>(const Json& old)>;
+  using Change = std::function<schema::ApiResult<Json>(const Json& old)>;
   struct ModifyMode {
     bool unconditional = true;  // a lost race is tried again
     bool tracked = false;       // the change has set managedFields itself
     bool plain_update = false;  // PUT: the object must name its version where the kind says so
   };
-  objects::ApiResult<Written> Modify(const Target& target, const Change& change, ModifyMode mode,
-                                     WriteContext& write);
-  objects::ApiResult<Written> Insert(const Target& target, Json object, bool tracked,
-                                     WriteContext& write);
-  objects::ApiResult<Json> Patched(const Target& target, PatchKind kind, const Json& old,
-                                   const Json& patch, const std::vector<std::string>& duplicates,
-                                   WriteContext& write) const;
-  objects::ApiResult<Written> ApplyPatch(const Target& target, const Json& patch,
-                                         const std::vector<std::string>& duplicates,
-                                         WriteContext& write);
-  objects::ApiStatus CheckNamespace(const Target& target, const std::string& name) const;
+  schema::ApiResult<Written> Modify(const Target& target, const Change& change, ModifyMode mode,
+                                    WriteContext& write);
+  schema::ApiResult<Written> Insert(const Target& target, Json object, bool tracked,
+                                    WriteContext& write);
+  schema::ApiResult<Json> Patched(const Target& target, PatchKind kind, const Json& old,
+                                  const Json& patch, const std::vector<std::string>& duplicates,
+                                  WriteContext& write) const;
+  schema::ApiResult<Written> ApplyPatch(const Target& target, const Json& patch,
+                                        const std::vector<std::string>& duplicates,
+                                        WriteContext& write);
+  schema::ApiStatus CheckNamespace(const Target& target, const std::string& name) const;
   Json ToStored(const Target& target, Json object) const;
-  objects::ApiError Fail(const Error& error, const Target& target) const;
+  schema::ApiError Fail(const Error& error, const Target& target) const;
 
   // What follows from a write.
   void AfterWrite(const Target& target, const objects::StoredObject& object, bool removed);
@@ -157,7 +156,7 @@ class Registry {
   void FurnishNamespace(const std::string& name);
 
   objects::VersionedStore& store_;
-  objects::KindTable& kinds_;
+  schema::KindTable& kinds_;
   Clock& clock_;
   Random& random_;
   Admission admission_;

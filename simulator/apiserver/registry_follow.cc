@@ -7,11 +7,11 @@
 #include "simulator/apiserver/bootstrap.h"
 #include "simulator/apiserver/quota.h"
 #include "simulator/apiserver/registry.h"
-#include "simulator/objects/crd.h"
+#include "simulator/schema/crd.h"
 
 namespace thinsnap::apiserver {
 
-using objects::ApiError;
+using schema::ApiError;
 
 namespace {
 
@@ -32,7 +32,7 @@ void LogFailure(const std::string& what, const ApiError& error) {
 
 }  // namespace
 
-Registry::Registry(objects::VersionedStore& store, objects::KindTable& kinds, Clock& clock,
+Registry::Registry(objects::VersionedStore& store, schema::KindTable& kinds, Clock& clock,
                    Random& random, AdmissionOptions admission)
     : store_(store), kinds_(kinds), clock_(clock), random_(random), admission_(admission) {}
 
@@ -54,10 +54,10 @@ Status Registry::Bootstrap(const std::string& ca_pem) {
         Resolve(group, version, kind->resource, kube::NamespaceOf(object), kube::NameOf(object));
     if (!target.ok()) return target.error().ToError();
     if (store_.Get(target->Key())) continue;
-    auto decoded = objects::DecodeValue(*target->kind, *target->version, std::move(object),
-                                        objects::FieldValidation::kStrict);
+    auto decoded = schema::DecodeValue(*target->kind, *target->version, std::move(object),
+                                       schema::FieldValidation::kStrict);
     if (!decoded.ok()) return decoded.error().ToError().In("initial object " + target->name);
-    objects::ApplyDefaults(*target->kind, *target->version, decoded->object);
+    schema::ApplyDefaults(*target->kind, *target->version, decoded->object);
     WriteContext write = OwnWrite();
     auto created = Create(*target, std::move(decoded->object), write);
     if (!created.ok()) return created.error().ToError().In("initial object " + target->name);
@@ -75,7 +75,7 @@ Status Registry::Bootstrap(const std::string& ca_pem) {
 }
 
 void Registry::AfterWrite(const Target& target, const objects::StoredObject& object, bool removed) {
-  const objects::Kind& kind = *target.kind;
+  const schema::Kind& kind = *target.kind;
   const std::string resource = kind.group_resource();
   if (resource == kDefinitions) {
     if (removed) {
@@ -134,14 +134,14 @@ void Registry::ServeDefinition(const objects::StoredObject& definition) {
   objects::ObjectRef latest = store_.Get(definition.key());
   for (int race = 0; latest && race < 8; ++race) {
     Json crd = latest->value();
-    if (!objects::EstablishCrd(kinds_, crd, clock_.Now())) break;
+    if (!schema::EstablishCrd(kinds_, crd, clock_.Now())) break;
     auto updated = store_.Update(latest->key(), std::move(crd), latest->revision());
     latest = updated.ok() ? *updated : store_.Get(definition.key());
     if (updated.ok()) break;
   }
   if (!latest) return;
-  if (!objects::IsEstablished(latest->value())) return;
-  auto kind = objects::KindFromCrd(latest->value());
+  if (!schema::IsEstablished(latest->value())) return;
+  auto kind = schema::KindFromCrd(latest->value());
   if (!kind.ok()) {
     LogWarning("apiserver",
                "definition " + latest->key().name + " is not served: " + kind.error().message());
@@ -178,7 +178,7 @@ void Registry::DrainDefinition(const objects::StoredObject& definition) {
   WriteContext write = OwnWrite();
   auto released = Modify(
       *target,
-      [](const Json& old) -> objects::ApiResult<Json> {
+      [](const Json& old) -> schema::ApiResult<Json> {
         Json next = old;
         kube::RemoveFinalizer(next, kCleanup);
         return next;

@@ -7,8 +7,8 @@
 
 namespace thinsnap::apiserver {
 
-using objects::ApiError;
-using objects::ApiResult;
+using schema::ApiError;
+using schema::ApiResult;
 
 namespace {
 
@@ -53,10 +53,10 @@ ApiResult<Json> Registry::Patched(const Target& target, PatchKind kind, const Js
     return ApiError::BadRequest("the name of the object (" + name +
                                 ") does not match the name on the URL (" + target.name + ")");
   }
-  auto decoded = TRY(objects::DecodeValue(*target.kind, *target.version, std::move(*patched),
-                                          write.validation, duplicates));
+  auto decoded = TRY(schema::DecodeValue(*target.kind, *target.version, std::move(*patched),
+                                         write.validation, duplicates));
   write.warnings.insert(write.warnings.end(), decoded.warnings.begin(), decoded.warnings.end());
-  objects::ApplyDefaults(*target.kind, *target.version, decoded.object);
+  schema::ApplyDefaults(*target.kind, *target.version, decoded.object);
   return std::move(decoded.object);
 }
 
@@ -78,7 +78,7 @@ ApiResult<Written> Registry::ApplyPatch(const Target& target, const Json& patch,
                                 ") does not match the name on the URL (" + target.name + ")");
   }
   auto decoded =
-      TRY(objects::DecodeValue(*target.kind, *target.version, patch, write.validation, duplicates));
+      TRY(schema::DecodeValue(*target.kind, *target.version, patch, write.validation, duplicates));
   if (StringAt(patch, "kind").empty() || StringAt(patch, "apiVersion").empty()) {
     return ApiError::BadRequest(
         "an applied object must say its apiVersion and kind: " + target.api_version() + " and " +
@@ -95,14 +95,14 @@ ApiResult<Written> Registry::ApplyPatch(const Target& target, const Json& patch,
   Set(wanted, "metadata.name", target.name);
   if (target.kind->namespaced) Set(wanted, "metadata.namespace", target.ns);
   write.warnings.insert(write.warnings.end(), decoded.warnings.begin(), decoded.warnings.end());
-  const objects::Schema& schema = *target.version->schema;
+  const schema::Schema& schema = *target.version->schema;
   const auto manager = ManagerFor(target, write);
   const auto apply = [&](const Json* live) -> ApiResult<Json> {
     Json next =
         TRY(objects::ApplyConfiguration(schema, live, wanted, manager, write.force, clock_.Now()));
-    auto whole = TRY(objects::DecodeValue(*target.kind, *target.version, std::move(next),
-                                          objects::FieldValidation::kIgnore));
-    objects::ApplyDefaults(*target.kind, *target.version, whole.object);
+    auto whole = TRY(schema::DecodeValue(*target.kind, *target.version, std::move(next),
+                                         schema::FieldValidation::kIgnore));
+    schema::ApplyDefaults(*target.kind, *target.version, whole.object);
     return std::move(whole.object);
   };
 

@@ -8,10 +8,10 @@
 
 namespace thinsnap::apiserver {
 
-using objects::ApiError;
-using objects::ApiResult;
-using objects::FieldError;
-using objects::FieldErrors;
+using schema::ApiError;
+using schema::ApiResult;
+using schema::FieldError;
+using schema::FieldErrors;
 
 namespace {
 
@@ -198,10 +198,10 @@ Json Registry::Show(const objects::StoredObject& object, const Target& target) c
     const auto dot = resource.find('.');
     const auto from = kinds_.FindResource(dot == std::string::npos ? "" : resource.substr(dot + 1),
                                           resource.substr(0, dot));
-    shown = objects::ConvertObject(from ? *from : *target.kind, *target.kind,
-                                   target.version->version, std::move(shown));
+    shown = schema::ConvertObject(from ? *from : *target.kind, *target.kind,
+                                  target.version->version, std::move(shown));
   }
-  if (target.kind->custom) objects::ApplyDefaults(*target.kind, *target.version, shown);
+  if (target.kind->custom) schema::ApplyDefaults(*target.kind, *target.version, shown);
   return shown;
 }
 

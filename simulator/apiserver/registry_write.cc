@@ -6,11 +6,11 @@
 
 namespace thinsnap::apiserver {
 
-using objects::ApiError;
-using objects::ApiResult;
-using objects::ApiStatus;
-using objects::FieldError;
-using objects::FieldErrors;
+using schema::ApiError;
+using schema::ApiResult;
+using schema::ApiStatus;
+using schema::FieldError;
+using schema::FieldErrors;
 
 namespace {
 
@@ -94,10 +94,10 @@ Json Registry::ToStored(const Target& target, Json object) const {
     const auto to = kinds_.FindResource(dot == std::string::npos ? "" : resource.substr(dot + 1),
                                         resource.substr(0, dot));
     if (to)
-      object = objects::ConvertObject(*target.kind, *to, to->storage_version, std::move(object));
+      object = schema::ConvertObject(*target.kind, *to, to->storage_version, std::move(object));
   } else if (target.version->version != target.kind->storage_version) {
-    object = objects::ConvertObject(*target.kind, *target.kind, target.kind->storage_version,
-                                    std::move(object));
+    object = schema::ConvertObject(*target.kind, *target.kind, target.kind->storage_version,
+                                   std::move(object));
   }
   return Ordered(std::move(object));
 }
@@ -108,7 +108,7 @@ ApiResult<Written> Registry::Create(const Target& target, Json object, WriteCont
 
 ApiResult<Written> Registry::Insert(const Target& target, Json object, bool tracked,
                                     WriteContext& write) {
-  const objects::Kind& kind = *target.kind;
+  const schema::Kind& kind = *target.kind;
   const std::string ns_given = StringAt(object, "metadata.namespace");
   if (!ns_given.empty() && ns_given != target.ns) {
     return ApiError::BadRequest(
@@ -164,7 +164,7 @@ ApiResult<Written> Registry::Insert(const Target& target, Json object, bool trac
 
 ApiResult<Written> Registry::Modify(const Target& target, const Change& change, ModifyMode mode,
                                     WriteContext& write) {
-  const objects::Kind& kind = *target.kind;
+  const schema::Kind& kind = *target.kind;
   for (int race = 0; race < kRaces; ++race) {
     const objects::ObjectRef ref = TRY(Get(target));
     const Json old = Show(*ref, target);

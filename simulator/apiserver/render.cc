@@ -60,7 +60,7 @@ std::string Renderer::Answer(const Json& object) const {
 }
 
 Json ScaleTable(const Json& scale, const View& view, WallTime now) {
-  objects::KindVersion version;
+  schema::KindVersion version;
   version.columns = {{"Name", "string", "name", "Name must be unique within a namespace.", "", 0},
                      {"Desired", "integer", "", "How many are wanted.", "", 0},
                      {"Available", "integer", "", "How many there are.", "", 0},
@@ -171,7 +171,7 @@ std::string Renderer::Bookmark(objects::Revision revision, bool initial_events_e
   return Frame("BOOKMARK", ToJson(Json(std::move(object))));
 }
 
-std::string Renderer::ErrorEvent(const objects::ApiError& error) {
+std::string Renderer::ErrorEvent(const schema::ApiError& error) {
   return Frame("ERROR", ToJson(error.ToStatus()));
 }
 

@@ -40,7 +40,7 @@ class Renderer {
   // One line of a watch. `first`: with column definitions, if it is a Table.
   std::string Event(WatchEventType type, const objects::StoredObject& object, bool first) const;
   std::string Bookmark(objects::Revision revision, bool initial_events_end) const;
-  static std::string ErrorEvent(const objects::ApiError& error);
+  static std::string ErrorEvent(const schema::ApiError& error);
 
   // Watches of the same view share their lines.
   std::string CacheKey() const;

@@ -7,9 +7,9 @@
 
 namespace thinsnap::apiserver {
 
-using objects::ApiError;
-using objects::ApiResult;
-using objects::FieldError;
+using schema::ApiError;
+using schema::ApiResult;
+using schema::FieldError;
 
 namespace {
 

@@ -16,17 +16,17 @@ class Reviews {
       : registry_(registry), authorizer_(authorizer), authenticator_(authenticator) {}
 
   // `body` is of the kind that BodyMessage names, or of the target's own.
-  objects::ApiResult<Written> Create(const Target& target, Json body, WriteContext& write) const;
+  schema::ApiResult<Written> Create(const Target& target, Json body, WriteContext& write) const;
   // The wire message of a POST to this subresource; empty for one that is not known.
   static std::string BodyMessage(const Target& target);
 
  private:
   // The review with its status. NoSuchResource for other kinds.
-  objects::ApiResult<Json> Answer(const Target& target, const UserInfo& user, Json review) const;
+  schema::ApiResult<Json> Answer(const Target& target, const UserInfo& user, Json review) const;
   // A TokenRequest.
-  objects::ApiResult<Json> RequestToken(const Target& target, Json request) const;
-  objects::ApiResult<Written> Evict(const Target& target, const Json& eviction,
-                                    WriteContext& write) const;
+  schema::ApiResult<Json> RequestToken(const Target& target, Json request) const;
+  schema::ApiResult<Written> Evict(const Target& target, const Json& eviction,
+                                   WriteContext& write) const;
 
   Registry& registry_;
   const Authorizer& authorizer_;

@@ -159,7 +159,7 @@ class Server final : public ApiServer {
   const Credentials credentials_;
   net::KeyPair admin_;
   std::unique_ptr<objects::VersionedStore> store_;
-  objects::KindTable kinds_;
+  schema::KindTable kinds_;
   Registry registry_;
   WatchHub watches_;
   Authenticator authenticator_;

@@ -5,11 +5,11 @@
 
 namespace thinsnap::apiserver {
 
-using objects::ApiError;
-using objects::ApiResult;
-using objects::FieldError;
-using objects::FieldErrors;
 using objects::StoreEvent;
+using schema::ApiError;
+using schema::ApiResult;
+using schema::FieldError;
+using schema::FieldErrors;
 
 namespace {
 

@@ -54,8 +54,8 @@ class WatchHub {
   };
   // Checks the query and begins: initial events are delivered from within this call. 410 when the
   // version is too old.
-  objects::ApiResult<std::shared_ptr<Handle>> Start(const Target& target, const WatchQuery& query,
-                                                    const std::shared_ptr<WatchSink>& sink);
+  schema::ApiResult<std::shared_ptr<Handle>> Start(const Target& target, const WatchQuery& query,
+                                                   const std::shared_ptr<WatchSink>& sink);
   // Ends all watches; later ones end at once.
   void Stop();
   std::size_t open() const;

@@ -9,10 +9,10 @@
 
 namespace thinsnap::apiserver {
 
-using objects::ApiError;
-using objects::ApiResult;
-using objects::FieldError;
-using objects::FieldErrors;
+using schema::ApiError;
+using schema::ApiResult;
+using schema::FieldError;
+using schema::FieldErrors;
 
 namespace {
 
@@ -74,9 +74,9 @@ ApiResult<WriteContext> ParseWrite(const net::ServerRequest& request, const Requ
   write.manager = manager.empty() ? ManagerOf(request.headers.Get("User-Agent")) : manager;
   const std::string validation(QueryValue(query, "fieldValidation"));
   if (validation == "Strict") {
-    write.validation = objects::FieldValidation::kStrict;
+    write.validation = schema::FieldValidation::kStrict;
   } else if (validation == "Ignore") {
-    write.validation = objects::FieldValidation::kIgnore;
+    write.validation = schema::FieldValidation::kIgnore;
   } else if (!validation.empty() && validation != "Warn") {
     errors.push_back(FieldError::Unsupported("fieldValidation", Json(validation),
                                              {"", "Ignore", "Strict", "Warn"}));

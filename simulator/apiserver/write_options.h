@@ -12,11 +12,11 @@
 namespace thinsnap::apiserver {
 
 // dryRun, fieldManager, fieldValidation, force. Invalid names the options object.
-objects::ApiResult<WriteContext> ParseWrite(const net::ServerRequest& request,
-                                            const RequestInfo& info, const UserInfo& user);
-objects::ApiResult<ListQuery> ParseList(const net::Query& query);
-objects::ApiResult<WatchQuery> ParseWatch(const net::Query& query);
+schema::ApiResult<WriteContext> ParseWrite(const net::ServerRequest& request,
+                                           const RequestInfo& info, const UserInfo& user);
+schema::ApiResult<ListQuery> ParseList(const net::Query& query);
+schema::ApiResult<WatchQuery> ParseWatch(const net::Query& query);
 // The DeleteOptions object that the query parameters make, for a DELETE without a body.
-objects::ApiResult<Json> DeleteOptionsOf(const net::Query& query);
+schema::ApiResult<Json> DeleteOptionsOf(const net::Query& query);
 
 }  // namespace thinsnap::apiserver

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "simulator/objects/kinds.h"
+#include "simulator/schema/kinds.h"
 
 namespace thinsnap::controllers {
 
@@ -41,7 +41,7 @@ struct KindWatcher::Custom {
 
 std::vector<ResourceType> DeletableKinds() {
   std::vector<ResourceType> kinds;
-  const objects::KindTable table;
+  const schema::KindTable table;
   for (const auto& kind : table.All()) {
     const auto can = [&](const char* verb) {
       return std::find(kind->verbs.begin(), kind->verbs.end(), verb) != kind->verbs.end();

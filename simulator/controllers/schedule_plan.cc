@@ -8,13 +8,13 @@
 #include "simulator/controllers/pod_neighbours.h"
 #include "simulator/controllers/pod_state.h"
 #include "simulator/controllers/volume_match.h"
-#include "simulator/objects/quantity.h"
+#include "simulator/schema/quantity.h"
 
 namespace thinsnap::controllers {
 
 namespace {
 
-using objects::Quantity;
+using schema::Quantity;
 
 Quantity QuantityIn(const Json& object, std::string_view path, const char* resource) {
   const JsonObject* amounts = FindObject(object, path);

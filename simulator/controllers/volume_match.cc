@@ -4,8 +4,8 @@
 
 #include "base/kube/object.h"
 #include "simulator/controllers/node_match.h"
-#include "simulator/objects/quantity.h"
 #include "simulator/objects/selectors.h"
+#include "simulator/schema/quantity.h"
 
 namespace thinsnap::controllers {
 
@@ -18,7 +18,7 @@ std::int64_t BytesAt(const Json& object, std::string_view path) {
   if (value == nullptr) return 0;
   if (value->is_int64()) return value->get_int64();
   if (!value->is_string()) return 0;
-  const auto quantity = objects::Quantity::Parse(value->get_string());
+  const auto quantity = schema::Quantity::Parse(value->get_string());
   return quantity.ok() ? quantity->Value() : 0;
 }
 

@@ -135,8 +135,8 @@ void ListPaths(const FieldSet& fields, const std::string& path, std::vector<std:
   }
 }
 
-ApiError ConflictError(const std::vector<std::pair<Owner, FieldSet>>& conflicts) {
-  FieldErrors causes;
+schema::ApiError ConflictError(const std::vector<std::pair<Owner, FieldSet>>& conflicts) {
+  schema::FieldErrors causes;
   for (const auto& [owner, fields] : conflicts) {
     std::vector<std::string> paths;
     ListPaths(fields, "", paths);
@@ -150,10 +150,10 @@ ApiError ConflictError(const std::vector<std::pair<Owner, FieldSet>>& conflicts)
     message += causes[0].message + ": " + causes[0].field;
   } else {
     message += "conflicts with";
-    for (const FieldError& cause : causes)
+    for (const schema::FieldError& cause : causes)
       message += " " + cause.message.substr(14) + ":\n- " + cause.field;
   }
-  ApiError error(409, "Conflict", message);
+  schema::ApiError error(409, "Conflict", message);
   error.has_details = true;
   error.causes = std::move(causes);
   return error;
@@ -161,8 +161,8 @@ ApiError ConflictError(const std::vector<std::pair<Owner, FieldSet>>& conflicts)
 
 }  // namespace
 
-void TrackUpdate(const Schema& schema, const Json* old, Json& object, const FieldManager& manager,
-                 WallTime now) {
+void TrackUpdate(const schema::Schema& schema, const Json* old, Json& object,
+                 const FieldManager& manager, WallTime now) {
   if (ClientClears(object)) {
     Remove(object, "metadata.managedFields");
     return;
@@ -198,14 +198,16 @@ void TrackUpdate(const Schema& schema, const Json* old, Json& object, const Fiel
   StoreOwners(owners, object);
 }
 
-ApiResult<Json> ApplyConfiguration(const Schema& schema, const Json* live, const Json& patch,
-                                   const FieldManager& manager, bool force, WallTime now) {
+schema::ApiResult<Json> ApplyConfiguration(const schema::Schema& schema, const Json* live,
+                                           const Json& patch, const FieldManager& manager,
+                                           bool force, WallTime now) {
   if (const JsonArray* managed = FindArray(patch, "metadata.managedFields");
       managed != nullptr && !managed->empty()) {
-    return ApiError::BadRequest("metadata.managedFields must be nil");
+    return schema::ApiError::BadRequest("metadata.managedFields must be nil");
   }
   if (const std::string twice = FindDuplicate(&schema, patch, ""); !twice.empty())
-    return ApiError::BadRequest("failed to create typed patch object: duplicate entries: " + twice);
+    return schema::ApiError::BadRequest("failed to create typed patch object: duplicate entries: " +
+                                        twice);
   Json applied = patch;
   Remove(applied, "metadata.managedFields");
   FieldSet wanted = FieldsOf(&schema, applied);

@@ -5,8 +5,8 @@
 
 #include "base/core/clock.h"
 #include "base/data/json.h"
-#include "simulator/objects/api_error.h"
-#include "simulator/objects/schema.h"
+#include "simulator/schema/api_error.h"
+#include "simulator/schema/schema.h"
 
 namespace thinsnap::objects {
 
@@ -19,13 +19,14 @@ struct FieldManager {
 // After an ordinary create or update (any patch but apply): `object` gets managedFields in which
 // the manager owns what this write changed. `old` is null for a create. A client may empty
 // managedFields by sending [] or [{}].
-void TrackUpdate(const Schema& schema, const Json* old, Json& object, const FieldManager& manager,
-                 WallTime now);
+void TrackUpdate(const schema::Schema& schema, const Json* old, Json& object,
+                 const FieldManager& manager, WallTime now);
 
 // The object after the apply, with managedFields; not yet defaulted. `live` is null when there is
 // none yet. 409 with the conflicts as causes unless `force`; 400 when the patch has managedFields.
 // `patch` is decoded (DecodeValue).
-ApiResult<Json> ApplyConfiguration(const Schema& schema, const Json* live, const Json& patch,
-                                   const FieldManager& manager, bool force, WallTime now);
+schema::ApiResult<Json> ApplyConfiguration(const schema::Schema& schema, const Json* live,
+                                           const Json& patch, const FieldManager& manager,
+                                           bool force, WallTime now);
 
 }  // namespace thinsnap::objects

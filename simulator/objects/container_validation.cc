@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "simulator/objects/names.h"
-#include "simulator/objects/quantity.h"
 #include "simulator/objects/validation.h"
+#include "simulator/schema/quantity.h"
 
 namespace thinsnap::objects {
 namespace {
@@ -14,18 +14,19 @@ std::string Index(const std::string& at, const char* list, std::size_t i) {
   return at + "." + list + "[" + std::to_string(i) + "]";
 }
 
-void CheckPort(std::int64_t port, const std::string& at, FieldErrors& errors) {
+void CheckPort(std::int64_t port, const std::string& at, schema::FieldErrors& errors) {
   if (port < 1 || port > 65535)
-    errors.push_back(FieldError::Invalid(at, Json(port), "must be between 1 and 65535, inclusive"));
+    errors.push_back(
+        schema::FieldError::Invalid(at, Json(port), "must be between 1 and 65535, inclusive"));
 }
 
-void CheckPorts(const Json& container, const std::string& at, FieldErrors& errors) {
+void CheckPorts(const Json& container, const std::string& at, schema::FieldErrors& errors) {
   const JsonArray& ports = ArrayAt(container, "ports");
   std::set<std::string> names;
   for (std::size_t i = 0; i < ports.size(); ++i) {
     const std::string here = Index(at, "ports", i);
     if (IntAt(ports[i], "containerPort") == 0) {
-      errors.push_back(FieldError::Required(here + ".containerPort"));
+      errors.push_back(schema::FieldError::Required(here + ".containerPort"));
     } else {
       CheckPort(IntAt(ports[i], "containerPort"), here + ".containerPort", errors);
     }
@@ -34,7 +35,7 @@ void CheckPorts(const Json& container, const std::string& at, FieldErrors& error
     RequireOneOf(ports[i], "protocol", {"SCTP", "TCP", "UDP"}, errors, here);
     const std::string name = StringAt(ports[i], "name");
     if (!name.empty() && !names.insert(name).second)
-      errors.push_back(FieldError::Duplicate(here + ".name", Json(name)));
+      errors.push_back(schema::FieldError::Duplicate(here + ".name", Json(name)));
   }
 }
 
@@ -49,50 +50,53 @@ bool IsPodField(std::string_view path) {
          path.starts_with("metadata.annotations['");
 }
 
-void CheckVariable(const Json& variable, const std::string& at, FieldErrors& errors) {
+void CheckVariable(const Json& variable, const std::string& at, schema::FieldErrors& errors) {
   const std::string name = StringAt(variable, "name");
   bool printable = true;
   for (const char c : name) printable = printable && c >= ' ' && c <= '~' && c != '=';
   if (name.empty()) {
-    errors.push_back(FieldError::Required(at + ".name"));
+    errors.push_back(schema::FieldError::Required(at + ".name"));
   } else if (!printable) {
-    errors.push_back(FieldError::Invalid(at + ".name", Json(name),
-                                         "a valid environment variable name must consist only of "
-                                         "printable ASCII characters other than '='"));
+    errors.push_back(
+        schema::FieldError::Invalid(at + ".name", Json(name),
+                                    "a valid environment variable name must consist only of "
+                                    "printable ASCII characters other than '='"));
   }
   const JsonObject* from = FindObject(variable, "valueFrom");
   if (from == nullptr) return;
   if (!StringAt(variable, "value").empty()) {
-    errors.push_back(FieldError::Invalid(at + ".valueFrom", Json(""),
-                                         "may not be specified when `value` is not empty"));
+    errors.push_back(schema::FieldError::Invalid(at + ".valueFrom", Json(""),
+                                                 "may not be specified when `value` is not empty"));
   }
   if (from->empty()) {
-    errors.push_back(FieldError::Invalid(at + ".valueFrom", Json(""),
-                                         "must specify one of: `fieldRef`, `resourceFieldRef`, "
-                                         "`configMapKeyRef` or `secretKeyRef`"));
+    errors.push_back(
+        schema::FieldError::Invalid(at + ".valueFrom", Json(""),
+                                    "must specify one of: `fieldRef`, `resourceFieldRef`, "
+                                    "`configMapKeyRef` or `secretKeyRef`"));
   } else if (from->size() > 1) {
-    errors.push_back(FieldError::Invalid(at + ".valueFrom", Json(""),
-                                         "may not have more than one field specified at a time"));
+    errors.push_back(schema::FieldError::Invalid(
+        at + ".valueFrom", Json(""), "may not have more than one field specified at a time"));
   }
   for (const char* source : {"configMapKeyRef", "secretKeyRef"}) {
     if (!from->contains(source)) continue;
     for (const char* member : {"name", "key"}) {
       const std::string path = std::string("valueFrom.") + source + "." + member;
-      if (StringAt(variable, path).empty()) errors.push_back(FieldError::Required(at + "." + path));
+      if (StringAt(variable, path).empty())
+        errors.push_back(schema::FieldError::Required(at + "." + path));
     }
   }
   if (!from->contains("fieldRef")) return;
   const std::string path = StringAt(variable, "valueFrom.fieldRef.fieldPath");
   if (path.empty()) {
-    errors.push_back(FieldError::Required(at + ".valueFrom.fieldRef.fieldPath"));
+    errors.push_back(schema::FieldError::Required(at + ".valueFrom.fieldRef.fieldPath"));
   } else if (!IsPodField(path)) {
-    errors.push_back(
-        FieldError::Invalid(at + ".valueFrom.fieldRef.fieldPath", Json(path),
-                            "error converting fieldPath: field label not supported: " + path));
+    errors.push_back(schema::FieldError::Invalid(
+        at + ".valueFrom.fieldRef.fieldPath", Json(path),
+        "error converting fieldPath: field label not supported: " + path));
   }
 }
 
-void CheckResources(const Json& container, const std::string& at, FieldErrors& errors) {
+void CheckResources(const Json& container, const std::string& at, schema::FieldErrors& errors) {
   for (const char* list : {"limits", "requests"}) {
     const JsonObject* amounts = FindObject(container, std::string("resources.") + list);
     if (amounts == nullptr) continue;
@@ -102,21 +106,21 @@ void CheckResources(const Json& container, const std::string& at, FieldErrors& e
                             name.starts_with("hugepages-");
       if (!standard && name.find('/') == std::string::npos) {
         errors.push_back(
-            FieldError::Invalid(here + "[" + name + "]", Json(name),
-                                "must be a standard resource type or fully qualified"));
+            schema::FieldError::Invalid(here + "[" + name + "]", Json(name),
+                                        "must be a standard resource type or fully qualified"));
         continue;
       }
       const std::string text = StringIn(container, std::string("resources.") + list, name);
-      const auto amount = Quantity::Parse(text);
+      const auto amount = schema::Quantity::Parse(text);
       if (amount.ok() && amount->Sign() < 0) {
-        errors.push_back(FieldError::Invalid(here + "[" + name + "]", Json(text),
-                                             "must be greater than or equal to 0"));
+        errors.push_back(schema::FieldError::Invalid(here + "[" + name + "]", Json(text),
+                                                     "must be greater than or equal to 0"));
       }
       if (list[0] != 'r') continue;
       const std::string limit_text = StringIn(container, "resources.limits", name);
-      const auto limit = Quantity::Parse(limit_text);
+      const auto limit = schema::Quantity::Parse(limit_text);
       if (!limit_text.empty() && amount.ok() && limit.ok() && *amount > *limit) {
-        errors.push_back(FieldError::Invalid(
+        errors.push_back(schema::FieldError::Invalid(
             here, Json(text), "must be less than or equal to " + name + " limit of " + limit_text));
       }
     }
@@ -124,7 +128,7 @@ void CheckResources(const Json& container, const std::string& at, FieldErrors& e
 }
 
 void CheckProbe(const Json& container, const std::string& name, const std::string& at,
-                FieldErrors& errors) {
+                schema::FieldErrors& errors) {
   const Json* probe = Find(container, name);
   if (probe == nullptr) return;
   const std::string here = at + "." + name;
@@ -132,13 +136,14 @@ void CheckProbe(const Json& container, const std::string& name, const std::strin
   for (const char* handler : {"exec", "httpGet", "tcpSocket", "grpc"}) {
     if (Find(*probe, handler) == nullptr) continue;
     if (++handlers > 1) {
-      errors.push_back(
-          FieldError::Forbidden(here + "." + handler, "may not specify more than 1 handler type"));
+      errors.push_back(schema::FieldError::Forbidden(here + "." + handler,
+                                                     "may not specify more than 1 handler type"));
     }
   }
-  if (handlers == 0) errors.push_back(FieldError::Required(here, "must specify a handler type"));
+  if (handlers == 0)
+    errors.push_back(schema::FieldError::Required(here, "must specify a handler type"));
   if (Find(*probe, "exec") != nullptr && ArrayAt(*probe, "exec.command").empty())
-    errors.push_back(FieldError::Required(here + ".exec.command"));
+    errors.push_back(schema::FieldError::Required(here + ".exec.command"));
   for (const std::string port : {"httpGet.port", "tcpSocket.port", "grpc.port"}) {
     const Json* value = Find(*probe, port);
     if (value != nullptr && value->is_number())
@@ -148,18 +153,19 @@ void CheckProbe(const Json& container, const std::string& name, const std::strin
   for (const char* number : {"initialDelaySeconds", "timeoutSeconds", "periodSeconds",
                              "successThreshold", "failureThreshold"}) {
     if (const std::int64_t value = IntAt(*probe, number); value < 0) {
-      errors.push_back(FieldError::Invalid(here + "." + number, Json(value),
-                                           "must be greater than or equal to 0"));
+      errors.push_back(schema::FieldError::Invalid(here + "." + number, Json(value),
+                                                   "must be greater than or equal to 0"));
     }
   }
   if (const std::int64_t wins = IntAt(*probe, "successThreshold", 1);
       name != "readinessProbe" && wins > 1) {
-    errors.push_back(FieldError::Invalid(here + ".successThreshold", Json(wins), "must be 1"));
+    errors.push_back(
+        schema::FieldError::Invalid(here + ".successThreshold", Json(wins), "must be 1"));
   }
 }
 
 void CheckMounts(const Json& container, const std::string& at, const std::set<std::string>& volumes,
-                 FieldErrors& errors) {
+                 schema::FieldErrors& errors) {
   for (const auto& [list, path] : {std::pair<const char*, const char*>{"volumeMounts", "mountPath"},
                                    {"volumeDevices", "devicePath"}}) {
     const JsonArray& mounts = ArrayAt(container, list);
@@ -168,14 +174,15 @@ void CheckMounts(const Json& container, const std::string& at, const std::set<st
       const std::string here = Index(at, list, i);
       const std::string volume = StringAt(mounts[i], "name"), place = StringAt(mounts[i], path);
       if (volume.empty()) {
-        errors.push_back(FieldError::Required(here + ".name"));
+        errors.push_back(schema::FieldError::Required(here + ".name"));
       } else if (!volumes.contains(volume)) {
-        errors.push_back(FieldError::NotFound(here + ".name", Json(volume)));
+        errors.push_back(schema::FieldError::NotFound(here + ".name", Json(volume)));
       }
       if (place.empty()) {
-        errors.push_back(FieldError::Required(here + "." + path));
+        errors.push_back(schema::FieldError::Required(here + "." + path));
       } else if (!places.insert(place).second) {
-        errors.push_back(FieldError::Invalid(here + "." + path, Json(place), "must be unique"));
+        errors.push_back(
+            schema::FieldError::Invalid(here + "." + path, Json(place), "must be unique"));
       }
     }
   }
@@ -185,16 +192,17 @@ void CheckMounts(const Json& container, const std::string& at, const std::set<st
 
 void ValidateContainer(const Json& container, const std::string& at, bool init,
                        const std::set<std::string>& volumes, std::set<std::string>& names,
-                       FieldErrors& errors) {
+                       schema::FieldErrors& errors) {
   const std::string name = StringAt(container, "name");
   if (name.empty()) {
-    errors.push_back(FieldError::Required(at + ".name"));
+    errors.push_back(schema::FieldError::Required(at + ".name"));
   } else if (const std::string why = CheckDnsLabel(name); !why.empty()) {
-    errors.push_back(FieldError::Invalid(at + ".name", Json(name), why));
+    errors.push_back(schema::FieldError::Invalid(at + ".name", Json(name), why));
   } else if (!names.insert(name).second) {
-    errors.push_back(FieldError::Duplicate(at + ".name", Json(name)));
+    errors.push_back(schema::FieldError::Duplicate(at + ".name", Json(name)));
   }
-  if (StringAt(container, "image").empty()) errors.push_back(FieldError::Required(at + ".image"));
+  if (StringAt(container, "image").empty())
+    errors.push_back(schema::FieldError::Required(at + ".image"));
   RequireOneOf(container, "imagePullPolicy", {"Always", "IfNotPresent", "Never"}, errors, at);
   CheckPorts(container, at, errors);
   const JsonArray& env = ArrayAt(container, "env");
@@ -207,7 +215,7 @@ void ValidateContainer(const Json& container, const std::string& at, bool init,
     if (!short_lived) {
       CheckProbe(container, probe, at, errors);
     } else if (Find(container, probe) != nullptr) {
-      errors.push_back(FieldError::Forbidden(
+      errors.push_back(schema::FieldError::Forbidden(
           at + "." + probe, "may not be set for init containers without restartPolicy=Always"));
     }
   }

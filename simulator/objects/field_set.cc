@@ -7,18 +7,18 @@ namespace thinsnap::objects {
 namespace {
 
 // Owned and changed as one value.
-bool IsAtomic(const Schema* schema, const Json& value) {
-  if (value.is_array()) return schema == nullptr || schema->list_type == ListType::kAtomic;
+bool IsAtomic(const schema::Schema* schema, const Json& value) {
+  if (value.is_array()) return schema == nullptr || schema->list_type == schema::ListType::kAtomic;
   if (!value.is_object()) return true;
-  return schema != nullptr && (schema->map_atomic || schema->format == Format::kRaw);
+  return schema != nullptr && (schema->map_atomic || schema->format == schema::Format::kRaw);
 }
 
-std::string ChildKey(const Schema* list, const Json& element) {
-  if (list->list_type == ListType::kSet) return "v:" + ToJson(element);
+std::string ChildKey(const schema::Schema* list, const Json& element) {
+  if (list->list_type == schema::ListType::kSet) return "v:" + ToJson(element);
   return ElementKey(*list, element);
 }
 
-Json* FindElement(const Schema* list, JsonArray& array, std::string_view key) {
+Json* FindElement(const schema::Schema* list, JsonArray& array, std::string_view key) {
   for (Json& element : array) {
     if (ChildKey(list, element) == key) return &element;
   }
@@ -26,12 +26,12 @@ Json* FindElement(const Schema* list, JsonArray& array, std::string_view key) {
 }
 
 // All of it is a change (or a removal) when the other side has nothing.
-void AddAll(const Schema* schema, const Json& value, FieldSet& to) {
+void AddAll(const schema::Schema* schema, const Json& value, FieldSet& to) {
   to.Add(FieldsOf(schema, value));
 }
 
 // As FieldsOf, of what was not there before: each object and list counts as a change too.
-FieldSet NewFieldsOf(const Schema* schema, const Json& value) {
+FieldSet NewFieldsOf(const schema::Schema* schema, const Json& value) {
   FieldSet set = FieldsOf(schema, value);
   set.self = true;
   if (IsAtomic(schema, value)) return set;
@@ -40,7 +40,7 @@ FieldSet NewFieldsOf(const Schema* schema, const Json& value) {
       set.children["f:" + std::string(key)] = NewFieldsOf(MemberSchema(schema, key), member);
     return set;
   }
-  if (schema->list_type == ListType::kMap) {
+  if (schema->list_type == schema::ListType::kMap) {
     for (const Json& element : value.get_array())
       set.children[ChildKey(schema, element)] = NewFieldsOf(schema->items, element);
   }
@@ -49,21 +49,21 @@ FieldSet NewFieldsOf(const Schema* schema, const Json& value) {
 
 // Members of built-in types that are in the JSON of an object which nobody has filled in: it is
 // only what they contain that can be new.
-bool IsAlwaysThere(const Schema* schema, std::string_view name) {
-  const Property* property = schema == nullptr ? nullptr : schema->FindProperty(name);
+bool IsAlwaysThere(const schema::Schema* schema, std::string_view name) {
+  const schema::Property* property = schema == nullptr ? nullptr : schema->FindProperty(name);
   if (property == nullptr) return false;
   return property->value || (schema->is_builtin() && !property->omit_empty);
 }
 
 }  // namespace
 
-const Schema* MemberSchema(const Schema* schema, std::string_view name) {
+const schema::Schema* MemberSchema(const schema::Schema* schema, std::string_view name) {
   if (schema == nullptr) return nullptr;
-  if (const Property* property = schema->FindProperty(name)) return property->schema;
+  if (const schema::Property* property = schema->FindProperty(name)) return property->schema;
   return schema->additional;
 }
 
-std::string ElementKey(const Schema& list, const Json& element) {
+std::string ElementKey(const schema::Schema& list, const Json& element) {
   std::map<std::string, Json> keys;
   for (const std::string& name : list.list_map_keys) {
     if (const Json* value = Find(element, name)) {
@@ -137,7 +137,7 @@ FieldSet FieldSet::WithParents() const {
   return set;
 }
 
-FieldSet FieldsOf(const Schema* schema, const Json& value) {
+FieldSet FieldsOf(const schema::Schema* schema, const Json& value) {
   FieldSet set;
   if (IsAtomic(schema, value)) {
     set.self = true;
@@ -152,7 +152,7 @@ FieldSet FieldsOf(const Schema* schema, const Json& value) {
   }
   for (const Json& element : value.get_array()) {
     FieldSet child =
-        schema->list_type == ListType::kMap ? FieldsOf(schema->items, element) : FieldSet();
+        schema->list_type == schema::ListType::kMap ? FieldsOf(schema->items, element) : FieldSet();
     child.self = true;
     set.children[ChildKey(schema, element)] = std::move(child);
   }
@@ -160,7 +160,8 @@ FieldSet FieldsOf(const Schema* schema, const Json& value) {
   return set;
 }
 
-std::string FindDuplicate(const Schema* schema, const Json& value, const std::string& path) {
+std::string FindDuplicate(const schema::Schema* schema, const Json& value,
+                          const std::string& path) {
   if (IsAtomic(schema, value)) return "";
   if (const JsonObject* object = value.if_object()) {
     for (const auto& [key, member] : *object) {
@@ -174,15 +175,15 @@ std::string FindDuplicate(const Schema* schema, const Json& value, const std::st
   for (const Json& element : value.get_array()) {
     const std::string key = ChildKey(schema, element);
     if (!keys.insert(key).second) return path + "[" + key.substr(2) + "]";
-    if (schema->list_type != ListType::kMap) continue;
+    if (schema->list_type != schema::ListType::kMap) continue;
     std::string found = FindDuplicate(schema->items, element, path + "[" + key.substr(2) + "]");
     if (!found.empty()) return found;
   }
   return "";
 }
 
-void CompareFields(const Schema* schema, const Json& old, const Json& object, FieldSet& changed,
-                   FieldSet& removed) {
+void CompareFields(const schema::Schema* schema, const Json& old, const Json& object,
+                   FieldSet& changed, FieldSet& removed) {
   if (old == object) return;
   const bool alike =
       (old.is_object() && object.is_object()) || (old.is_array() && object.is_array());
@@ -190,8 +191,8 @@ void CompareFields(const Schema* schema, const Json& old, const Json& object, Fi
     AddAll(schema, object, changed);
     return;
   }
-  const auto compare_child = [&](const std::string& key, const Schema* inner, const Json* before,
-                                 const Json* after) {
+  const auto compare_child = [&](const std::string& key, const schema::Schema* inner,
+                                 const Json* before, const Json* after) {
     if (before == nullptr) {
       const bool structure = after->is_object() || after->is_array();
       if (structure && key.starts_with("f:") && IsAlwaysThere(schema, key.substr(2))) {
@@ -238,7 +239,7 @@ void CompareFields(const Schema* schema, const Json& old, const Json& object, Fi
   }
 }
 
-void RemoveFields(const Schema* schema, Json& value, const FieldSet& fields) {
+void RemoveFields(const schema::Schema* schema, Json& value, const FieldSet& fields) {
   if (JsonObject* object = value.if_object()) {
     for (const auto& [key, child] : fields.children) {
       if (!key.starts_with("f:")) continue;
@@ -253,7 +254,8 @@ void RemoveFields(const Schema* schema, Json& value, const FieldSet& fields) {
     return;
   }
   JsonArray* array = value.if_array();
-  if (array == nullptr || schema == nullptr || schema->list_type == ListType::kAtomic) return;
+  if (array == nullptr || schema == nullptr || schema->list_type == schema::ListType::kAtomic)
+    return;
   JsonArray kept;
   for (Json& element : *array) {
     const auto found = fields.children.find(ChildKey(schema, element));
@@ -266,7 +268,7 @@ void RemoveFields(const Schema* schema, Json& value, const FieldSet& fields) {
   *array = std::move(kept);
 }
 
-Json MergeFields(const Schema* schema, const Json& live, const Json& applied) {
+Json MergeFields(const schema::Schema* schema, const Json& live, const Json& applied) {
   const bool alike =
       (live.is_object() && applied.is_object()) || (live.is_array() && applied.is_array());
   if (!alike || IsAtomic(schema, applied)) return applied;

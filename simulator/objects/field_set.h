@@ -6,7 +6,7 @@
 #include <string>
 
 #include "base/data/json.h"
-#include "simulator/objects/schema.h"
+#include "simulator/schema/schema.h"
 
 namespace thinsnap::objects {
 
@@ -30,20 +30,20 @@ struct FieldSet {
 
 // The leaves of a value by its type: atomic values as a whole, elements of keyed lists by their
 // keys.
-FieldSet FieldsOf(const Schema* schema, const Json& value);
+FieldSet FieldsOf(const schema::Schema* schema, const Json& value);
 // What `object` has that `old` has not, or has otherwise; and what of old is gone.
-void CompareFields(const Schema* schema, const Json& old, const Json& object, FieldSet& changed,
-                   FieldSet& removed);
+void CompareFields(const schema::Schema* schema, const Json& old, const Json& object,
+                   FieldSet& changed, FieldSet& removed);
 // The path of the first list element whose key was there before; empty if there is none.
-std::string FindDuplicate(const Schema* schema, const Json& value, const std::string& path);
+std::string FindDuplicate(const schema::Schema* schema, const Json& value, const std::string& path);
 // Takes out what is named, elements of lists included.
-void RemoveFields(const Schema* schema, Json& value, const FieldSet& fields);
+void RemoveFields(const schema::Schema* schema, Json& value, const FieldSet& fields);
 // `applied` over `live`, by type.
-Json MergeFields(const Schema* schema, const Json& live, const Json& applied);
+Json MergeFields(const schema::Schema* schema, const Json& live, const Json& applied);
 
 // The type of a member; null when none is known.
-const Schema* MemberSchema(const Schema* schema, std::string_view name);
+const schema::Schema* MemberSchema(const schema::Schema* schema, std::string_view name);
 // "k:{"name":"a"}" of an element of a keyed list.
-std::string ElementKey(const Schema& list, const Json& element);
+std::string ElementKey(const schema::Schema& list, const Json& element);
 
 }  // namespace thinsnap::objects

@@ -3,9 +3,9 @@
 #include <string>
 
 #include "base/core/bytes.h"
-#include "simulator/objects/quantity.h"
 #include "simulator/objects/rules.h"
 #include "simulator/objects/selectors.h"
+#include "simulator/schema/quantity.h"
 
 namespace thinsnap::objects {
 namespace {
@@ -93,7 +93,7 @@ std::string QualityOfService(const Json& pod) {
 
 }  // namespace
 
-void PrepareKindCreate(const Kind& kind, Json& object) {
+void PrepareKindCreate(const schema::Kind& kind, Json& object) {
   const std::string& resource = kind.resource;
   if (kind.group == "batch") {
     if (resource == "jobs") PrepareJob(object);
@@ -129,7 +129,7 @@ void PrepareKindCreate(const Kind& kind, Json& object) {
   }
 }
 
-void PrepareKindUpdate(const Kind& kind, const Json& old, Json& object) {
+void PrepareKindUpdate(const schema::Kind& kind, const Json& old, Json& object) {
   if (!kind.group.empty()) return;
   if (kind.resource == "secrets") MergeStringData(object);
   if (kind.resource == "namespaces") {
@@ -141,12 +141,13 @@ void PrepareKindUpdate(const Kind& kind, const Json& old, Json& object) {
   }
 }
 
-ApiResult<Json> GetScale(const Kind& kind, const KindVersion& version, const Json& object) {
-  if (version.scale_spec_path.empty()) return ApiError::NoSuchResource();
+schema::ApiResult<Json> GetScale(const schema::Kind& kind, const schema::KindVersion& version,
+                                 const Json& object) {
+  if (version.scale_spec_path.empty()) return schema::ApiError::NoSuchResource();
   const Json* replicas = Find(object, version.scale_spec_path);
   if (replicas == nullptr && kind.custom) {
-    return ApiError::Internal("the spec replicas field \"." + version.scale_spec_path +
-                              "\" does not exist");
+    return schema::ApiError::Internal("the spec replicas field \"." + version.scale_spec_path +
+                                      "\" does not exist");
   }
   JsonObject metadata;
   for (const char* member : {"name", "namespace", "uid", "resourceVersion", "creationTimestamp"}) {
@@ -174,31 +175,34 @@ ApiResult<Json> GetScale(const Kind& kind, const KindVersion& version, const Jso
   return scale;
 }
 
-ApiStatus SetScale(const KindVersion& version, const Json& scale, Json& object) {
+schema::ApiStatus SetScale(const schema::KindVersion& version, const Json& scale, Json& object) {
   const std::int64_t replicas = IntAt(scale, "spec.replicas");
   if (replicas < 0) {
-    return ApiError::Invalid("autoscaling", "Scale", StringAt(object, "metadata.name"),
-                             {FieldError::Invalid("spec.replicas", Json(replicas),
-                                                  "must be greater than or equal to 0")});
+    return schema::ApiError::Invalid(
+        "autoscaling", "Scale", StringAt(object, "metadata.name"),
+        {schema::FieldError::Invalid("spec.replicas", Json(replicas),
+                                     "must be greater than or equal to 0")});
   }
   Set(object, version.scale_spec_path, Json(replicas));
   return {};
 }
 
-ApiStatus BindPod(Json& pod, const Json& binding, WallTime now) {
+schema::ApiStatus BindPod(Json& pod, const Json& binding, WallTime now) {
   const std::string name = StringAt(pod, "metadata.name"), node = StringAt(binding, "target.name");
-  if (node.empty()) return ApiError(500, "", "target.name: Required value");
+  if (node.empty()) return schema::ApiError(500, "", "target.name: Required value");
   if (const std::string uid = StringAt(binding, "metadata.uid");
       !uid.empty() && uid != StringAt(pod, "metadata.uid")) {
-    return ApiError::Conflict("", "pods/binding", name, "the pod was deleted and made again");
+    return schema::ApiError::Conflict("", "pods/binding", name,
+                                      "the pod was deleted and made again");
   }
   if (Find(pod, "metadata.deletionTimestamp") != nullptr) {
-    return ApiError::Conflict("", "pods/binding", name,
-                              "pod " + name + " is being deleted, cannot be assigned to a host");
+    return schema::ApiError::Conflict(
+        "", "pods/binding", name,
+        "pod " + name + " is being deleted, cannot be assigned to a host");
   }
   if (const std::string bound = StringAt(pod, "spec.nodeName"); !bound.empty()) {
-    return ApiError::Conflict("", "pods/binding", name,
-                              "pod " + name + " is already assigned to node \"" + bound + "\"");
+    return schema::ApiError::Conflict(
+        "", "pods/binding", name, "pod " + name + " is already assigned to node \"" + bound + "\"");
   }
   Set(pod, "spec.nodeName", Json(node));
   if (const JsonObject* annotations = FindObject(binding, "metadata.annotations")) {

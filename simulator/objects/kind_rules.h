@@ -2,13 +2,13 @@
 #pragma once
 
 #include "base/data/json.h"
-#include "simulator/objects/kinds.h"
+#include "simulator/schema/kinds.h"
 
 namespace thinsnap::objects {
 
 // The object has its uid. Job selector and labels, Secret stringData, Namespace finalizers, the
 // data sources of a claim, phase and quality of service of a pod.
-void PrepareKindCreate(const Kind& kind, Json& object);
-void PrepareKindUpdate(const Kind& kind, const Json& old, Json& object);
+void PrepareKindCreate(const schema::Kind& kind, Json& object);
+void PrepareKindUpdate(const schema::Kind& kind, const Json& old, Json& object);
 
 }  // namespace thinsnap::objects

@@ -103,16 +103,16 @@ std::string CheckConfigKey(std::string_view text) {
          "'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
 }
 
-void CheckLabels(const Json& object, const std::string& path, FieldErrors& errors) {
+void CheckLabels(const Json& object, const std::string& path, schema::FieldErrors& errors) {
   const JsonObject* labels = FindObject(object, path);
   if (labels == nullptr) return;
   for (const auto& [key, value] : *labels) {
     if (const std::string why = CheckQualifiedName(key); !why.empty()) {
-      errors.push_back(FieldError::Invalid(path, Json(key), why));
+      errors.push_back(schema::FieldError::Invalid(path, Json(key), why));
     }
     if (!value.is_string()) continue;
     if (const std::string why = CheckLabelValue(value.get_string()); !why.empty()) {
-      errors.push_back(FieldError::Invalid(path, value, why));
+      errors.push_back(schema::FieldError::Invalid(path, value, why));
     }
   }
 }

@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "base/data/json.h"
-#include "simulator/objects/api_error.h"
+#include "simulator/schema/api_error.h"
 
 namespace thinsnap::objects {
 
@@ -19,6 +19,6 @@ std::string CheckLabelValue(std::string_view text);
 std::string CheckConfigKey(std::string_view text);
 
 // The labels of the object at `path`, appended to errors.
-void CheckLabels(const Json& object, const std::string& path, FieldErrors& errors);
+void CheckLabels(const Json& object, const std::string& path, schema::FieldErrors& errors);
 
 }  // namespace thinsnap::objects

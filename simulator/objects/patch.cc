@@ -11,8 +11,8 @@ namespace {
 
 constexpr std::size_t kMaxOperations = 10000;
 
-ApiError Unprocessable(const std::string& why) {
-  return ApiError(422, "Invalid", "the JSON patch cannot be applied: " + why);
+schema::ApiError Unprocessable(const std::string& why) {
+  return schema::ApiError(422, "Invalid", "the JSON patch cannot be applied: " + why);
 }
 
 std::vector<std::string> SplitPointer(std::string_view pointer) {
@@ -64,7 +64,7 @@ class JsonPatch {
  public:
   explicit JsonPatch(Json object) : root_(std::move(object)) {}
 
-  ApiStatus Apply(const Json& operation) {
+  schema::ApiStatus Apply(const Json& operation) {
     const std::string op = StringAt(operation, "op");
     const Json* path = operation.is_object() ? operation.as_object().if_contains("path") : nullptr;
     if (path == nullptr || !path->is_string()) return Unprocessable("an operation has no path");
@@ -92,7 +92,7 @@ class JsonPatch {
   Json Take() { return std::move(root_); }
 
  private:
-  static ApiError Missing(const std::string& path) {
+  static schema::ApiError Missing(const std::string& path) {
     return Unprocessable("there is nothing at '" + path + "'");
   }
 
@@ -102,7 +102,7 @@ class JsonPatch {
     return parent == nullptr ? nullptr : Step(*parent, steps.back());
   }
 
-  ApiStatus Add(const std::vector<std::string>& steps, Json value) {
+  schema::ApiStatus Add(const std::vector<std::string>& steps, Json value) {
     if (steps.empty()) {
       root_ = std::move(value);
       return {};
@@ -125,7 +125,7 @@ class JsonPatch {
     return {};
   }
 
-  ApiStatus Remove(const std::vector<std::string>& steps) {
+  schema::ApiStatus Remove(const std::vector<std::string>& steps) {
     Json* parent = steps.empty() ? nullptr : Parent(root_, steps);
     if (parent == nullptr || Step(*parent, steps.back()) == nullptr) return Missing(path_);
     if (auto* object = parent->if_object()) {
@@ -140,7 +140,7 @@ class JsonPatch {
   }
 
   // A missing member is added: clients rely on that.
-  ApiStatus Replace(const std::vector<std::string>& steps, Json value) {
+  schema::ApiStatus Replace(const std::vector<std::string>& steps, Json value) {
     if (Json* there = Get(steps)) {
       *there = std::move(value);
       return {};
@@ -151,7 +151,7 @@ class JsonPatch {
     return {};
   }
 
-  ApiStatus Test(const std::vector<std::string>& steps, const Json& value) {
+  schema::ApiStatus Test(const std::vector<std::string>& steps, const Json& value) {
     const Json* there = Get(steps);
     const bool same = there != nullptr ? *there == value : value.is_null();
     if (!same) return Unprocessable("the test of '" + path_ + "' failed");
@@ -180,23 +180,24 @@ void Merge(Json& target, const Json& patch) {
 
 }  // namespace
 
-ApiResult<Json> ApplyJsonPatch(const Json& object, const Json& patch) {
+schema::ApiResult<Json> ApplyJsonPatch(const Json& object, const Json& patch) {
   const auto* operations = patch.if_array();
   if (operations == nullptr)
-    return ApiError::BadRequest("error decoding patch: a JSON patch is a list of operations");
+    return schema::ApiError::BadRequest(
+        "error decoding patch: a JSON patch is a list of operations");
   if (operations->size() > kMaxOperations) {
-    return ApiError(413, "RequestEntityTooLarge",
-                    "The allowed maximum operations in a JSON patch is 10000, got " +
-                        std::to_string(operations->size()));
+    return schema::ApiError(413, "RequestEntityTooLarge",
+                            "The allowed maximum operations in a JSON patch is 10000, got " +
+                                std::to_string(operations->size()));
   }
   JsonPatch work(object);
   for (const Json& operation : *operations) TRY(work.Apply(operation));
   return work.Take();
 }
 
-ApiResult<Json> ApplyMergePatch(const Json& object, const Json& patch) {
+schema::ApiResult<Json> ApplyMergePatch(const Json& object, const Json& patch) {
   if (!patch.is_object())
-    return ApiError::BadRequest("error decoding patch: a merge patch is an object");
+    return schema::ApiError::BadRequest("error decoding patch: a merge patch is an object");
   Json result = object;
   Merge(result, patch);
   return result;

@@ -38,7 +38,9 @@ bool SpecDiffers(const Json& old, const Json& object) {
 
 bool HasFinalizers(const Json& object) { return !ArrayAt(object, "metadata.finalizers").empty(); }
 
-bool IsNamespace(const Kind& kind) { return kind.group.empty() && kind.resource == "namespaces"; }
+bool IsNamespace(const schema::Kind& kind) {
+  return kind.group.empty() && kind.resource == "namespaces";
+}
 
 bool EditFinalizer(Json& object, std::string_view name, bool present) {
   JsonArray kept;
@@ -69,7 +71,7 @@ bool ApplyPropagation(Json& object, const DeleteRequest& request) {
   return EditFinalizer(object, "orphan", policy == "Orphan") || foreground;
 }
 
-void MarkDeleted(const Kind& kind, Json& object, WallTime when, std::int64_t grace) {
+void MarkDeleted(const schema::Kind& kind, Json& object, WallTime when, std::int64_t grace) {
   Set(object, "metadata.deletionTimestamp", FormatRfc3339(when));
   if (IsNamespace(kind)) {
     Set(object, "status.phase", "Terminating");
@@ -80,7 +82,7 @@ void MarkDeleted(const Kind& kind, Json& object, WallTime when, std::int64_t gra
     Set(object, "metadata.generation", Json(IntAt(object, "metadata.generation") + 1));
 }
 
-bool IsDefinition(const Kind& kind) {
+bool IsDefinition(const schema::Kind& kind) {
   return kind.group == "apiextensions.k8s.io" && kind.resource == "customresourcedefinitions";
 }
 
@@ -115,22 +117,23 @@ std::int64_t GraceOf(const Json& pod, const DeleteRequest& request) {
 
 std::string NewUid(Random& random) { return random.Uuid(); }
 
-ApiStatus PrepareCreate(const Kind& kind, const KindVersion& version, std::string_view ns,
-                        Json& object, WallTime now, Random& random) {
+schema::ApiStatus PrepareCreate(const schema::Kind& kind, const schema::KindVersion& version,
+                                std::string_view ns, Json& object, WallTime now, Random& random) {
   JsonObject& metadata = MetadataOf(object);
   const std::string own = StringAt(object, "metadata.namespace");
   if (kind.namespaced) {
     if (!own.empty() && own != ns) {
-      return ApiError::BadRequest(
+      return schema::ApiError::BadRequest(
           "the namespace of the provided object does not match the namespace sent on the request");
     }
     metadata["namespace"] = ns;
   } else if (!own.empty()) {
-    return ApiError::BadRequest("namespace is not allowed on this type");
+    return schema::ApiError::BadRequest("namespace is not allowed on this type");
   }
   if (const std::string given = StringAt(object, "metadata.resourceVersion");
       !given.empty() && given != "0") {
-    return ApiError::BadRequest("resourceVersion should not be set on objects to be created");
+    return schema::ApiError::BadRequest(
+        "resourceVersion should not be set on objects to be created");
   }
   const std::string base = StringAt(object, "metadata.generateName");
   if (StringAt(object, "metadata.name").empty() && !base.empty()) {
@@ -144,7 +147,7 @@ ApiStatus PrepareCreate(const Kind& kind, const KindVersion& version, std::strin
   metadata["creationTimestamp"] = FormatRfc3339(now);
   if (kind.has_generation) metadata["generation"] = 1;
   if (kind.has_status) {
-    const Property* status =
+    const schema::Property* status =
         version.schema == nullptr || kind.custom ? nullptr : version.schema->FindProperty("status");
     if (status != nullptr && status->value) {
       object.as_object()["status"] = JsonObject();
@@ -156,20 +159,21 @@ ApiStatus PrepareCreate(const Kind& kind, const KindVersion& version, std::strin
   return {};
 }
 
-ApiStatus PrepareUpdate(const Kind& kind, const KindVersion& version, std::string_view subresource,
-                        const Json& old, Json& object) {
+schema::ApiStatus PrepareUpdate(const schema::Kind& kind, const schema::KindVersion& version,
+                                std::string_view subresource, const Json& old, Json& object) {
   static_cast<void>(version);
   const std::string old_name = StringAt(old, "metadata.name"),
                     old_ns = StringAt(old, "metadata.namespace");
   MetadataOf(object);
   if (const std::string name = StringAt(object, "metadata.name");
       !name.empty() && name != old_name) {
-    return ApiError::BadRequest("the name of the object (" + name +
-                                ") does not match the name on the URL (" + old_name + ")");
+    return schema::ApiError::BadRequest("the name of the object (" + name +
+                                        ") does not match the name on the URL (" + old_name + ")");
   }
   if (const std::string ns = StringAt(object, "metadata.namespace"); !ns.empty() && ns != old_ns) {
-    return ApiError::BadRequest("the namespace of the object (" + ns +
-                                ") does not match the namespace on the URL (" + old_ns + ")");
+    return schema::ApiError::BadRequest("the namespace of the object (" + ns +
+                                        ") does not match the namespace on the URL (" + old_ns +
+                                        ")");
   }
   if (subresource == "status") {
     Json result = old;
@@ -215,23 +219,23 @@ bool IsNoOp(const Json& old, const Json& object) {
   return strip(old) == strip(object);
 }
 
-ApiResult<DeleteOutcome> PrepareDelete(const Kind& kind, Json& object, const DeleteRequest& request,
-                                       WallTime now) {
+schema::ApiResult<DeleteOutcome> PrepareDelete(const schema::Kind& kind, Json& object,
+                                               const DeleteRequest& request, WallTime now) {
   const std::string name = StringAt(object, "metadata.name");
   if (const std::string uid = StringAt(object, "metadata.uid");
       !request.uid.empty() && request.uid != uid) {
-    return ApiError::Conflict(kind.group, kind.kind, name,
-                              "the UID in the precondition (" + request.uid +
-                                  ") does not match the UID in record (" + uid +
-                                  "). The object might have been deleted and then recreated");
+    return schema::ApiError::Conflict(
+        kind.group, kind.kind, name,
+        "the UID in the precondition (" + request.uid + ") does not match the UID in record (" +
+            uid + "). The object might have been deleted and then recreated");
   }
   if (const std::string version = StringAt(object, "metadata.resourceVersion");
       !request.resource_version.empty() && request.resource_version != version) {
-    return ApiError::Conflict(kind.group, kind.kind, name,
-                              "the ResourceVersion in the precondition (" +
-                                  request.resource_version +
-                                  ") does not match the ResourceVersion in record (" + version +
-                                  "). The object might have been modified");
+    return schema::ApiError::Conflict(kind.group, kind.kind, name,
+                                      "the ResourceVersion in the precondition (" +
+                                          request.resource_version +
+                                          ") does not match the ResourceVersion in record (" +
+                                          version + "). The object might have been modified");
   }
   const bool marked = Find(object, "metadata.deletionTimestamp") != nullptr;
   const bool finalizers_changed = ApplyPropagation(object, request);
@@ -264,15 +268,15 @@ ApiResult<DeleteOutcome> PrepareDelete(const Kind& kind, Json& object, const Del
   return DeleteOutcome::kUpdate;
 }
 
-bool MustBeRemoved(const Kind& kind, const Json& object) {
+bool MustBeRemoved(const schema::Kind& kind, const Json& object) {
   if (Find(object, "metadata.deletionTimestamp") == nullptr || HasFinalizers(object)) return false;
   if (IsNamespace(kind)) return ArrayAt(object, "spec.finalizers").empty();
   return !kind.graceful_delete || IntAt(object, "metadata.deletionGracePeriodSeconds") == 0;
 }
 
-ApiResult<DeleteRequest> ParseDeleteOptions(const Json& options) {
+schema::ApiResult<DeleteRequest> ParseDeleteOptions(const Json& options) {
   DeleteRequest request;
-  FieldErrors errors;
+  schema::FieldErrors errors;
   if (const Json* grace = Find(options, "gracePeriodSeconds");
       grace != nullptr && grace->is_number()) {
     request.grace_period_seconds = grace->to_number<std::int64_t>();
@@ -282,27 +286,28 @@ ApiResult<DeleteRequest> ParseDeleteOptions(const Json& options) {
   if (!request.propagation_policy.empty() &&
       std::find(kPolicies.begin(), kPolicies.end(), request.propagation_policy) ==
           kPolicies.end()) {
-    errors.push_back(FieldError::Unsupported("propagationPolicy", Json(request.propagation_policy),
-                                             {"Foreground", "Background", "Orphan", "nil"}));
+    errors.push_back(
+        schema::FieldError::Unsupported("propagationPolicy", Json(request.propagation_policy),
+                                        {"Foreground", "Background", "Orphan", "nil"}));
   }
   if (const Json* orphan = Find(options, "orphanDependents");
       orphan != nullptr && orphan->is_bool()) {
     request.orphan_dependents = orphan->get_bool();
     if (!request.propagation_policy.empty()) {
-      errors.push_back(
-          FieldError::Invalid("propagationPolicy", Json(request.propagation_policy),
-                              "orphanDependents and deletionPropagation cannot be both set"));
+      errors.push_back(schema::FieldError::Invalid(
+          "propagationPolicy", Json(request.propagation_policy),
+          "orphanDependents and deletionPropagation cannot be both set"));
     }
   }
   const JsonArray& dry_run = ArrayAt(options, "dryRun");
   const bool all = std::all_of(dry_run.begin(), dry_run.end(), [](const Json& entry) {
     return entry.is_string() && entry.get_string() == "All";
   });
-  if (!all) errors.push_back(FieldError::Unsupported("dryRun", Json(dry_run), {"All"}));
+  if (!all) errors.push_back(schema::FieldError::Unsupported("dryRun", Json(dry_run), {"All"}));
   request.uid = StringAt(options, "preconditions.uid");
   request.resource_version = StringAt(options, "preconditions.resourceVersion");
   if (!errors.empty())
-    return ApiError::Invalid("meta.k8s.io", "DeleteOptions", "", std::move(errors));
+    return schema::ApiError::Invalid("meta.k8s.io", "DeleteOptions", "", std::move(errors));
   return request;
 }
 

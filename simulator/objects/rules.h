@@ -13,8 +13,8 @@
 #include "base/core/clock.h"
 #include "base/core/random.h"
 #include "base/data/json.h"
-#include "simulator/objects/api_error.h"
-#include "simulator/objects/kinds.h"
+#include "simulator/schema/api_error.h"
+#include "simulator/schema/kinds.h"
 
 namespace thinsnap::objects {
 
@@ -24,18 +24,20 @@ namespace thinsnap::objects {
 // is that of the request's path, "" for cluster-scoped kinds. BadRequest if the object's namespace
 // is another one, or if it carries a resourceVersion. An object without any name is left to
 // ValidateCreate.
-ApiStatus PrepareCreate(const Kind& kind, const KindVersion& version, std::string_view ns,
-                        Json& object, WallTime now, Random& random);
-FieldErrors ValidateCreate(const Kind& kind, const KindVersion& version, const Json& object);
+schema::ApiStatus PrepareCreate(const schema::Kind& kind, const schema::KindVersion& version,
+                                std::string_view ns, Json& object, WallTime now, Random& random);
+schema::FieldErrors ValidateCreate(const schema::Kind& kind, const schema::KindVersion& version,
+                                   const Json& object);
 
 // Carries over what an update may not change (uid, creationTimestamp, deletionTimestamp,
 // generation; status or all but status, depending on the subresource) and counts generation.
 // Subresource "" or "status", "finalize" (namespaces), "ephemeralcontainers", "resize", "scale".
 // BadRequest if name or namespace are others than old's.
-ApiStatus PrepareUpdate(const Kind& kind, const KindVersion& version, std::string_view subresource,
-                        const Json& old, Json& object);
-FieldErrors ValidateUpdate(const Kind& kind, const KindVersion& version,
-                           std::string_view subresource, const Json& old, const Json& object);
+schema::ApiStatus PrepareUpdate(const schema::Kind& kind, const schema::KindVersion& version,
+                                std::string_view subresource, const Json& old, Json& object);
+schema::FieldErrors ValidateUpdate(const schema::Kind& kind, const schema::KindVersion& version,
+                                   std::string_view subresource, const Json& old,
+                                   const Json& object);
 // True if nothing but managedFields' times differs: such a write is not stored.
 bool IsNoOp(const Json& old, const Json& object);
 
@@ -51,23 +53,24 @@ enum class DeleteOutcome {
   kNone,    // it is being deleted already and nothing changes
 };
 // Checks preconditions (Conflict) and changes `object` to what the deletion makes of it.
-ApiResult<DeleteOutcome> PrepareDelete(const Kind& kind, Json& object, const DeleteRequest& request,
-                                       WallTime now);
+schema::ApiResult<DeleteOutcome> PrepareDelete(const schema::Kind& kind, Json& object,
+                                               const DeleteRequest& request, WallTime now);
 // After an update: a marked object whose last finalizer went (and whose grace is over) is removed
 // instead of stored.
-bool MustBeRemoved(const Kind& kind, const Json& object);
+bool MustBeRemoved(const schema::Kind& kind, const Json& object);
 
 // From the DeleteOptions object; Invalid (422) for an unknown policy or dryRun.
-ApiResult<DeleteRequest> ParseDeleteOptions(const Json& options);
+schema::ApiResult<DeleteRequest> ParseDeleteOptions(const Json& options);
 
 // autoscaling/v1 Scale of an object with a scale path; Internal if the path is not there.
-ApiResult<Json> GetScale(const Kind& kind, const KindVersion& version, const Json& object);
+schema::ApiResult<Json> GetScale(const schema::Kind& kind, const schema::KindVersion& version,
+                                 const Json& object);
 // Sets the replicas that `scale` asks for.
-ApiStatus SetScale(const KindVersion& version, const Json& scale, Json& object);
+schema::ApiStatus SetScale(const schema::KindVersion& version, const Json& scale, Json& object);
 
 // POST pods/<name>/binding: sets spec.nodeName, annotations of the binding, condition PodScheduled.
 // Conflict if the pod is bound already or being deleted.
-ApiStatus BindPod(Json& pod, const Json& binding, WallTime now);
+schema::ApiStatus BindPod(Json& pod, const Json& binding, WallTime now);
 
 // A new cluster's objects need a uid too.
 std::string NewUid(Random& random);

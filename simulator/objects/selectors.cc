@@ -44,7 +44,7 @@ class LabelSelectorParser {
  public:
   explicit LabelSelectorParser(std::string_view text) : rest_(text) {}
 
-  ApiResult<LabelSelector> Parse() {
+  schema::ApiResult<LabelSelector> Parse() {
     LabelSelector selector;
     while (!Peek().empty()) {
       selector.requirements_.push_back(TRY(ParseRequirement()));
@@ -59,9 +59,9 @@ class LabelSelectorParser {
  private:
   using Operator = LabelSelector::Operator;
 
-  static ApiError Unexpected(const std::string& found, const std::string& expected) {
-    return ApiError::BadRequest("unable to parse requirement: found '" + found +
-                                "', expected: " + expected);
+  static schema::ApiError Unexpected(const std::string& found, const std::string& expected) {
+    return schema::ApiError::BadRequest("unable to parse requirement: found '" + found +
+                                        "', expected: " + expected);
   }
 
   // A word or an operator; empty at the end.
@@ -87,21 +87,21 @@ class LabelSelectorParser {
     return token;
   }
 
-  ApiResult<std::string> Key() {
+  schema::ApiResult<std::string> Key() {
     std::string key = Next();
     if (!IsLabelKey(key)) return Unexpected(key, "a label key");
     return key;
   }
 
-  ApiResult<std::string> Value(std::string value) {
+  schema::ApiResult<std::string> Value(std::string value) {
     if (!IsLabelText(value, 63, true)) {
-      return ApiError::BadRequest("unable to parse requirement: '" + value +
-                                  "' is not a label value");
+      return schema::ApiError::BadRequest("unable to parse requirement: '" + value +
+                                          "' is not a label value");
     }
     return value;
   }
 
-  ApiResult<LabelSelector::Requirement> ParseRequirement() {
+  schema::ApiResult<LabelSelector::Requirement> ParseRequirement() {
     LabelSelector::Requirement requirement;
     if (Peek() == "!") {
       Next();
@@ -140,7 +140,7 @@ class LabelSelectorParser {
     return Unexpected(op, "in, notin, =, ==, !=, gt, lt");
   }
 
-  ApiStatus ParseValues(std::vector<std::string>& values) {
+  schema::ApiStatus ParseValues(std::vector<std::string>& values) {
     if (const std::string open = Next(); open != "(") return Unexpected(open, "(");
     for (;;) {
       const std::string next = Peek();
@@ -155,11 +155,11 @@ class LabelSelectorParser {
   std::string_view rest_;
 };
 
-ApiResult<LabelSelector> LabelSelector::Parse(std::string_view text) {
+schema::ApiResult<LabelSelector> LabelSelector::Parse(std::string_view text) {
   return LabelSelectorParser(text).Parse();
 }
 
-ApiResult<LabelSelector> LabelSelector::FromObject(const Json& object) {
+schema::ApiResult<LabelSelector> LabelSelector::FromObject(const Json& object) {
   LabelSelector selector;
   if (!object.is_object()) {
     selector.nothing_ = true;
@@ -168,7 +168,7 @@ ApiResult<LabelSelector> LabelSelector::FromObject(const Json& object) {
   if (const JsonObject* labels = FindObject(object, "matchLabels")) {
     for (const auto& label : *labels) {
       if (!label.value().is_string())
-        return ApiError::BadRequest("a label selector's values are strings");
+        return schema::ApiError::BadRequest("a label selector's values are strings");
       selector.requirements_.push_back({std::string(label.key()),
                                         Operator::kIn,
                                         {std::string(label.value().as_string())},
@@ -186,7 +186,8 @@ ApiResult<LabelSelector> LabelSelector::FromObject(const Json& object) {
     const std::string name = StringAt(expression, "operator");
     const auto op = kOperators.find(name);
     if (op == kOperators.end())
-      return ApiError::BadRequest("\"" + name + "\" is not a valid label selector operator");
+      return schema::ApiError::BadRequest("\"" + name +
+                                          "\" is not a valid label selector operator");
     Requirement requirement{StringAt(expression, "key"), op->second, {}, false};
     for (const Json& value : ArrayAt(expression, "values")) {
       if (value.is_string()) requirement.values.emplace_back(value.as_string());
@@ -290,8 +291,9 @@ std::string FieldText(const Json& object, const std::string& path) {
 
 }  // namespace
 
-ApiResult<FieldSelector> FieldSelector::Parse(std::string_view text, const Kind& kind,
-                                              const KindVersion& version) {
+schema::ApiResult<FieldSelector> FieldSelector::Parse(std::string_view text,
+                                                      const schema::Kind& kind,
+                                                      const schema::KindVersion& version) {
   FieldSelector selector;
   while (!text.empty()) {
     // Up to a ',' that no backslash precedes.
@@ -305,8 +307,8 @@ ApiResult<FieldSelector> FieldSelector::Parse(std::string_view text, const Kind&
     if (term.empty()) continue;
     const auto equals = term.find('=');
     if (equals == std::string::npos) {
-      return ApiError::BadRequest("invalid selector: '" + term + "'; can't understand '" + term +
-                                  "'");
+      return schema::ApiError::BadRequest("invalid selector: '" + term + "'; can't understand '" +
+                                          term + "'");
     }
     const bool negated = equals > 0 && term[equals - 1] == '!';
     const bool twice = equals + 1 < term.size() && term[equals + 1] == '=';
@@ -319,8 +321,9 @@ ApiResult<FieldSelector> FieldSelector::Parse(std::string_view text, const Kind&
         std::find(known.begin(), known.end(), parsed.path) == known.end()) {
       std::string list = "\"metadata.name\", \"metadata.namespace\"";
       for (const std::string& field : known) list += ", \"" + field + "\"";
-      return ApiError::BadRequest("\"" + parsed.path + "\" is not a known field selector of " +
-                                  kind.resource + ": only " + list);
+      return schema::ApiError::BadRequest("\"" + parsed.path +
+                                          "\" is not a known field selector of " + kind.resource +
+                                          ": only " + list);
     }
     if (const auto place = kPlaces.find(parsed.path); place != kPlaces.end())
       parsed.path = place->second;

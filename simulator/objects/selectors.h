@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "base/data/json.h"
-#include "simulator/objects/api_error.h"
-#include "simulator/objects/kinds.h"
+#include "simulator/schema/api_error.h"
+#include "simulator/schema/kinds.h"
 
 namespace thinsnap::objects {
 
@@ -15,10 +15,10 @@ class LabelSelector {
  public:
   LabelSelector() = default;  // matches everything
   // "a=b,c!=d,e in (f,g),!h". 400 "unable to parse requirement: ...".
-  static ApiResult<LabelSelector> Parse(std::string_view text);
+  static schema::ApiResult<LabelSelector> Parse(std::string_view text);
   // A LabelSelector object (matchLabels, matchExpressions); null or absent matches nothing, an
   // empty one everything.
-  static ApiResult<LabelSelector> FromObject(const Json& selector);
+  static schema::ApiResult<LabelSelector> FromObject(const Json& selector);
 
   bool empty() const { return requirements_.empty() && !nothing_; }
   // Of an object's metadata.labels.
@@ -45,8 +45,8 @@ class FieldSelector {
  public:
   FieldSelector() = default;
   // "metadata.name=a,status.phase!=Running". 400 if the kind has no such selectable field.
-  static ApiResult<FieldSelector> Parse(std::string_view text, const Kind& kind,
-                                        const KindVersion& version);
+  static schema::ApiResult<FieldSelector> Parse(std::string_view text, const schema::Kind& kind,
+                                                const schema::KindVersion& version);
 
   bool empty() const { return terms_.empty(); }
   bool Matches(const Json& object) const;

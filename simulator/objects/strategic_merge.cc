@@ -14,8 +14,8 @@ constexpr std::string_view kRetainKeys = "$retainKeys";
 constexpr std::string_view kDeletePrefix = "$deleteFromPrimitiveList/";
 constexpr std::string_view kOrderPrefix = "$setElementOrder/";
 
-ApiError Bad(const std::string& why) {
-  return ApiError::BadRequest("strategic merge patch: " + why);
+schema::ApiError Bad(const std::string& why) {
+  return schema::ApiError::BadRequest("strategic merge patch: " + why);
 }
 
 const Json* Member(const Json& value, std::string_view name) {
@@ -34,16 +34,18 @@ bool Contains(const JsonArray& items, const Json& wanted) {
 
 // The schema of a member and how it merges.
 struct Place {
-  const Schema* schema = nullptr;
-  const Property* property = nullptr;
+  const schema::Schema* schema = nullptr;
+  const schema::Property* property = nullptr;
 };
-Place PlaceOf(const Schema* schema, std::string_view name) {
+Place PlaceOf(const schema::Schema* schema, std::string_view name) {
   if (schema == nullptr) return {};
-  if (const Property* property = schema->FindProperty(name)) return {property->schema, property};
+  if (const schema::Property* property = schema->FindProperty(name))
+    return {property->schema, property};
   return {schema->additional, nullptr};
 }
 
-ApiResult<Json> MergeObjects(const Json& original, const Json& patch, const Schema* schema);
+schema::ApiResult<Json> MergeObjects(const Json& original, const Json& patch,
+                                     const schema::Schema* schema);
 
 // Where an item stands in a list of items that name only their keys (or of primitives).
 std::size_t PositionIn(const JsonArray& order, const Json& item, const std::string& key) {
@@ -81,8 +83,8 @@ JsonArray Ordered(const JsonArray& merged, const JsonArray& original, const Json
   return out;
 }
 
-ApiResult<JsonArray> MergeLists(const JsonArray& original, const JsonArray& patch,
-                                const std::string& key, const Schema* element) {
+schema::ApiResult<JsonArray> MergeLists(const JsonArray& original, const JsonArray& patch,
+                                        const std::string& key, const schema::Schema* element) {
   JsonArray merged = original;
   if (key.empty()) {
     for (const Json& item : patch) {
@@ -119,8 +121,8 @@ ApiResult<JsonArray> MergeLists(const JsonArray& original, const JsonArray& patc
   return merged;
 }
 
-ApiStatus MergeMember(JsonObject& to, std::string_view name, const Json& patch,
-                      const JsonObject& all, const Schema* schema) {
+schema::ApiStatus MergeMember(JsonObject& to, std::string_view name, const Json& patch,
+                              const JsonObject& all, const schema::Schema* schema) {
   const Place place = PlaceOf(schema, name);
   if (patch.is_null()) {
     to.stable_erase(name);
@@ -148,7 +150,8 @@ ApiStatus MergeMember(JsonObject& to, std::string_view name, const Json& patch,
   return {};
 }
 
-ApiResult<Json> MergeObjects(const Json& original, const Json& patch, const Schema* schema) {
+schema::ApiResult<Json> MergeObjects(const Json& original, const Json& patch,
+                                     const schema::Schema* schema) {
   const auto& members = patch.as_object();
   const std::string directive = DirectiveOf(patch);
   if (directive == "delete") return Json(JsonObject());
@@ -197,10 +200,11 @@ ApiResult<Json> MergeObjects(const Json& original, const Json& patch, const Sche
 
 }  // namespace
 
-ApiResult<Json> ApplyStrategicMergePatch(const Json& object, const Json& patch,
-                                         const Schema& schema) {
+schema::ApiResult<Json> ApplyStrategicMergePatch(const Json& object, const Json& patch,
+                                                 const schema::Schema& schema) {
   if (!patch.is_object())
-    return ApiError::BadRequest("error decoding patch: a strategic merge patch is an object");
+    return schema::ApiError::BadRequest(
+        "error decoding patch: a strategic merge patch is an object");
   return MergeObjects(object, patch, &schema);
 }
 

@@ -9,7 +9,7 @@
 namespace thinsnap::objects {
 namespace {
 
-Json CustomCell(const Column& column, const Json& object, WallTime now) {
+Json CustomCell(const schema::Column& column, const Json& object, WallTime now) {
   const Result<JsonPath> path = JsonPath::Parse(column.json_path);
   if (!path.ok()) return Json(nullptr);
   const std::vector<const Json*> found = path->Find(object);
@@ -30,14 +30,15 @@ Json CustomCell(const Column& column, const Json& object, WallTime now) {
 
 }  // namespace
 
-Json NewTable(const KindVersion& version, const std::string& resource_version, bool with_columns) {
+Json NewTable(const schema::KindVersion& version, const std::string& resource_version,
+              bool with_columns) {
   JsonObject table = {{"kind", "Table"}, {"apiVersion", "meta.k8s.io/v1"}};
   JsonObject metadata;
   if (!resource_version.empty()) metadata["resourceVersion"] = resource_version;
   table["metadata"] = std::move(metadata);
   if (with_columns) {
     JsonArray columns;
-    for (const Column& column : version.columns) {
+    for (const schema::Column& column : version.columns) {
       columns.push_back(JsonObject({{"name", column.name},
                                     {"type", column.type},
                                     {"format", column.format},
@@ -52,15 +53,15 @@ Json NewTable(const KindVersion& version, const std::string& resource_version, b
   return table;
 }
 
-JsonArray TableCells(const Kind& kind, const KindVersion& version, const Json& object,
-                     WallTime now) {
+JsonArray TableCells(const schema::Kind& kind, const schema::KindVersion& version,
+                     const Json& object, WallTime now) {
   if (!kind.custom) {
     JsonArray cells = BuiltinCells(kind, object, now);
     while (cells.size() < version.columns.size()) cells.push_back(Json("<none>"));
     return cells;
   }
   JsonArray cells;
-  for (const Column& column : version.columns) {
+  for (const schema::Column& column : version.columns) {
     if (column.json_path.empty()) {
       cells.push_back(Json(StringAt(object, "metadata.name")));
     } else {
@@ -70,7 +71,7 @@ JsonArray TableCells(const Kind& kind, const KindVersion& version, const Json& o
   return cells;
 }
 
-Json TableRow(const Kind& kind, const KindVersion& version, const Json& object,
+Json TableRow(const schema::Kind& kind, const schema::KindVersion& version, const Json& object,
               IncludeObject include, WallTime now) {
   JsonObject row = {{"cells", TableCells(kind, version, object, now)}};
   switch (include) {

@@ -6,20 +6,20 @@
 
 #include "base/core/clock.h"
 #include "base/data/json.h"
-#include "simulator/objects/kinds.h"
+#include "simulator/schema/kinds.h"
 
 namespace thinsnap::objects {
 
 enum class IncludeObject { kNone, kMetadata, kObject };
 
 // A meta.k8s.io/v1 Table without rows; resource_version goes to its metadata if not empty.
-Json NewTable(const KindVersion& version, const std::string& resource_version,
+Json NewTable(const schema::KindVersion& version, const std::string& resource_version,
               bool with_columns = true);
 // The row of an object: cells and, as asked, the object.
-Json TableRow(const Kind& kind, const KindVersion& version, const Json& object,
+Json TableRow(const schema::Kind& kind, const schema::KindVersion& version, const Json& object,
               IncludeObject include, WallTime now);
-JsonArray TableCells(const Kind& kind, const KindVersion& version, const Json& object,
-                     WallTime now);
+JsonArray TableCells(const schema::Kind& kind, const schema::KindVersion& version,
+                     const Json& object, WallTime now);
 
 // {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": ...}
 Json PartialMetadata(const Json& object);

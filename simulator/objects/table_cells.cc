@@ -447,7 +447,7 @@ Json Cell(std::string_view said, const Json& object, WallTime now) {
 
 }  // namespace
 
-JsonArray BuiltinCells(const Kind& kind, const Json& object, WallTime now) {
+JsonArray BuiltinCells(const schema::Kind& kind, const Json& object, WallTime now) {
   JsonArray cells;
   cells.push_back(Json(StringAt(object, "metadata.name")));
   const auto found = Table().find(kind.storage_resource);

@@ -3,11 +3,11 @@
 
 #include "base/core/clock.h"
 #include "base/data/json.h"
-#include "simulator/objects/kinds.h"
+#include "simulator/schema/kinds.h"
 
 namespace thinsnap::objects {
 
-JsonArray BuiltinCells(const Kind& kind, const Json& object, WallTime now);
+JsonArray BuiltinCells(const schema::Kind& kind, const Json& object, WallTime now);
 
 // What a pod is doing, as `kubectl get pods` says it: "Running", "CrashLoopBackOff", "Init:0/1",
 // "Terminating".

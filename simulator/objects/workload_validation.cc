@@ -10,23 +10,25 @@
 namespace thinsnap::objects {
 namespace {
 
-FieldError Mismatch(const Json& object, const std::string& template_at) {
+schema::FieldError Mismatch(const Json& object, const std::string& template_at) {
   const JsonObject* labels = FindObject(object, template_at + ".metadata.labels");
-  return FieldError::Invalid(template_at + ".metadata.labels",
-                             labels == nullptr ? Json(nullptr) : Json(*labels),
-                             "`selector` does not match template `labels`");
+  return schema::FieldError::Invalid(template_at + ".metadata.labels",
+                                     labels == nullptr ? Json(nullptr) : Json(*labels),
+                                     "`selector` does not match template `labels`");
 }
 
-void ValidateSelector(const Json& object, const std::string& template_at, FieldErrors& errors) {
+void ValidateSelector(const Json& object, const std::string& template_at,
+                      schema::FieldErrors& errors) {
   const Json* selector = Find(object, "spec.selector");
   if (selector == nullptr || !selector->is_object() || selector->get_object().empty()) {
-    errors.push_back(FieldError::Required("spec.selector"));
+    errors.push_back(schema::FieldError::Required("spec.selector"));
     errors.push_back(Mismatch(object, template_at));
     return;
   }
   const auto parsed = LabelSelector::FromObject(*selector);
   if (!parsed.ok()) {
-    errors.push_back(FieldError::Invalid("spec.selector", *selector, parsed.error().message));
+    errors.push_back(
+        schema::FieldError::Invalid("spec.selector", *selector, parsed.error().message));
     return;
   }
   const JsonObject* labels = FindObject(object, template_at + ".metadata.labels");
@@ -36,14 +38,14 @@ void ValidateSelector(const Json& object, const std::string& template_at, FieldE
   }
 }
 
-void ValidateTemplate(const Json& object, const std::string& at, FieldErrors& errors) {
+void ValidateTemplate(const Json& object, const std::string& at, schema::FieldErrors& errors) {
   CheckLabels(object, at + ".metadata.labels", errors);
   ValidatePodSpec(object, at + ".spec", errors);
 }
 
 // A count of pods, or a share of them. nullopt when it is neither, which is told.
 std::optional<std::int64_t> CheckShare(const Json& object, const std::string& path,
-                                       FieldErrors& errors) {
+                                       schema::FieldErrors& errors) {
   const Json* value = Find(object, path);
   if (value == nullptr) return std::nullopt;
   if (value->is_number()) {
@@ -57,67 +59,67 @@ std::optional<std::int64_t> CheckShare(const Json& object, const std::string& pa
       share >= 0) {
     return share;
   }
-  errors.push_back(FieldError::Invalid(
+  errors.push_back(schema::FieldError::Invalid(
       path, *value,
       "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or "
       "'93%', regex used for validation is '[0-9]+%')"));
   return std::nullopt;
 }
 
-void ValidateStrategy(const Json& object, FieldErrors& errors) {
+void ValidateStrategy(const Json& object, schema::FieldErrors& errors) {
   const std::string type = StringAt(object, "spec.strategy.type");
   const std::string rolling = "spec.strategy.rollingUpdate";
   if (type != "Recreate" && type != "RollingUpdate") {
     const Json* strategy = Find(object, "spec.strategy");
-    errors.push_back(FieldError::Unsupported("spec.strategy", strategy ? *strategy : Json(),
-                                             {"Recreate", "RollingUpdate"}));
+    errors.push_back(schema::FieldError::Unsupported("spec.strategy", strategy ? *strategy : Json(),
+                                                     {"Recreate", "RollingUpdate"}));
   } else if (type == "Recreate" && Find(object, rolling) != nullptr) {
-    errors.push_back(
-        FieldError::Forbidden(rolling, "may not be specified when strategy `type` is 'Recreate'"));
+    errors.push_back(schema::FieldError::Forbidden(
+        rolling, "may not be specified when strategy `type` is 'Recreate'"));
   } else if (type == "RollingUpdate") {
     const auto unavailable = CheckShare(object, rolling + ".maxUnavailable", errors);
     const auto surge = CheckShare(object, rolling + ".maxSurge", errors);
     if (unavailable == 0 && surge == 0) {
-      errors.push_back(FieldError::Invalid(rolling + ".maxUnavailable", Json(0),
-                                           "may not be 0 when `maxSurge` is 0"));
+      errors.push_back(schema::FieldError::Invalid(rolling + ".maxUnavailable", Json(0),
+                                                   "may not be 0 when `maxSurge` is 0"));
     }
   }
   RequireNotNegative(object, "spec.minReadySeconds", errors);
   const std::int64_t deadline = IntAt(object, "spec.progressDeadlineSeconds", 600);
   if (deadline <= IntAt(object, "spec.minReadySeconds")) {
-    errors.push_back(FieldError::Invalid("spec.progressDeadlineSeconds", Json(deadline),
-                                         "must be greater than minReadySeconds"));
+    errors.push_back(schema::FieldError::Invalid("spec.progressDeadlineSeconds", Json(deadline),
+                                                 "must be greater than minReadySeconds"));
   }
 }
 
 }  // namespace
 
-void ValidateWorkload(const Json& object, FieldErrors& errors) {
+void ValidateWorkload(const Json& object, schema::FieldErrors& errors) {
   RequireNotNegative(object, "spec.replicas", errors);
   ValidateSelector(object, "spec.template", errors);
   ValidateTemplate(object, "spec.template", errors);
   if (errors.empty()) RequireOneOf(object, "spec.template.spec.restartPolicy", {"Always"}, errors);
 }
 
-void ValidateDeployment(const Json& object, FieldErrors& errors) {
+void ValidateDeployment(const Json& object, schema::FieldErrors& errors) {
   ValidateWorkload(object, errors);
   ValidateStrategy(object, errors);
 }
 
-void ValidateStatefulSet(const Json& object, FieldErrors& errors) {
+void ValidateStatefulSet(const Json& object, schema::FieldErrors& errors) {
   ValidateWorkload(object, errors);
   const JsonArray& claims = ArrayAt(object, "spec.volumeClaimTemplates");
   for (std::size_t i = 0; i < claims.size(); ++i) {
-    FieldErrors inner;
+    schema::FieldErrors inner;
     ValidateClaimSpec(claims[i], "spec", inner);
-    for (FieldError& error : inner) {
+    for (schema::FieldError& error : inner) {
       error.field = "spec.volumeClaimTemplates[" + std::to_string(i) + "]." + error.field;
       errors.push_back(std::move(error));
     }
   }
 }
 
-void ValidateJobSpec(const Json& object, const std::string& at, FieldErrors& errors) {
+void ValidateJobSpec(const Json& object, const std::string& at, schema::FieldErrors& errors) {
   for (const char* member : {".parallelism", ".completions", ".backoffLimit",
                              ".activeDeadlineSeconds", ".ttlSecondsAfterFinished"}) {
     RequireNotNegative(object, at + member, errors);
@@ -125,43 +127,45 @@ void ValidateJobSpec(const Json& object, const std::string& at, FieldErrors& err
   ValidateTemplate(object, at + ".template", errors);
   const std::string policy = StringAt(object, at + ".template.spec.restartPolicy");
   if (policy == "Always") {
-    errors.push_back(FieldError::Required(at + ".template.spec.restartPolicy",
-                                          "valid values: \"OnFailure\", \"Never\""));
+    errors.push_back(schema::FieldError::Required(at + ".template.spec.restartPolicy",
+                                                  "valid values: \"OnFailure\", \"Never\""));
   }
   if (StringAt(object, at + ".completionMode") == "Indexed" &&
       Find(object, at + ".completions") == nullptr) {
-    errors.push_back(FieldError::Required(at + ".completions", "when completion mode is Indexed"));
+    errors.push_back(
+        schema::FieldError::Required(at + ".completions", "when completion mode is Indexed"));
   }
 }
 
-void ValidateCronJob(const Json& object, FieldErrors& errors) {
+void ValidateCronJob(const Json& object, schema::FieldErrors& errors) {
   const std::string schedule = StringAt(object, "spec.schedule");
   if (schedule.empty()) {
-    errors.push_back(FieldError::Required("spec.schedule"));
+    errors.push_back(schema::FieldError::Required("spec.schedule"));
   } else if (const std::string why = CheckCronSchedule(schedule); !why.empty()) {
-    errors.push_back(FieldError::Invalid("spec.schedule", Json(schedule), why));
+    errors.push_back(schema::FieldError::Invalid("spec.schedule", Json(schedule), why));
   }
   if (const std::string zone = StringAt(object, "spec.timeZone"); !zone.empty()) {
     if (const std::string why = CheckTimeZone(zone); !why.empty()) {
-      errors.push_back(FieldError::Invalid("spec.timeZone", Json(zone), why));
+      errors.push_back(schema::FieldError::Invalid("spec.timeZone", Json(zone), why));
     }
   }
   RequireOneOf(object, "spec.concurrencyPolicy", {"Allow", "Forbid", "Replace"}, errors);
   if (StringAt(object, "metadata.name").size() > 52) {
-    errors.push_back(FieldError::Invalid("metadata.name", Json(StringAt(object, "metadata.name")),
-                                         "must be no more than 52 characters"));
+    errors.push_back(schema::FieldError::Invalid("metadata.name",
+                                                 Json(StringAt(object, "metadata.name")),
+                                                 "must be no more than 52 characters"));
   }
   ValidateJobSpec(object, "spec.jobTemplate.spec", errors);
 }
 
-void ValidateJobUpdate(const Json& old, const Json& object, FieldErrors& errors) {
+void ValidateJobUpdate(const Json& old, const Json& object, schema::FieldErrors& errors) {
   for (const char* path : {"spec.completions", "spec.selector", "spec.completionMode"})
     Immutable(old, object, path, errors);
   const bool suspended = BoolAt(old, "spec.suspend") && StringAt(old, "status.startTime").empty();
   if (!suspended) Immutable(old, object, "spec.template", errors);
 }
 
-void ValidateStatefulSetUpdate(const Json& old, const Json& object, FieldErrors& errors) {
+void ValidateStatefulSetUpdate(const Json& old, const Json& object, schema::FieldErrors& errors) {
   const auto strip = [](const Json& set) {
     Json spec = *Find(set, "spec");
     for (const char* member :
@@ -172,12 +176,12 @@ void ValidateStatefulSetUpdate(const Json& old, const Json& object, FieldErrors&
     return spec;
   };
   if (strip(old) != strip(object)) {
-    errors.push_back(
-        FieldError::Forbidden("spec",
-                              "updates to statefulset spec for fields other than 'replicas', "
-                              "'ordinals', 'template', 'updateStrategy', "
-                              "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and "
-                              "'minReadySeconds' are forbidden"));
+    errors.push_back(schema::FieldError::Forbidden(
+        "spec",
+        "updates to statefulset spec for fields other than 'replicas', "
+        "'ordinals', 'template', 'updateStrategy', "
+        "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and "
+        "'minReadySeconds' are forbidden"));
   }
 }
 

@@ -5,7 +5,7 @@
 
 #include "base/core/bytes.h"
 #include "base/kube/object.h"
-#include "simulator/objects/quantity.h"
+#include "simulator/schema/quantity.h"
 
 namespace thinsnap::sidecars {
 
@@ -144,7 +144,7 @@ std::int64_t QuantityBytes(const Json* value) {
   if (value == nullptr) return 0;
   if (value->is_int64()) return value->get_int64();
   if (!value->is_string()) return 0;
-  const auto quantity = objects::Quantity::Parse(value->get_string());
+  const auto quantity = schema::Quantity::Parse(value->get_string());
   return quantity.ok() ? quantity->Value() : 0;
 }
 

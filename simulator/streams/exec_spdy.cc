@@ -153,10 +153,9 @@ bool IsSpdyUpgrade(const net::ServerRequest& request) {
                      [](const net::MediaType& item) { return item.type == "spdy/3.1"; });
 }
 
-objects::ApiResult<net::ServerResponse> ExecBySpdy(const net::ServerRequest& request,
-                                                   ContainerAccess& access, ExecRequest exec,
-                                                   const ClientStreams& expected,
-                                                   SessionHost host) {
+schema::ApiResult<net::ServerResponse> ExecBySpdy(const net::ServerRequest& request,
+                                                  ContainerAccess& access, ExecRequest exec,
+                                                  const ClientStreams& expected, SessionHost host) {
   std::string chosen;
   for (const auto& [name, value] : request.headers.items()) {
     if (name.size() != 25 || net::ParseMediaType(name).type != "x-stream-protocol-version")
@@ -168,7 +167,7 @@ objects::ApiResult<net::ServerResponse> ExecBySpdy(const net::ServerRequest& req
     }
   }
   if (chosen.empty()) {
-    return objects::ApiError(
+    return schema::ApiError(
         403, "Forbidden", "exec over SPDY: X-Stream-Protocol-Version must offer v4.channel.k8s.io");
   }
   const std::size_t streams = 1 + (expected.in ? 1U : 0U) + (expected.out ? 1U : 0U) +

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "base/net/http_server.h"
-#include "simulator/objects/api_error.h"
+#include "simulator/schema/api_error.h"
 #include "simulator/streams/exec_bridge.h"
 
 namespace thinsnap::streams {
@@ -13,8 +13,8 @@ bool IsSpdyUpgrade(const net::ServerRequest& request);
 struct ClientStreams {
   bool in = false, out = false, err = false;
 };
-objects::ApiResult<net::ServerResponse> ExecBySpdy(const net::ServerRequest& request,
-                                                   ContainerAccess& access, ExecRequest exec,
-                                                   const ClientStreams& expected, SessionHost host);
+schema::ApiResult<net::ServerResponse> ExecBySpdy(const net::ServerRequest& request,
+                                                  ContainerAccess& access, ExecRequest exec,
+                                                  const ClientStreams& expected, SessionHost host);
 
 }  // namespace thinsnap::streams

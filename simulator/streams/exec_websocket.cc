@@ -42,9 +42,9 @@ void Receive(ExecBridge& bridge, const std::string& message) {
 
 }  // namespace
 
-objects::ApiResult<net::ServerResponse> ExecByWebSocket(const net::ServerRequest& request,
-                                                        ContainerAccess& access, ExecRequest exec,
-                                                        SessionHost host) {
+schema::ApiResult<net::ServerResponse> ExecByWebSocket(const net::ServerRequest& request,
+                                                       ContainerAccess& access, ExecRequest exec,
+                                                       SessionHost host) {
   std::string chosen;
   for (const net::MediaType& offered :
        net::ParseAccept(request.headers.Get("Sec-WebSocket-Protocol"))) {
@@ -54,7 +54,7 @@ objects::ApiResult<net::ServerResponse> ExecByWebSocket(const net::ServerRequest
     }
   }
   if (chosen.empty()) {
-    return objects::ApiError::BadRequest(
+    return schema::ApiError::BadRequest(
         "exec over WebSocket: one of the subprotocols v5.channel.k8s.io and v4.channel.k8s.io must "
         "be offered");
   }

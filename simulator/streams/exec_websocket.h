@@ -3,13 +3,13 @@
 #pragma once
 
 #include "base/net/http_server.h"
-#include "simulator/objects/api_error.h"
+#include "simulator/schema/api_error.h"
 #include "simulator/streams/exec_bridge.h"
 
 namespace thinsnap::streams {
 
-objects::ApiResult<net::ServerResponse> ExecByWebSocket(const net::ServerRequest& request,
-                                                        ContainerAccess& access, ExecRequest exec,
-                                                        SessionHost host);
+schema::ApiResult<net::ServerResponse> ExecByWebSocket(const net::ServerRequest& request,
+                                                       ContainerAccess& access, ExecRequest exec,
+                                                       SessionHost host);
 
 }  // namespace thinsnap::streams

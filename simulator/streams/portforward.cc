@@ -8,8 +8,8 @@
 
 namespace thinsnap::streams {
 
-using objects::ApiError;
-using objects::ApiResult;
+using schema::ApiError;
+using schema::ApiResult;
 
 std::shared_ptr<PortSession> PortTable::Find(std::uint32_t id) {
   std::lock_guard lock(mutex_);

@@ -10,19 +10,19 @@
 #include <string>
 
 #include "base/net/http_server.h"
-#include "simulator/objects/api_error.h"
+#include "simulator/schema/api_error.h"
 #include "simulator/streams/container_access.h"
 #include "simulator/streams/exec_bridge.h"
 
 namespace thinsnap::streams {
 
-objects::ApiResult<net::ServerResponse> PortForwardBySpdy(const net::ServerRequest& request,
-                                                          ContainerAccess& access,
-                                                          ContainerAddress pod, SessionHost host);
-objects::ApiResult<net::ServerResponse> PortForwardByWebSocket(const net::ServerRequest& request,
-                                                               ContainerAccess& access,
-                                                               ContainerAddress pod,
-                                                               SessionHost host);
+schema::ApiResult<net::ServerResponse> PortForwardBySpdy(const net::ServerRequest& request,
+                                                         ContainerAccess& access,
+                                                         ContainerAddress pod, SessionHost host);
+schema::ApiResult<net::ServerResponse> PortForwardByWebSocket(const net::ServerRequest& request,
+                                                              ContainerAccess& access,
+                                                              ContainerAddress pod,
+                                                              SessionHost host);
 
 // The open ports of one client, by a number that its framing chooses. Thread-safe.
 class PortTable : public std::enable_shared_from_this<PortTable> {

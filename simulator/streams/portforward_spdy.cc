@@ -131,9 +131,9 @@ class SpdyForward {
 
 }  // namespace
 
-objects::ApiResult<net::ServerResponse> PortForwardBySpdy(const net::ServerRequest& request,
-                                                          ContainerAccess& access,
-                                                          ContainerAddress pod, SessionHost host) {
+schema::ApiResult<net::ServerResponse> PortForwardBySpdy(const net::ServerRequest& request,
+                                                         ContainerAccess& access,
+                                                         ContainerAddress pod, SessionHost host) {
   net::ServerResponse response;
   response.status = 101;
   if (request.wants_websocket) {

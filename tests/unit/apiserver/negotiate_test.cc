@@ -48,9 +48,9 @@ TEST(NegotiateTest, RefusesWhatItCannotMake) {
 
 TEST(NegotiateTest, KnowsBodiesAndPatches) {
   net::ServerRequest request;
-  EXPECT_EQ(*NegotiateBody(request), objects::BodyFormat::kJson);
+  EXPECT_EQ(*NegotiateBody(request), schema::BodyFormat::kJson);
   request.headers.Set("Content-Type", "application/json; charset=utf-8");
-  EXPECT_EQ(*NegotiateBody(request), objects::BodyFormat::kJson);
+  EXPECT_EQ(*NegotiateBody(request), schema::BodyFormat::kJson);
   request.headers.Set("Content-Type", "text/plain");
   EXPECT_EQ(NegotiateBody(request).error().code, 415);
   request.headers.Set("Content-Type", "application/strategic-merge-patch+json");

@@ -3,18 +3,18 @@
 #include <gmock/gmock.h>
 
 #include "simulator/objects/field_set.h"
-#include "tests/unit/objects/values.h"
+#include "tests/unit/schema/values.h"
 
 namespace thinsnap::objects {
 namespace {
 
 constexpr WallTime kNow{};
 
-const Schema& SchemaOf(std::string_view group, std::string_view resource) {
+const schema::Schema& SchemaOf(std::string_view group, std::string_view resource) {
   return *BuiltinKind(group, resource)->versions.front().schema;
 }
 
-Json Applied(const Schema& schema, const Json* live, std::string_view patch,
+Json Applied(const schema::Schema& schema, const Json* live, std::string_view patch,
              const std::string& manager, bool force = false) {
   auto result = ApplyConfiguration(schema, live, J(patch), {manager, "v1", ""}, force, kNow);
   EXPECT_TRUE(result.ok()) << (result.ok() ? "" : result.error().message);
@@ -36,7 +36,7 @@ TEST(ApplyTest, MakesAndOwns) {
 }
 
 TEST(ApplyTest, RemovesWhatItAppliesNoMore) {
-  const Schema& schema = SchemaOf("", "configmaps");
+  const schema::Schema& schema = SchemaOf("", "configmaps");
   const Json first = Applied(schema, nullptr, R"({"data":{"a":"1","b":"2"}})", "m");
   const Json second = Applied(schema, &first, R"({"data":{"b":"2"}})", "m");
   EXPECT_EQ(ToJson(*Find(second, "data")), R"({"b":"2"})");
@@ -47,7 +47,7 @@ TEST(ApplyTest, KeepsTheMapOfWhatItStillApplies) {
   const Json live = J(R"({"metadata":{"managedFields":[{"manager":"m","operation":"Apply",
       "apiVersion":"v1","time":"2026-01-01T00:00:00Z","fieldsType":"FieldsV1",
       "fieldsV1":{"f:data":{".":{},"f:a":{},"f:b":{}}}}]},"data":{"a":"1","b":"2"}})");
-  const Schema& schema = SchemaOf("", "configmaps");
+  const schema::Schema& schema = SchemaOf("", "configmaps");
   const Json next = Applied(schema, &live, R"({"data":{"b":"2"}})", "m");
   EXPECT_EQ(ToJson(*Find(next, "data")), R"({"b":"2"})");
   const Json none = Applied(schema, &live, R"({"metadata":{"name":"c"}})", "m");
@@ -55,7 +55,7 @@ TEST(ApplyTest, KeepsTheMapOfWhatItStillApplies) {
 }
 
 TEST(ApplyTest, TellsWhoOwnsWhatItWouldChange) {
-  const Schema& schema = SchemaOf("", "configmaps");
+  const schema::Schema& schema = SchemaOf("", "configmaps");
   const Json first = Applied(schema, nullptr, R"({"data":{"a":"1"}})", "m");
   const auto refused =
       ApplyConfiguration(schema, &first, J(R"({"data":{"a":"2"}})"), {"n", "v1", ""}, false, kNow);
@@ -73,7 +73,7 @@ TEST(ApplyTest, TellsWhoOwnsWhatItWouldChange) {
 }
 
 TEST(ApplyTest, MergesListsByTheirKeys) {
-  const Schema& schema = SchemaOf("apps", "deployments");
+  const schema::Schema& schema = SchemaOf("apps", "deployments");
   const Json first =
       Applied(schema, nullptr,
               R"({"spec":{"template":{"spec":{"containers":[{"name":"a","image":"1"}]}}}})", "m");
@@ -97,7 +97,7 @@ TEST(ApplyTest, RefusesBookkeepingFromOutside) {
 }
 
 TEST(TrackUpdateTest, OwnsWhatChanged) {
-  const Schema& schema = SchemaOf("", "configmaps");
+  const schema::Schema& schema = SchemaOf("", "configmaps");
   Json object = J(R"({"metadata":{"name":"c","labels":{"x":"y"}},"data":{"a":"1"}})");
   TrackUpdate(schema, nullptr, object, {"m", "v1", ""}, kNow);
   // A map that was not there before is a change itself.

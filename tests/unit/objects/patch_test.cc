@@ -69,7 +69,7 @@ class StrategicMergeTest : public ::testing::Test {
   static std::string Patched(const char* spec, const char* patch) {
     Json pod = JsonObject{{"spec", J(spec)}};
     Json change = JsonObject{{"spec", J(patch)}};
-    auto result = ApplyStrategicMergePatch(pod, change, *BuiltinSchema("core.v1.Pod"));
+    auto result = ApplyStrategicMergePatch(pod, change, *schema::BuiltinSchema("core.v1.Pod"));
     return result.ok() ? ToJson(result->at("spec")) : std::to_string(result.error().code);
   }
 };
@@ -110,7 +110,7 @@ TEST_F(StrategicMergeTest, ReplacesListsWithoutKeys) {
 }
 
 TEST_F(StrategicMergeTest, MergesPrimitiveLists) {
-  const Schema& schema = *BuiltinSchema("core.v1.Pod");
+  const schema::Schema& schema = *schema::BuiltinSchema("core.v1.Pod");
   auto result = ApplyStrategicMergePatch(
       J(R"({"metadata":{"finalizers":["a/x","a/y"]}})"),
       J(R"({"metadata":{"$deleteFromPrimitiveList/finalizers":["a/x"],"finalizers":["a/z"]}})"),

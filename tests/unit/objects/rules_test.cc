@@ -1,7 +1,7 @@
 #include "simulator/objects/rules.h"
 
 #include "base/core/random.h"
-#include "tests/unit/objects/values.h"
+#include "tests/unit/schema/values.h"
 
 namespace thinsnap::objects {
 namespace {
@@ -10,14 +10,14 @@ constexpr WallTime kNow{};
 
 class RulesTest : public ::testing::Test {
  protected:
-  Json Created(const KindRef& kind, std::string_view text) {
+  Json Created(const schema::KindRef& kind, std::string_view text) {
     Json object = J(text);
     const auto done = PrepareCreate(*kind, kind->versions.front(), kind->namespaced ? "n" : "",
                                     object, kNow, random_);
     EXPECT_TRUE(done.ok()) << (done.ok() ? "" : done.error().message);
     return object;
   }
-  Json Updated(const KindRef& kind, std::string_view subresource, const Json& old,
+  Json Updated(const schema::KindRef& kind, std::string_view subresource, const Json& old,
                std::string_view text) {
     Json object = J(text);
     const auto done = PrepareUpdate(*kind, kind->versions.front(), subresource, old, object);
@@ -26,10 +26,10 @@ class RulesTest : public ::testing::Test {
   }
 
   SystemRandom random_;
-  const KindRef maps_ = BuiltinKind("", "configmaps");
-  const KindRef claims_ = BuiltinKind("", "persistentvolumeclaims");
-  const KindRef deployments_ = BuiltinKind("apps", "deployments");
-  const KindRef pods_ = BuiltinKind("", "pods");
+  const schema::KindRef maps_ = BuiltinKind("", "configmaps");
+  const schema::KindRef claims_ = BuiltinKind("", "persistentvolumeclaims");
+  const schema::KindRef deployments_ = BuiltinKind("apps", "deployments");
+  const schema::KindRef pods_ = BuiltinKind("", "pods");
 };
 
 TEST_F(RulesTest, FillsInWhatOnlyTheServerSays) {

@@ -53,12 +53,13 @@ TEST(LabelSelectorTest, ReadsSelectorObjects) {
 
 class FieldSelectorTest : public ::testing::Test {
  protected:
-  ApiResult<FieldSelector> Parse(const char* group, const char* resource, const char* text) {
+  schema::ApiResult<FieldSelector> Parse(const char* group, const char* resource,
+                                         const char* text) {
     const auto kind = kinds_.FindResource(group, resource);
     EXPECT_TRUE(kind);
     return FieldSelector::Parse(text, *kind, kind->versions.front());
   }
-  KindTable kinds_;
+  schema::KindTable kinds_;
 };
 
 TEST_F(FieldSelectorTest, MatchesSelectableFields) {

@@ -3,7 +3,7 @@
 #include <chrono>
 
 #include "simulator/objects/table_cells.h"
-#include "tests/unit/objects/values.h"
+#include "tests/unit/schema/values.h"
 
 namespace thinsnap::objects {
 namespace {
@@ -15,13 +15,13 @@ using std::chrono::seconds;
 const WallTime kNow = *ParseRfc3339("2026-01-02T03:04:05Z");
 
 std::string Cells(std::string_view group, std::string_view resource, std::string_view object) {
-  const KindRef kind = BuiltinKind(group, resource);
+  const schema::KindRef kind = BuiltinKind(group, resource);
   return ToJson(TableCells(*kind, kind->versions.front(), J(object), kNow));
 }
 
 TEST(TableTest, EveryKindFillsItsColumns) {
-  for (const KindRef& kind : BuiltinKinds()) {
-    const KindVersion& version = kind->versions.front();
+  for (const schema::KindRef& kind : schema::BuiltinKinds()) {
+    const schema::KindVersion& version = kind->versions.front();
     if (version.columns.empty()) continue;
     const Json object =
         J(R"({"metadata":{"name":"n","creationTimestamp":"2026-01-02T03:04:00Z"}})");
@@ -74,8 +74,8 @@ TEST(TableTest, ShowsWhatIsOnlyKept) {
 }
 
 TEST(TableTest, CarriesTheObjectAsAsked) {
-  const KindRef kind = BuiltinKind("", "configmaps");
-  const KindVersion& version = kind->versions.front();
+  const schema::KindRef kind = BuiltinKind("", "configmaps");
+  const schema::KindVersion& version = kind->versions.front();
   const Json object =
       J(R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"},"data":{"a":"1"}})");
   const Json none = TableRow(*kind, version, object, IncludeObject::kNone, kNow);

@@ -1,19 +1,20 @@
 #include "simulator/objects/validation.h"
 
-#include "simulator/objects/codec.h"
 #include "simulator/objects/rules.h"
-#include "tests/unit/objects/values.h"
+#include "simulator/schema/codec.h"
+#include "tests/unit/schema/values.h"
 
 namespace thinsnap::objects {
 namespace {
 
 // What a request to create it is told.
 std::string Created(std::string_view group, std::string_view resource, std::string_view text) {
-  const KindRef kind = BuiltinKind(group, resource);
-  const KindVersion& version = kind->versions.front();
-  auto decoded = DecodeObject(*kind, version, text, BodyFormat::kJson, FieldValidation::kStrict);
+  const schema::KindRef kind = BuiltinKind(group, resource);
+  const schema::KindVersion& version = kind->versions.front();
+  auto decoded = schema::DecodeObject(*kind, version, text, schema::BodyFormat::kJson,
+                                      schema::FieldValidation::kStrict);
   if (!decoded.ok()) return decoded.error().message;
-  ApplyDefaults(*kind, version, decoded->object);
+  schema::ApplyDefaults(*kind, version, decoded->object);
   return Told(ValidateCreate(*kind, version, decoded->object));
 }
 
@@ -142,7 +143,7 @@ TEST(PodTest, ChecksTheRest) {
 
 TEST(PodTest, StaysAsItIs) {
   const auto told = [](std::string_view before, std::string_view after) {
-    FieldErrors errors;
+    schema::FieldErrors errors;
     ValidatePodUpdate(J(before), J(after), errors);
     return Told(errors);
   };

@@ -1,0 +1,279 @@
+#include "simulator/schema/defaults.h"
+
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "simulator/schema/crd.h"
+
+namespace thinsnap::schema {
+namespace {
+
+// Sets the member where it is absent.
+void Default(Json& object, std::string_view path, Json value) {
+  if (Find(object, path) == nullptr) Set(object, path, std::move(value));
+}
+
+// Runs over the elements of an array.
+template <typename Visit>
+void ForEach(Json& object, std::string_view path, Visit visit) {
+  Json* array = FindMutable(object, path);
+  if (array == nullptr || !array->is_array()) return;
+  for (Json& element : array->get_array()) visit(element);
+}
+
+// A tag that moves is pulled each time.
+std::string PullPolicy(std::string_view image) {
+  if (image.find('@') != std::string_view::npos) return "IfNotPresent";
+  const auto colon = image.rfind(':');
+  const auto slash = image.rfind('/');
+  const bool tagged =
+      colon != std::string_view::npos && (slash == std::string_view::npos || colon > slash);
+  return !tagged || image.substr(colon + 1) == "latest" ? "Always" : "IfNotPresent";
+}
+
+void DefaultProbe(Json& container, std::string_view path) {
+  Json* probe = FindMutable(container, path);
+  if (probe == nullptr || !probe->is_object()) return;
+  Default(*probe, "timeoutSeconds", Json(1));
+  Default(*probe, "periodSeconds", Json(10));
+  Default(*probe, "successThreshold", Json(1));
+  Default(*probe, "failureThreshold", Json(3));
+  if (Find(*probe, "httpGet") != nullptr) {
+    Default(*probe, "httpGet.path", Json("/"));
+    Default(*probe, "httpGet.scheme", Json("HTTP"));
+  }
+}
+
+void DefaultContainer(Json& container) {
+  Default(container, "imagePullPolicy", Json(PullPolicy(StringAt(container, "image"))));
+  Default(container, "resources", Json(JsonObject()));
+  Default(container, "terminationMessagePath", Json("/dev/termination-log"));
+  Default(container, "terminationMessagePolicy", Json("File"));
+  for (const char* probe : {"livenessProbe", "readinessProbe", "startupProbe"})
+    DefaultProbe(container, probe);
+  ForEach(container, "ports", [](Json& port) { Default(port, "protocol", Json("TCP")); });
+  ForEach(container, "env", [](Json& variable) {
+    if (Find(variable, "valueFrom.fieldRef") != nullptr) {
+      Default(variable, "valueFrom.fieldRef.apiVersion", Json("v1"));
+    }
+  });
+  // Requests follow limits.
+  if (const JsonObject* limits = FindObject(container, "resources.limits")) {
+    const JsonObject copy = *limits;
+    for (const auto& [key, value] : copy) {
+      if (StringIn(container, "resources.requests", key).empty()) {
+        if (Find(container, "resources.requests") == nullptr) {
+          Set(container, "resources.requests", Json(JsonObject()));
+        }
+        FindMutable(container, "resources.requests")->get_object()[key] = value;
+      }
+    }
+  }
+}
+
+void DefaultVolume(Json& volume) {
+  // Without any source it is an empty folder.
+  if (volume.is_object() && volume.get_object().size() <= 1)
+    Default(volume, "emptyDir", Json(JsonObject()));
+  for (const char* source : {"configMap", "secret", "downwardAPI", "projected"}) {
+    if (Find(volume, source) != nullptr)
+      Default(volume, std::string(source) + ".defaultMode", Json(420));
+  }
+  if (Find(volume, "hostPath") != nullptr) Default(volume, "hostPath.type", Json(""));
+  ForEach(volume, "downwardAPI.items", [](Json& item) {
+    if (Find(item, "fieldRef") != nullptr) Default(item, "fieldRef.apiVersion", Json("v1"));
+  });
+  ForEach(volume, "projected.sources", [](Json& source) {
+    if (Find(source, "serviceAccountToken") != nullptr) {
+      Default(source, "serviceAccountToken.expirationSeconds", Json(3600));
+    }
+    ForEach(source, "downwardAPI.items", [](Json& item) {
+      if (Find(item, "fieldRef") != nullptr) Default(item, "fieldRef.apiVersion", Json("v1"));
+    });
+  });
+}
+
+void DefaultPodSpec(Json& object, std::string_view path, const char* restart_policy = "Always") {
+  Json* spec = FindMutable(object, path);
+  if (spec == nullptr || !spec->is_object()) return;
+  Default(*spec, "dnsPolicy", Json("ClusterFirst"));
+  Default(*spec, "restartPolicy", Json(restart_policy));
+  Default(*spec, "schedulerName", Json("default-scheduler"));
+  Default(*spec, "securityContext", Json(JsonObject()));
+  Default(*spec, "terminationGracePeriodSeconds", Json(30));
+  if (IntAt(*spec, "terminationGracePeriodSeconds") < 0)
+    Set(*spec, "terminationGracePeriodSeconds", Json(1));
+  if (const std::string account = StringAt(*spec, "serviceAccountName"); !account.empty()) {
+    Default(*spec, "serviceAccount", Json(account));
+  }
+  ForEach(*spec, "containers", DefaultContainer);
+  ForEach(*spec, "initContainers", DefaultContainer);
+  ForEach(*spec, "volumes", DefaultVolume);
+}
+
+void DefaultClaim(Json& claim, std::string_view spec = "spec") {
+  Default(claim, std::string(spec) + ".volumeMode", Json("Filesystem"));
+}
+
+void DefaultPod(Json& pod) {
+  DefaultPodSpec(pod, "spec");
+  Default(pod, "spec.enableServiceLinks", Json(true));
+}
+
+void DefaultJobSpec(Json& object, const std::string& at, bool of_job) {
+  DefaultPodSpec(object, at + "template.spec");
+  if (!of_job) return;
+  // Neither given: one pod. Only parallelism given: a work queue.
+  if (Find(object, at + "completions") == nullptr && Find(object, at + "parallelism") == nullptr) {
+    Set(object, at + "completions", Json(1));
+  }
+  Default(object, at + "parallelism", Json(1));
+  Default(object, at + "backoffLimit", Json(6));
+  Default(object, at + "completionMode", Json("NonIndexed"));
+  Default(object, at + "suspend", Json(false));
+  Default(object, at + "manualSelector", Json(false));
+  const bool fails = Find(object, at + "podFailurePolicy") != nullptr;
+  Default(object, at + "podReplacementPolicy", Json(fails ? "Failed" : "TerminatingOrFailed"));
+}
+
+void DefaultJob(Json& job) {
+  // A Job without labels takes those of its template.
+  if (FindObject(job, "metadata.labels") == nullptr) {
+    if (const Json* labels = Find(job, "spec.template.metadata.labels")) {
+      const Json copy = *labels;
+      Set(job, "metadata.labels", copy);
+    }
+  }
+  DefaultJobSpec(job, "spec.", true);
+}
+
+void DefaultCronJob(Json& cron_job) {
+  Default(cron_job, "spec.concurrencyPolicy", Json("Allow"));
+  Default(cron_job, "spec.suspend", Json(false));
+  Default(cron_job, "spec.successfulJobsHistoryLimit", Json(3));
+  Default(cron_job, "spec.failedJobsHistoryLimit", Json(1));
+  DefaultJobSpec(cron_job, "spec.jobTemplate.spec.", false);
+}
+
+void DefaultDeployment(Json& deployment) {
+  Default(deployment, "spec.replicas", Json(1));
+  Default(deployment, "spec.strategy.type", Json("RollingUpdate"));
+  if (StringAt(deployment, "spec.strategy.type") == "RollingUpdate") {
+    Default(deployment, "spec.strategy.rollingUpdate.maxUnavailable", Json("25%"));
+    Default(deployment, "spec.strategy.rollingUpdate.maxSurge", Json("25%"));
+  }
+  Default(deployment, "spec.revisionHistoryLimit", Json(10));
+  Default(deployment, "spec.progressDeadlineSeconds", Json(600));
+  DefaultPodSpec(deployment, "spec.template.spec");
+}
+
+void DefaultStatefulSet(Json& set) {
+  Default(set, "spec.replicas", Json(1));
+  Default(set, "spec.podManagementPolicy", Json("OrderedReady"));
+  Default(set, "spec.updateStrategy.type", Json("RollingUpdate"));
+  if (StringAt(set, "spec.updateStrategy.type") == "RollingUpdate") {
+    Default(set, "spec.updateStrategy.rollingUpdate.partition", Json(0));
+  }
+  Default(set, "spec.revisionHistoryLimit", Json(10));
+  Default(set, "spec.persistentVolumeClaimRetentionPolicy.whenDeleted", Json("Retain"));
+  Default(set, "spec.persistentVolumeClaimRetentionPolicy.whenScaled", Json("Retain"));
+  DefaultPodSpec(set, "spec.template.spec");
+  ForEach(set, "spec.volumeClaimTemplates", [](Json& claim) {
+    Default(claim, "apiVersion", Json("v1"));
+    Default(claim, "kind", Json("PersistentVolumeClaim"));
+    DefaultClaim(claim);
+    Default(claim, "status", Json(JsonObject({{"phase", "Pending"}})));
+  });
+}
+
+void DefaultDaemonSet(Json& set) {
+  Default(set, "spec.updateStrategy.type", Json("RollingUpdate"));
+  if (StringAt(set, "spec.updateStrategy.type") == "RollingUpdate") {
+    Default(set, "spec.updateStrategy.rollingUpdate.maxUnavailable", Json(1));
+    Default(set, "spec.updateStrategy.rollingUpdate.maxSurge", Json(0));
+  }
+  Default(set, "spec.revisionHistoryLimit", Json(10));
+  DefaultPodSpec(set, "spec.template.spec");
+}
+
+void DefaultReplicaSet(Json& set) {
+  Default(set, "spec.replicas", Json(1));
+  DefaultPodSpec(set, "spec.template.spec");
+}
+
+void DefaultService(Json& service) {
+  Default(service, "spec.type", Json("ClusterIP"));
+  Default(service, "spec.sessionAffinity", Json("None"));
+  Default(service, "spec.internalTrafficPolicy", Json("Cluster"));
+  if (StringAt(service, "spec.clusterIP") == "None")
+    Default(service, "spec.clusterIPs", Json(JsonArray({Json("None")})));
+  ForEach(service, "spec.ports", [](Json& port) {
+    Default(port, "protocol", Json("TCP"));
+    if (const Json* number = Find(port, "port")) {
+      const Json copy = *number;
+      Default(port, "targetPort", copy);
+    }
+  });
+}
+
+void DefaultStorageClass(Json& storage_class) {
+  Default(storage_class, "reclaimPolicy", Json("Delete"));
+  Default(storage_class, "volumeBindingMode", Json("Immediate"));
+}
+
+void DefaultVolumeObject(Json& volume) {
+  Default(volume, "spec.persistentVolumeReclaimPolicy", Json("Retain"));
+  Default(volume, "spec.volumeMode", Json("Filesystem"));
+}
+
+void DefaultCsiDriver(Json& driver) {
+  Default(driver, "spec.attachRequired", Json(true));
+  Default(driver, "spec.podInfoOnMount", Json(false));
+  Default(driver, "spec.storageCapacity", Json(false));
+  Default(driver, "spec.fsGroupPolicy", Json("ReadWriteOnceWithFSType"));
+  Default(driver, "spec.requiresRepublish", Json(false));
+  Default(driver, "spec.seLinuxMount", Json(false));
+  Default(driver, "spec.volumeLifecycleModes", Json(JsonArray({Json("Persistent")})));
+}
+
+void DefaultRoleRef(Json& binding) {
+  Default(binding, "roleRef.apiGroup", Json("rbac.authorization.k8s.io"));
+  ForEach(binding, "subjects", [](Json& subject) {
+    const std::string kind = StringAt(subject, "kind");
+    if (kind == "User" || kind == "Group")
+      Default(subject, "apiGroup", Json("rbac.authorization.k8s.io"));
+  });
+}
+
+}  // namespace
+
+void DefaultBuiltin(const Kind& kind, const KindVersion& version, Json& object) {
+  static_cast<void>(version);
+  using Function = void (*)(Json&);
+  static const std::map<std::string_view, Function> kDefaults = {
+      {"pods", DefaultPod},
+      {"persistentvolumeclaims", [](Json& claim) { DefaultClaim(claim); }},
+      {"persistentvolumes", DefaultVolumeObject},
+      {"secrets", [](Json& secret) { Default(secret, "type", Json("Opaque")); }},
+      {"services", DefaultService},
+      {"podtemplates", [](Json& pod) { DefaultPodSpec(pod, "template.spec"); }},
+      {"jobs.batch", DefaultJob},
+      {"cronjobs.batch", DefaultCronJob},
+      {"deployments.apps", DefaultDeployment},
+      {"statefulsets.apps", DefaultStatefulSet},
+      {"daemonsets.apps", DefaultDaemonSet},
+      {"replicasets.apps", DefaultReplicaSet},
+      {"storageclasses.storage.k8s.io", DefaultStorageClass},
+      {"csidrivers.storage.k8s.io", DefaultCsiDriver},
+      {"rolebindings.rbac.authorization.k8s.io", DefaultRoleRef},
+      {"clusterrolebindings.rbac.authorization.k8s.io", DefaultRoleRef},
+      {"customresourcedefinitions.apiextensions.k8s.io", DefaultCrd},
+      {"horizontalpodautoscalers.autoscaling",
+       [](Json& scaler) { Default(scaler, "spec.minReplicas", Json(1)); }},
+  };
+  const auto found = kDefaults.find(kind.group_resource());
+  if (found != kDefaults.end()) found->second(object);
+}
+
+}  // namespace thinsnap::schema
