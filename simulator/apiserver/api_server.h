@@ -19,6 +19,7 @@
 #include "base/core/runtime.h"
 #include "base/core/secret.h"
 #include "base/kube/client.h"
+#include "simulator/registry/user_info.h"
 #include "simulator/streams/container_access.h"
 
 namespace thinsnap::apiserver {
@@ -42,11 +43,6 @@ struct Options {
   bool service_accounts = true;
   int io_threads = 1;
   int workers = 8;
-};
-
-struct UserInfo {
-  std::string name;
-  std::vector<std::string> groups;
 };
 
 struct ServiceAccountToken {
@@ -76,7 +72,7 @@ class ApiServer {
   // again on the folder.
   virtual std::string Kubeconfig() const = 0;
   // A kubeconfig for another user, by client certificate: "system:node:n1" in "system:nodes".
-  virtual Result<std::string> KubeconfigFor(const UserInfo& user) const = 0;
+  virtual Result<std::string> KubeconfigFor(const registry::UserInfo& user) const = 0;
 
   // A token as TokenRequest gives it, for projected volumes. The service account must exist. `pod`
   // and `pod_uid` may be empty; given, the token ends with the pod.
@@ -86,7 +82,7 @@ class ApiServer {
       const std::vector<std::string>& audiences = {}) = 0;
 
   // As MakeInProcessKubeClient below.
-  virtual std::unique_ptr<kube::KubeClient> MakeClient(UserInfo user) = 0;
+  virtual std::unique_ptr<kube::KubeClient> MakeClient(registry::UserInfo user) = 0;
 };
 
 // A client without sockets, straight into the service layer, with the semantics of one over HTTPS.

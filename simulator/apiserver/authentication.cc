@@ -15,7 +15,7 @@ namespace {
 constexpr std::string_view kBearer = "Bearer ";
 constexpr std::string_view kAuthenticated = "system:authenticated";
 
-void AddGroup(UserInfo& user, std::string_view group) {
+void AddGroup(registry::UserInfo& user, std::string_view group) {
   if (std::find(user.groups.begin(), user.groups.end(), group) == user.groups.end())
     user.groups.emplace_back(group);
 }
@@ -45,23 +45,23 @@ Result<Authenticator::TokenOwner> Authenticator::OwnerOf(std::string_view token)
   return owner;
 }
 
-Result<UserInfo> Authenticator::Authenticate(const net::ServerRequest& request) const {
+Result<registry::UserInfo> Authenticator::Authenticate(const net::ServerRequest& request) const {
   const std::string_view authorization = request.headers.Get("Authorization");
   if (authorization.starts_with(kBearer)) return TRY(OwnerOf(authorization.substr(kBearer.size())))
   .user;
   if (!authorization.empty())
     return Error(Code::kUnauthenticated, "only bearer tokens and client certificates are accepted");
   if (!request.peer_common_name.empty()) {
-    UserInfo user{request.peer_common_name, request.peer_organizations};
+    registry::UserInfo user{request.peer_common_name, request.peer_organizations};
     AddGroup(user, kAuthenticated);
     return user;
   }
-  return UserInfo{std::string(kAnonymous), {"system:unauthenticated"}};
+  return registry::UserInfo{std::string(kAnonymous), {"system:unauthenticated"}};
 }
 
-ApiResult<UserInfo> Authenticator::Impersonated(const net::ServerRequest& request,
-                                                const UserInfo& user,
-                                                const Authorizer& authorizer) const {
+ApiResult<registry::UserInfo> Authenticator::Impersonated(const net::ServerRequest& request,
+                                                          const registry::UserInfo& user,
+                                                          const Authorizer& authorizer) const {
   const std::string name(request.headers.Get("Impersonate-User"));
   if (name.empty()) {
     if (request.headers.Has("Impersonate-Group")) {
@@ -75,7 +75,7 @@ ApiResult<UserInfo> Authenticator::Impersonated(const net::ServerRequest& reques
     if (authorizer.Allows(user, question)) return {};
     return ApiError::Forbidden("", resource, what, RefusalText(user, question));
   };
-  UserInfo other{name, {}};
+  registry::UserInfo other{name, {}};
   constexpr std::string_view kServiceAccount = "system:serviceaccount:";
   if (name.starts_with(kServiceAccount)) {
     const std::string rest = name.substr(kServiceAccount.size());

@@ -28,13 +28,14 @@ class Authenticator {
       : store_(store), signer_(std::move(signer)), clock_(clock), random_(random) {}
 
   // kUnauthenticated for credentials that are none.
-  Result<UserInfo> Authenticate(const net::ServerRequest& request) const;
+  Result<registry::UserInfo> Authenticate(const net::ServerRequest& request) const;
   // The user in whose name the request is made: its Impersonate headers, if the user may use them.
-  schema::ApiResult<UserInfo> Impersonated(const net::ServerRequest& request, const UserInfo& user,
-                                           const Authorizer& authorizer) const;
+  schema::ApiResult<registry::UserInfo> Impersonated(const net::ServerRequest& request,
+                                                     const registry::UserInfo& user,
+                                                     const Authorizer& authorizer) const;
   // Whose token it is; with the audiences that it is for.
   struct TokenOwner {
-    UserInfo user;
+    registry::UserInfo user;
     std::string uid;
     TokenClaims claims;
   };

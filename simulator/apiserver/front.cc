@@ -57,8 +57,9 @@ net::ServerResponse AsYaml(net::ServerResponse response) {
 
 }  // namespace
 
-Front::Front(Registry& registry, WatchHub& watches, const Authenticator& authenticator,
-             const Authorizer& authorizer, PodStreams& pod_streams)
+Front::Front(registry::Registry& registry, registry::WatchHub& watches,
+             const Authenticator& authenticator, const Authorizer& authorizer,
+             PodStreams& pod_streams)
     : registry_(registry),
       watches_(watches),
       authenticator_(authenticator),
@@ -82,7 +83,8 @@ net::ServerResponse Front::Handle(const net::ServerRequest& request) {
 Front::Response Front::Serve(const net::ServerRequest& request) {
   auto authenticated = authenticator_.Authenticate(request);
   if (!authenticated.ok()) return ApiError::Unauthorized();
-  const UserInfo user = TRY(authenticator_.Impersonated(request, *authenticated, authorizer_));
+  const registry::UserInfo user =
+      TRY(authenticator_.Impersonated(request, *authenticated, authorizer_));
   const RequestInfo info = ParseRequest(request.method, request.path, request.query);
   const AccessQuestion question = QuestionOf(info);
   if (!authorizer_.Allows(user, question)) {
@@ -97,7 +99,7 @@ Front::Response Front::Serve(const net::ServerRequest& request) {
   return ServeResource(request, info, user);
 }
 
-Front::Response Front::ServeOther(const net::ServerRequest& request, const UserInfo&) {
+Front::Response Front::ServeOther(const net::ServerRequest& request, const registry::UserInfo&) {
   const std::string& path = request.path;
   if (request.method != "GET" && request.method != "HEAD") return ApiError::MethodNotAllowed();
   if (auto answer = discovery_.Answer(request, address_)) return std::move(*answer);
@@ -135,7 +137,7 @@ Front::Response Front::ServeOther(const net::ServerRequest& request, const UserI
 }
 
 Front::Response Front::ServeResource(const net::ServerRequest& request, const RequestInfo& info,
-                                     const UserInfo& user) {
+                                     const registry::UserInfo& user) {
   auto resolved = registry_.Resolve(info.group, info.version, info.resource, info.ns, info.name,
                                     info.subresource);
   if (!resolved.ok()) {
@@ -147,7 +149,7 @@ Front::Response Front::ServeResource(const net::ServerRequest& request, const Re
     if (!known) return net::ServerResponse::Text(404, std::string(kNoPage));
     return std::move(resolved).error();
   }
-  const Target target = std::move(*resolved);
+  const registry::Target target = std::move(*resolved);
   const schema::Kind& kind = *target.kind;
   const auto* subresource = target.subresource.empty()
                                 ? nullptr
@@ -179,7 +181,7 @@ Front::Response Front::ServeResource(const net::ServerRequest& request, const Re
 
   const View view = TRY(NegotiateView(request));
   Response response = ApiError::MethodNotAllowed();
-  WriteContext write;
+  registry::WriteContext write;
   if (info.verb == "get" || info.verb == "list") {
     response = Read(request, info, target, view);
   } else if (info.verb == "watch") {

@@ -12,20 +12,20 @@
 #include "simulator/apiserver/openapi.h"
 #include "simulator/apiserver/pod_streams.h"
 #include "simulator/apiserver/rbac.h"
-#include "simulator/apiserver/registry.h"
 #include "simulator/apiserver/render.h"
 #include "simulator/apiserver/request.h"
 #include "simulator/apiserver/reviews.h"
-#include "simulator/apiserver/watch.h"
 #include "simulator/apiserver/write_options.h"
+#include "simulator/registry/registry.h"
+#include "simulator/registry/watch.h"
 
 namespace thinsnap::apiserver {
 
 // Thread-safe: handlers run on several workers.
 class Front {
  public:
-  Front(Registry& registry, WatchHub& watches, const Authenticator& authenticator,
-        const Authorizer& authorizer, PodStreams& pod_streams);
+  Front(registry::Registry& registry, registry::WatchHub& watches,
+        const Authenticator& authenticator, const Authorizer& authorizer, PodStreams& pod_streams);
 
   net::ServerResponse Handle(const net::ServerRequest& request);
   void SetAddress(std::string address) {
@@ -36,25 +36,26 @@ class Front {
   using Response = schema::ApiResult<net::ServerResponse>;
 
   Response Serve(const net::ServerRequest& request);
-  Response ServeOther(const net::ServerRequest& request, const UserInfo& user);
+  Response ServeOther(const net::ServerRequest& request, const registry::UserInfo& user);
   Response ServeResource(const net::ServerRequest& request, const RequestInfo& info,
-                         const UserInfo& user);
-  Response Read(const net::ServerRequest& request, const RequestInfo& info, const Target& target,
-                const View& view);
-  Response Watch(const net::ServerRequest& request, const Target& target, const View& view);
-  Response Create(const net::ServerRequest& request, const Target& target, WriteContext& write,
-                  const View& view);
-  Response CreateBelow(const net::ServerRequest& request, const Target& target,
-                       WriteContext& write);
-  Response Update(const net::ServerRequest& request, const Target& target, WriteContext& write,
-                  const View& view);
-  Response Patch(const net::ServerRequest& request, const Target& target, WriteContext& write,
+                         const registry::UserInfo& user);
+  Response Read(const net::ServerRequest& request, const RequestInfo& info,
+                const registry::Target& target, const View& view);
+  Response Watch(const net::ServerRequest& request, const registry::Target& target,
                  const View& view);
-  Response Delete(const net::ServerRequest& request, const RequestInfo& info, const Target& target,
-                  WriteContext& write, const View& view);
+  Response Create(const net::ServerRequest& request, const registry::Target& target,
+                  registry::WriteContext& write, const View& view);
+  Response CreateBelow(const net::ServerRequest& request, const registry::Target& target,
+                       registry::WriteContext& write);
+  Response Update(const net::ServerRequest& request, const registry::Target& target,
+                  registry::WriteContext& write, const View& view);
+  Response Patch(const net::ServerRequest& request, const registry::Target& target,
+                 registry::WriteContext& write, const View& view);
+  Response Delete(const net::ServerRequest& request, const RequestInfo& info,
+                  const registry::Target& target, registry::WriteContext& write, const View& view);
 
-  Registry& registry_;
-  WatchHub& watches_;
+  registry::Registry& registry_;
+  registry::WatchHub& watches_;
   const Authenticator& authenticator_;
   const Authorizer& authorizer_;
   PodStreams& pod_streams_;

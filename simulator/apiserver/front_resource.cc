@@ -20,11 +20,11 @@ net::ServerResponse JsonText(int status, std::string body) {
 }
 
 // A watch's stream. What comes before the stream is there waits here.
-class StreamSink final : public WatchSink {
+class StreamSink final : public registry::WatchSink {
  public:
   StreamSink(Renderer renderer, LineCache& lines) : renderer_(std::move(renderer)), lines_(lines) {}
 
-  bool OnEvent(WatchEventType type, const objects::ObjectRef& object) override {
+  bool OnEvent(registry::WatchEventType type, const objects::ObjectRef& object) override {
     std::lock_guard lock(mutex_);
     const bool first = std::exchange(first_, false) && renderer_.view().shape == Shape::kTable;
     return Send(lines_.Line(renderer_, type, object, first));
@@ -77,18 +77,18 @@ class StreamSink final : public WatchSink {
 
 // Closes the watch when the stream, or the response that never became one, is gone.
 struct WatchGuard {
-  explicit WatchGuard(std::shared_ptr<WatchHub::Handle> its_handle)
+  explicit WatchGuard(std::shared_ptr<registry::WatchHub::Handle> its_handle)
       : handle(std::move(its_handle)) {}
   ~WatchGuard() { handle->Close(); }
   WatchGuard(const WatchGuard&) = delete;
   WatchGuard& operator=(const WatchGuard&) = delete;
-  const std::shared_ptr<WatchHub::Handle> handle;
+  const std::shared_ptr<registry::WatchHub::Handle> handle;
 };
 
 }  // namespace
 
 Front::Response Front::Read(const net::ServerRequest& request, const RequestInfo& info,
-                            const Target& target, const View& view) {
+                            const registry::Target& target, const View& view) {
   if (target.subresource == "scale") {
     const Json scale = TRY(registry_.GetScale(target));
     const bool table = view.shape == Shape::kTable;
@@ -99,13 +99,13 @@ Front::Response Front::Read(const net::ServerRequest& request, const RequestInfo
     const auto object = TRY(registry_.Get(target));
     return JsonText(200, renderer.Object(*object));
   }
-  const ListQuery query = TRY(ParseList(request.query));
+  const registry::ListQuery query = TRY(ParseList(request.query));
   return JsonText(200, renderer.List(TRY(registry_.List(target, query))));
 }
 
-Front::Response Front::Watch(const net::ServerRequest& request, const Target& target,
+Front::Response Front::Watch(const net::ServerRequest& request, const registry::Target& target,
                              const View& view) {
-  WatchQuery query = TRY(ParseWatch(request.query));
+  registry::WatchQuery query = TRY(ParseWatch(request.query));
   if (!target.name.empty()) {
     if (!query.field_selector.empty()) query.field_selector += ',';
     query.field_selector += "metadata.name=" + target.name;
@@ -122,19 +122,19 @@ Front::Response Front::Watch(const net::ServerRequest& request, const Target& ta
   return response;
 }
 
-Front::Response Front::Create(const net::ServerRequest& request, const Target& target,
-                              WriteContext& write, const View& view) {
+Front::Response Front::Create(const net::ServerRequest& request, const registry::Target& target,
+                              registry::WriteContext& write, const View& view) {
   const BodyFormat format = TRY(NegotiateBody(request));
   auto decoded = TRY(
       schema::DecodeObject(*target.kind, *target.version, request.body, format, write.validation));
   write.warnings = std::move(decoded.warnings);
   schema::ApplyDefaults(*target.kind, *target.version, decoded.object);
-  const Written written = TRY(registry_.Create(target, std::move(decoded.object), write));
+  const registry::Written written = TRY(registry_.Create(target, std::move(decoded.object), write));
   return JsonText(written.code, Renderer(registry_, target, view).Answer(written.object));
 }
 
-Front::Response Front::CreateBelow(const net::ServerRequest& request, const Target& target,
-                                   WriteContext& write) {
+Front::Response Front::CreateBelow(const net::ServerRequest& request,
+                                   const registry::Target& target, registry::WriteContext& write) {
   const BodyFormat format = TRY(NegotiateBody(request));
   Json body;
   const std::string message = Reviews::BodyMessage(target);
@@ -146,12 +146,12 @@ Front::Response Front::CreateBelow(const net::ServerRequest& request, const Targ
   } else {
     body = TRY(schema::DecodeMessage(message, request.body, format));
   }
-  const Written written = TRY(reviews_.Create(target, std::move(body), write));
+  const registry::Written written = TRY(reviews_.Create(target, std::move(body), write));
   return JsonText(written.code, ToJson(written.object));
 }
 
-Front::Response Front::Update(const net::ServerRequest& request, const Target& target,
-                              WriteContext& write, const View& view) {
+Front::Response Front::Update(const net::ServerRequest& request, const registry::Target& target,
+                              registry::WriteContext& write, const View& view) {
   const BodyFormat format = TRY(NegotiateBody(request));
   if (target.subresource == "scale") {
     const Json scale = TRY(schema::DecodeMessage(kScale, request.body, format));
@@ -161,26 +161,27 @@ Front::Response Front::Update(const net::ServerRequest& request, const Target& t
       schema::DecodeObject(*target.kind, *target.version, request.body, format, write.validation));
   write.warnings = std::move(decoded.warnings);
   schema::ApplyDefaults(*target.kind, *target.version, decoded.object);
-  const Written written = TRY(registry_.Update(target, std::move(decoded.object), write));
+  const registry::Written written = TRY(registry_.Update(target, std::move(decoded.object), write));
   return JsonText(written.code, Renderer(registry_, target, view).Answer(written.object));
 }
 
-Front::Response Front::Patch(const net::ServerRequest& request, const Target& target,
-                             WriteContext& write, const View& view) {
-  const PatchKind kind = TRY(NegotiatePatch(request, target.kind->custom));
+Front::Response Front::Patch(const net::ServerRequest& request, const registry::Target& target,
+                             registry::WriteContext& write, const View& view) {
+  const registry::PatchKind kind = TRY(NegotiatePatch(request, target.kind->custom));
   std::vector<std::string> duplicates;
   const Json patch = TRY(schema::DecodePatch(
-      request.body, kind == PatchKind::kApply ? BodyFormat::kYaml : BodyFormat::kJson,
+      request.body, kind == registry::PatchKind::kApply ? BodyFormat::kYaml : BodyFormat::kJson,
       &duplicates));
   if (target.subresource == "scale") {
     return JsonText(200, ToJson(TRY(registry_.PatchScale(target, kind, patch, write)).object));
   }
-  const Written written = TRY(registry_.Patch(target, kind, patch, duplicates, write));
+  const registry::Written written = TRY(registry_.Patch(target, kind, patch, duplicates, write));
   return JsonText(written.code, Renderer(registry_, target, view).Answer(written.object));
 }
 
 Front::Response Front::Delete(const net::ServerRequest& request, const RequestInfo& info,
-                              const Target& target, WriteContext& write, const View& view) {
+                              const registry::Target& target, registry::WriteContext& write,
+                              const View& view) {
   Json options = TRY(DeleteOptionsOf(request.query));
   if (!request.body.empty()) {
     const BodyFormat format = TRY(NegotiateBody(request));
@@ -189,10 +190,10 @@ Front::Response Front::Delete(const net::ServerRequest& request, const RequestIn
   const auto how = TRY(objects::ParseDeleteOptions(options));
   write.dry_run = !ArrayAt(options, "dryRun").empty();
   if (info.verb == "delete") {
-    const Written written = TRY(registry_.Delete(target, how, write));
+    const registry::Written written = TRY(registry_.Delete(target, how, write));
     return JsonText(written.code, Renderer(registry_, target, view).Answer(written.object));
   }
-  const ListQuery query = TRY(ParseList(request.query));
+  const registry::ListQuery query = TRY(ParseList(request.query));
   return JsonText(200, ToJson(TRY(registry_.DeleteCollection(target, query, how, write)).object));
 }
 

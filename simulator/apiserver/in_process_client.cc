@@ -19,16 +19,16 @@ constexpr std::size_t kMaxQueued =
     65536;  // events; a reader this far behind is cut off and lists again
 
 // Hands events over to the thread that blocks in Watch.
-class QueueSink final : public WatchSink {
+class QueueSink final : public registry::WatchSink {
  public:
-  QueueSink(Runtime& runtime, const Registry& registry, Target target)
+  QueueSink(Runtime& runtime, const registry::Registry& registry, registry::Target target)
       : registry_(registry), target_(std::move(target)), changed_(runtime.NewEventCount()) {}
 
-  bool OnEvent(WatchEventType type, const objects::ObjectRef& object) override {
+  bool OnEvent(registry::WatchEventType type, const objects::ObjectRef& object) override {
     return Push({type, object, 0});
   }
   bool OnBookmark(objects::Revision revision, bool) override {
-    return Push({WatchEventType::kAdded, nullptr, revision});
+    return Push({registry::WatchEventType::kAdded, nullptr, revision});
   }
   void OnEnd() override {
     {
@@ -62,7 +62,7 @@ class QueueSink final : public WatchSink {
 
  private:
   struct Item {
-    WatchEventType type;
+    registry::WatchEventType type;
     objects::ObjectRef object;  // null: a bookmark
     objects::Revision revision;
   };
@@ -88,14 +88,14 @@ class QueueSink final : public WatchSink {
                {"kind", target_.kind->kind},
                {"metadata", {{"resourceVersion", std::to_string(item.revision)}}}}};
     }
-    const Type type = item.type == WatchEventType::kAdded      ? Type::kAdded
-                      : item.type == WatchEventType::kModified ? Type::kModified
-                                                               : Type::kDeleted;
+    const Type type = item.type == registry::WatchEventType::kAdded      ? Type::kAdded
+                      : item.type == registry::WatchEventType::kModified ? Type::kModified
+                                                                         : Type::kDeleted;
     return {type, registry_.Show(*item.object, target_)};
   }
 
-  const Registry& registry_;
-  const Target target_;
+  const registry::Registry& registry_;
+  const registry::Target target_;
   std::unique_ptr<EventCount> changed_;
   std::mutex mutex_;
   std::deque<Item> items_;
@@ -104,8 +104,8 @@ class QueueSink final : public WatchSink {
 
 class RegistryClient final : public kube::KubeClient {
  public:
-  RegistryClient(Runtime& runtime, Registry& registry, WatchHub& watches,
-                 const Authorizer& authorizer, const Reviews& reviews, UserInfo user)
+  RegistryClient(Runtime& runtime, registry::Registry& registry, registry::WatchHub& watches,
+                 const Authorizer& authorizer, const Reviews& reviews, registry::UserInfo user)
       : runtime_(runtime),
         registry_(registry),
         watches_(watches),
@@ -115,7 +115,7 @@ class RegistryClient final : public kube::KubeClient {
 
   Result<Json> Get(const ResourceType& type, const ObjectKey& key) override {
     return Out([&]() -> ApiResult<Json> {
-      const Target target = TRY(Aim("get", type, key));
+      const registry::Target target = TRY(Aim("get", type, key));
       const auto object = TRY(registry_.Get(target));
       return registry_.Show(*object, target);
     });
@@ -124,12 +124,12 @@ class RegistryClient final : public kube::KubeClient {
   Result<kube::ObjectList> List(const ResourceType& type, const std::string& ns,
                                 const kube::ListOptions& options) override {
     auto list = [&]() -> ApiResult<kube::ObjectList> {
-      const Target target = TRY(Aim("list", type, {ns, ""}));
-      ListQuery query;
+      const registry::Target target = TRY(Aim("list", type, {ns, ""}));
+      registry::ListQuery query;
       query.label_selector = options.label_selector;
       query.field_selector = options.field_selector;
       query.resource_version = options.resource_version;
-      const ListPage page = TRY(registry_.List(target, query));
+      const registry::ListPage page = TRY(registry_.List(target, query));
       kube::ObjectList out;
       out.resource_version = std::to_string(page.revision);
       out.items.reserve(page.items.size());
@@ -144,7 +144,7 @@ class RegistryClient final : public kube::KubeClient {
                const std::function<Status(kube::WatchEvent)>& on_event) override {
     auto target = Aim("watch", type, {ns, ""});
     if (!target.ok()) return target.error().ToError();
-    WatchQuery query;
+    registry::WatchQuery query;
     query.label_selector = options.label_selector;
     query.field_selector = options.field_selector;
     query.resource_version = options.resource_version;
@@ -160,8 +160,8 @@ class RegistryClient final : public kube::KubeClient {
 
   Result<Json> Create(const ResourceType& type, const Json& object) override {
     return Out([&]() -> ApiResult<Json> {
-      const Target target = TRY(Aim("create", type, {kube::NamespaceOf(object), ""}));
-      WriteContext write = NewWrite();
+      const registry::Target target = TRY(Aim("create", type, {kube::NamespaceOf(object), ""}));
+      registry::WriteContext write = NewWrite();
       if (!target.kind->stored) return TRY(reviews_.Create(target, object, write))
       .object;
       Json decoded = TRY(Decode(target, object, write));
@@ -173,8 +173,8 @@ class RegistryClient final : public kube::KubeClient {
   Result<Json> Update(const ResourceType& type, const Json& object,
                       const std::string& subresource) override {
     return Out([&]() -> ApiResult<Json> {
-      const Target target = TRY(Aim("update", type, kube::KeyOf(object), subresource));
-      WriteContext write = NewWrite();
+      const registry::Target target = TRY(Aim("update", type, kube::KeyOf(object), subresource));
+      registry::WriteContext write = NewWrite();
       if (subresource == "scale") return TRY(registry_.UpdateScale(target, object, write))
       .object;
       Json decoded = TRY(Decode(target, object, write));
@@ -186,15 +186,16 @@ class RegistryClient final : public kube::KubeClient {
   Result<Json> Patch(const ResourceType& type, const ObjectKey& key, kube::PatchType patch_type,
                      const Json& patch, const kube::PatchOptions& options) override {
     return Out([&]() -> ApiResult<Json> {
-      const Target target = TRY(Aim("patch", type, key, options.subresource));
-      WriteContext write = NewWrite();
+      const registry::Target target = TRY(Aim("patch", type, key, options.subresource));
+      registry::WriteContext write = NewWrite();
       if (!options.field_manager.empty()) write.manager = options.field_manager;
       write.force = options.force;
-      const PatchKind kind = patch_type == kube::PatchType::kJson    ? PatchKind::kJson
-                             : patch_type == kube::PatchType::kMerge ? PatchKind::kMerge
-                             : patch_type == kube::PatchType::kApply ? PatchKind::kApply
-                                                                     : PatchKind::kStrategic;
-      if (kind == PatchKind::kStrategic && target.kind->custom) {
+      const registry::PatchKind kind =
+          patch_type == kube::PatchType::kJson    ? registry::PatchKind::kJson
+          : patch_type == kube::PatchType::kMerge ? registry::PatchKind::kMerge
+          : patch_type == kube::PatchType::kApply ? registry::PatchKind::kApply
+                                                  : registry::PatchKind::kStrategic;
+      if (kind == registry::PatchKind::kStrategic && target.kind->custom) {
         return ApiError::UnsupportedMediaType({"application/json-patch+json",
                                                "application/merge-patch+json",
                                                "application/apply-patch+yaml"});
@@ -210,14 +211,14 @@ class RegistryClient final : public kube::KubeClient {
   Result<Json> Delete(const ResourceType& type, const ObjectKey& key,
                       const kube::DeleteOptions& options) override {
     return Out([&]() -> ApiResult<Json> {
-      const Target target = TRY(Aim("delete", type, key));
+      const registry::Target target = TRY(Aim("delete", type, key));
       objects::DeleteRequest request;
       if (options.grace_period_seconds)
         request.grace_period_seconds = *options.grace_period_seconds;
       request.propagation_policy = options.propagation_policy;
       request.uid = options.uid;
       request.resource_version = options.resource_version;
-      WriteContext write = NewWrite();
+      registry::WriteContext write = NewWrite();
       return TRY(registry_.Delete(target, request, write))
       .object;
     });
@@ -226,8 +227,8 @@ class RegistryClient final : public kube::KubeClient {
   Result<Json> CreateSubresource(const ResourceType& type, const ObjectKey& key,
                                  const std::string& subresource, const Json& object) override {
     return Out([&]() -> ApiResult<Json> {
-      const Target target = TRY(Aim("create", type, key, subresource));
-      WriteContext write = NewWrite();
+      const registry::Target target = TRY(Aim("create", type, key, subresource));
+      registry::WriteContext write = NewWrite();
       return TRY(reviews_.Create(target, object, write))
       .object;
     });
@@ -242,16 +243,16 @@ class RegistryClient final : public kube::KubeClient {
     return std::move(*result);
   }
 
-  WriteContext NewWrite() const {
-    WriteContext write;
+  registry::WriteContext NewWrite() const {
+    registry::WriteContext write;
     write.user = user_;
     write.manager = ManagerOf(user_.name.substr(user_.name.rfind(':') + 1));
     return write;
   }
 
-  ApiResult<Target> Aim(const char* verb, const ResourceType& type, const ObjectKey& key,
-                        const std::string& subresource = "") const {
-    Target target = TRY(
+  ApiResult<registry::Target> Aim(const char* verb, const ResourceType& type, const ObjectKey& key,
+                                  const std::string& subresource = "") const {
+    registry::Target target = TRY(
         registry_.Resolve(type.group, type.version, type.resource, key.ns, key.name, subresource));
     std::string resource = type.resource;
     if (!subresource.empty()) resource += "/" + subresource;
@@ -266,7 +267,8 @@ class RegistryClient final : public kube::KubeClient {
     return target;
   }
 
-  static ApiResult<Json> Decode(const Target& target, const Json& object, WriteContext& write) {
+  static ApiResult<Json> Decode(const registry::Target& target, const Json& object,
+                                registry::WriteContext& write) {
     auto decoded =
         TRY(schema::DecodeValue(*target.kind, *target.version, object, write.validation));
     schema::ApplyDefaults(*target.kind, *target.version, decoded.object);
@@ -274,19 +276,20 @@ class RegistryClient final : public kube::KubeClient {
   }
 
   Runtime& runtime_;
-  Registry& registry_;
-  WatchHub& watches_;
+  registry::Registry& registry_;
+  registry::WatchHub& watches_;
   const Authorizer& authorizer_;
   const Reviews& reviews_;
-  const UserInfo user_;
+  const registry::UserInfo user_;
 };
 
 }  // namespace
 
-std::unique_ptr<kube::KubeClient> MakeRegistryClient(Runtime& runtime, Registry& registry,
-                                                     WatchHub& watches,
+std::unique_ptr<kube::KubeClient> MakeRegistryClient(Runtime& runtime, registry::Registry& registry,
+                                                     registry::WatchHub& watches,
                                                      const Authorizer& authorizer,
-                                                     const Reviews& reviews, UserInfo user) {
+                                                     const Reviews& reviews,
+                                                     registry::UserInfo user) {
   return std::make_unique<RegistryClient>(runtime, registry, watches, authorizer, reviews,
                                           std::move(user));
 }

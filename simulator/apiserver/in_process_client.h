@@ -6,16 +6,17 @@
 #include "base/core/runtime.h"
 #include "base/kube/client.h"
 #include "simulator/apiserver/rbac.h"
-#include "simulator/apiserver/registry.h"
 #include "simulator/apiserver/reviews.h"
-#include "simulator/apiserver/watch.h"
+#include "simulator/registry/registry.h"
+#include "simulator/registry/watch.h"
 
 namespace thinsnap::apiserver {
 
 // All references must outlive the client.
-std::unique_ptr<kube::KubeClient> MakeRegistryClient(Runtime& runtime, Registry& registry,
-                                                     WatchHub& watches,
+std::unique_ptr<kube::KubeClient> MakeRegistryClient(Runtime& runtime, registry::Registry& registry,
+                                                     registry::WatchHub& watches,
                                                      const Authorizer& authorizer,
-                                                     const Reviews& reviews, UserInfo user);
+                                                     const Reviews& reviews,
+                                                     registry::UserInfo user);
 
 }  // namespace thinsnap::apiserver

@@ -77,13 +77,13 @@ ApiResult<schema::BodyFormat> NegotiateBody(const net::ServerRequest& request) {
       {std::string(kJson), std::string(kYaml), std::string(kProtobuf)});
 }
 
-ApiResult<PatchKind> NegotiatePatch(const net::ServerRequest& request, bool custom) {
+ApiResult<registry::PatchKind> NegotiatePatch(const net::ServerRequest& request, bool custom) {
   const auto media = net::ParseMediaType(request.headers.Get("Content-Type"));
-  if (media.type == "application/json-patch+json") return PatchKind::kJson;
-  if (media.type == "application/merge-patch+json") return PatchKind::kMerge;
-  if (media.type == "application/apply-patch+yaml") return PatchKind::kApply;
+  if (media.type == "application/json-patch+json") return registry::PatchKind::kJson;
+  if (media.type == "application/merge-patch+json") return registry::PatchKind::kMerge;
+  if (media.type == "application/apply-patch+yaml") return registry::PatchKind::kApply;
   if (media.type == "application/strategic-merge-patch+json" && !custom)
-    return PatchKind::kStrategic;
+    return registry::PatchKind::kStrategic;
   std::vector<std::string> accepted = {"application/json-patch+json",
                                        "application/merge-patch+json",
                                        "application/apply-patch+yaml"};

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "base/net/http_server.h"
-#include "simulator/apiserver/registry.h"
 #include "simulator/apiserver/render.h"
+#include "simulator/registry/registry.h"
 #include "simulator/schema/codec.h"
 
 namespace thinsnap::apiserver {
@@ -13,6 +13,7 @@ schema::ApiResult<View> NegotiateView(const net::ServerRequest& request);
 // UnsupportedMediaType. A missing Content-Type is JSON.
 schema::ApiResult<schema::BodyFormat> NegotiateBody(const net::ServerRequest& request);
 // The kind of a patch. UnsupportedMediaType; strategic merge is for built-in kinds only.
-schema::ApiResult<PatchKind> NegotiatePatch(const net::ServerRequest& request, bool custom);
+schema::ApiResult<registry::PatchKind> NegotiatePatch(const net::ServerRequest& request,
+                                                      bool custom);
 
 }  // namespace thinsnap::apiserver

@@ -73,8 +73,8 @@ streams::SessionHost PodStreams::Host() {
 }
 
 ApiResult<streams::ContainerAddress> PodStreams::Locate(const net::ServerRequest& request,
-                                                        const Target& target) const {
-  Target pod_target = target;
+                                                        const registry::Target& target) const {
+  registry::Target pod_target = target;
   pod_target.subresource.clear();
   const auto pod = TRY(registry_.Get(pod_target));
   const Json& value = pod->value();
@@ -107,7 +107,7 @@ ApiResult<streams::ContainerAddress> PodStreams::Locate(const net::ServerRequest
 }
 
 ApiResult<net::ServerResponse> PodStreams::Logs(const net::ServerRequest& request,
-                                                const Target& target) {
+                                                const registry::Target& target) {
   streams::LogRequest log;
   log.container = TRY(Locate(request, target));
   log.follow = QueryFlag(request.query, "follow");
@@ -144,7 +144,7 @@ ApiResult<net::ServerResponse> PodStreams::Logs(const net::ServerRequest& reques
 }
 
 ApiResult<net::ServerResponse> PodStreams::Exec(const net::ServerRequest& request,
-                                                const Target& target) {
+                                                const registry::Target& target) {
   streams::ExecRequest exec;
   exec.container = TRY(Locate(request, target));
   for (const auto& [name, value] : request.query) {
@@ -158,10 +158,10 @@ ApiResult<net::ServerResponse> PodStreams::Exec(const net::ServerRequest& reques
 }
 
 ApiResult<net::ServerResponse> PodStreams::Attach(const net::ServerRequest& request,
-                                                  const Target& target) {
+                                                  const registry::Target& target) {
   streams::ExecRequest exec;
   exec.container = TRY(Locate(request, target));
-  Target pod_target = target;
+  registry::Target pod_target = target;
   pod_target.subresource.clear();
   const auto pod = TRY(registry_.Get(pod_target));
   for (const Json& container : ArrayAt(pod->value(), "spec.containers")) {
@@ -187,8 +187,8 @@ ApiResult<net::ServerResponse> PodStreams::Upgrade(const net::ServerRequest& req
 }
 
 ApiResult<net::ServerResponse> PodStreams::PortForward(const net::ServerRequest& request,
-                                                       const Target& target) {
-  Target pod_target = target;
+                                                       const registry::Target& target) {
+  registry::Target pod_target = target;
   pod_target.subresource.clear();
   const auto pod = TRY(registry_.Get(pod_target));
   if (const std::string phase = StringAt(pod->value(), "status.phase"); phase != "Running") {

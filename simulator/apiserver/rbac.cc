@@ -45,7 +45,7 @@ bool PathMatches(const std::vector<std::string>& rules, std::string_view path) {
   });
 }
 
-bool IsSubject(const UserInfo& user, const Json& subject) {
+bool IsSubject(const registry::UserInfo& user, const Json& subject) {
   const std::string kind = StringAt(subject, "kind");
   const std::string name = StringAt(subject, "name");
   if (kind == "User") return name == user.name;
@@ -187,7 +187,7 @@ std::shared_ptr<const Authorizer::Policy> Authorizer::Current() const {
   return policy;
 }
 
-bool Authorizer::Allows(const UserInfo& user, const AccessQuestion& question) const {
+bool Authorizer::Allows(const registry::UserInfo& user, const AccessQuestion& question) const {
   if (Contains(user.groups, kMasters)) return true;
   const auto policy = Current();
   return std::any_of(
@@ -203,7 +203,8 @@ bool Authorizer::Allows(const UserInfo& user, const AccessQuestion& question) co
       });
 }
 
-std::vector<PolicyRule> Authorizer::RulesFor(const UserInfo& user, const std::string& ns) const {
+std::vector<PolicyRule> Authorizer::RulesFor(const registry::UserInfo& user,
+                                             const std::string& ns) const {
   std::vector<PolicyRule> out;
   if (Contains(user.groups, kMasters)) {
     out.push_back({{"*"}, {"*"}, {"*"}, {}, {}});
@@ -222,7 +223,7 @@ std::vector<PolicyRule> Authorizer::RulesFor(const UserInfo& user, const std::st
   return out;
 }
 
-std::string RefusalText(const UserInfo& user, const AccessQuestion& question) {
+std::string RefusalText(const registry::UserInfo& user, const AccessQuestion& question) {
   std::string text = "User \"" + user.name + "\" cannot " + question.verb;
   if (question.resource.empty()) return text + " path \"" + question.path + "\"";
   text += " resource \"" + question.resource + "\" in API group \"" + question.group + "\"";

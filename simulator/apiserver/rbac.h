@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "base/data/json_fwd.h"
-#include "simulator/apiserver/api_server.h"
 #include "simulator/apiserver/request.h"
 #include "simulator/objects/store.h"
+#include "simulator/registry/user_info.h"
 
 namespace thinsnap::apiserver {
 
@@ -33,9 +33,9 @@ class Authorizer {
   explicit Authorizer(objects::VersionedStore& store);
   ~Authorizer();
 
-  bool Allows(const UserInfo& user, const AccessQuestion& question) const;
+  bool Allows(const registry::UserInfo& user, const AccessQuestion& question) const;
   // The rules that hold for the user in the namespace, for SelfSubjectRulesReview.
-  std::vector<PolicyRule> RulesFor(const UserInfo& user, const std::string& ns) const;
+  std::vector<PolicyRule> RulesFor(const registry::UserInfo& user, const std::string& ns) const;
 
  private:
   struct Policy;
@@ -46,6 +46,6 @@ class Authorizer {
 };
 
 // `User "u" cannot list resource "pods" in API group "" in the namespace "default"`
-std::string RefusalText(const UserInfo& user, const AccessQuestion& question);
+std::string RefusalText(const registry::UserInfo& user, const AccessQuestion& question);
 
 }  // namespace thinsnap::apiserver

@@ -5,13 +5,13 @@
 namespace thinsnap::apiserver {
 namespace {
 
-std::string_view EventName(WatchEventType type) {
+std::string_view EventName(registry::WatchEventType type) {
   switch (type) {
-    case WatchEventType::kAdded:
+    case registry::WatchEventType::kAdded:
       return "ADDED";
-    case WatchEventType::kModified:
+    case registry::WatchEventType::kModified:
       return "MODIFIED";
-    case WatchEventType::kDeleted:
+    case registry::WatchEventType::kDeleted:
       return "DELETED";
   }
   return "";
@@ -78,7 +78,7 @@ Json ScaleTable(const Json& scale, const View& view, WallTime now) {
   return table;
 }
 
-std::string Renderer::List(const ListPage& page) const {
+std::string Renderer::List(const registry::ListPage& page) const {
   std::string metadata = R"({"resourceVersion":")" + std::to_string(page.revision) + "\"";
   if (!page.continue_token.empty() || target_.kind->custom) {
     metadata += ",\"continue\":" + Quoted(page.continue_token);
@@ -135,7 +135,7 @@ std::string Renderer::List(const ListPage& page) const {
   return out + "]}";
 }
 
-std::string Renderer::Event(WatchEventType type, const objects::StoredObject& object,
+std::string Renderer::Event(registry::WatchEventType type, const objects::StoredObject& object,
                             bool first) const {
   if (view_.shape == Shape::kFull) {
     if (registry_.ShownAsStored(object, target_)) return Frame(EventName(type), object.bytes());
@@ -180,7 +180,8 @@ std::string Renderer::CacheKey() const {
          view_.table_version + "/" + std::to_string(static_cast<int>(view_.include));
 }
 
-std::shared_ptr<const std::string> LineCache::Line(const Renderer& renderer, WatchEventType type,
+std::shared_ptr<const std::string> LineCache::Line(const Renderer& renderer,
+                                                   registry::WatchEventType type,
                                                    const objects::ObjectRef& object, bool first) {
   const std::string key =
       renderer.CacheKey() + (first ? "f" : "n") + std::to_string(static_cast<int>(type));

@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "simulator/apiserver/registry.h"
-#include "simulator/apiserver/watch.h"
 #include "simulator/objects/table.h"
+#include "simulator/registry/registry.h"
+#include "simulator/registry/watch.h"
 
 namespace thinsnap::apiserver {
 
@@ -28,17 +28,18 @@ struct View {
 // Thread-safe.
 class Renderer {
  public:
-  Renderer(const Registry& registry, Target target, View view)
+  Renderer(const registry::Registry& registry, registry::Target target, View view)
       : registry_(registry), target_(std::move(target)), view_(std::move(view)) {}
 
   // JSON text.
   std::string Object(const objects::StoredObject& object) const;
-  std::string List(const ListPage& page) const;
+  std::string List(const registry::ListPage& page) const;
   // An object that was just written, or a Status.
   std::string Answer(const Json& object) const;
 
   // One line of a watch. `first`: with column definitions, if it is a Table.
-  std::string Event(WatchEventType type, const objects::StoredObject& object, bool first) const;
+  std::string Event(registry::WatchEventType type, const objects::StoredObject& object,
+                    bool first) const;
   std::string Bookmark(objects::Revision revision, bool initial_events_end) const;
   static std::string ErrorEvent(const schema::ApiError& error);
 
@@ -49,8 +50,8 @@ class Renderer {
  private:
   Json Row(const Json& object) const;
 
-  const Registry& registry_;
-  const Target target_;
+  const registry::Registry& registry_;
+  const registry::Target target_;
   const View view_;
 };
 
@@ -60,7 +61,7 @@ Json ScaleTable(const Json& scale, const View& view, WallTime now);
 // The lines of the latest event, made once for all watches that show it alike. Thread-safe.
 class LineCache {
  public:
-  std::shared_ptr<const std::string> Line(const Renderer& renderer, WatchEventType type,
+  std::shared_ptr<const std::string> Line(const Renderer& renderer, registry::WatchEventType type,
                                           const objects::ObjectRef& object, bool first);
 
  private:

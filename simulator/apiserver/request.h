@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "base/net/http.h"
-#include "simulator/apiserver/api_server.h"
 
 namespace thinsnap::apiserver {
 

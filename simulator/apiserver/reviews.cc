@@ -41,23 +41,24 @@ AccessQuestion QuestionIn(const Json& review) {
           StringAt(review, at + "namespace"), StringAt(review, at + "name"),  ""};
 }
 
-Json UserJson(const UserInfo& user) {
+Json UserJson(const registry::UserInfo& user) {
   return {{"username", user.name}, {"groups", ToArray(user.groups)}};
 }
 
 }  // namespace
 
-std::string Reviews::BodyMessage(const Target& target) {
+std::string Reviews::BodyMessage(const registry::Target& target) {
   if (target.subresource == "binding") return "k8s.io.api.core.v1.Binding";
   if (target.subresource == "eviction") return "k8s.io.api.policy.v1.Eviction";
   if (target.subresource == "token") return "k8s.io.api.authentication.v1.TokenRequest";
   return "";
 }
 
-ApiResult<Written> Reviews::Create(const Target& target, Json body, WriteContext& write) const {
+ApiResult<registry::Written> Reviews::Create(const registry::Target& target, Json body,
+                                             registry::WriteContext& write) const {
   if (target.subresource == "binding") return registry_.Bind(target, body, write);
   if (target.subresource == "eviction") return Evict(target, body, write);
-  if (target.subresource == "token") return Written {
+  if (target.subresource == "token") return registry::Written {
       TRY(RequestToken(target, std::move(body)))
       , 201
     };
@@ -67,31 +68,32 @@ ApiResult<Written> Reviews::Create(const Target& target, Json body, WriteContext
         registry_.Resolve("", "v1", "pods", target.ns, StringAt(body, "metadata.name"), "binding"));
     return registry_.Bind(pod, body, write);
   }
-  return Written {
+  return registry::Written {
     TRY(Answer(target, write.user, std::move(body)))
     , 201
   };
 }
 
-ApiResult<Written> Reviews::Evict(const Target& target, const Json& eviction,
-                                  WriteContext& write) const {
-  Target pod = target;
+ApiResult<registry::Written> Reviews::Evict(const registry::Target& target, const Json& eviction,
+                                            registry::WriteContext& write) const {
+  registry::Target pod = target;
   pod.subresource.clear();
   const Json* options = Find(eviction, "deleteOptions");
   const auto request = TRY(objects::ParseDeleteOptions(options ? *options : Json(JsonObject())));
   TRY(registry_.Delete(pod, request, write));
-  return Written{{{"kind", "Status"},
-                  {"apiVersion", "v1"},
-                  {"metadata", JsonObject()},
-                  {"status", "Success"},
-                  {"code", 201}},
-                 201};
+  return registry::Written{{{"kind", "Status"},
+                            {"apiVersion", "v1"},
+                            {"metadata", JsonObject()},
+                            {"status", "Success"},
+                            {"code", 201}},
+                           201};
 }
 
-ApiResult<Json> Reviews::Answer(const Target& target, const UserInfo& user, Json review) const {
+ApiResult<Json> Reviews::Answer(const registry::Target& target, const registry::UserInfo& user,
+                                Json review) const {
   const std::string& kind = target.kind->kind;
   if (!Find(review, "metadata")) Set(review, "metadata", JsonObject());
-  auto judge = [&](const UserInfo& who) {
+  auto judge = [&](const registry::UserInfo& who) {
     Json status = {{"allowed", authorizer_.Allows(who, QuestionIn(review))}};
     Set(review, "status", std::move(status));
   };
@@ -140,8 +142,8 @@ ApiResult<Json> Reviews::Answer(const Target& target, const UserInfo& user, Json
   return review;
 }
 
-ApiResult<Json> Reviews::RequestToken(const Target& target, Json request) const {
-  Target account = target;
+ApiResult<Json> Reviews::RequestToken(const registry::Target& target, Json request) const {
+  registry::Target account = target;
   account.subresource.clear();
   TRY(registry_.Get(account));
   std::int64_t seconds = IntAt(request, "spec.expirationSeconds", kDefaultTokenSeconds);

@@ -11,7 +11,7 @@
 #include "simulator/apiserver/credentials.h"
 #include "simulator/apiserver/front.h"
 #include "simulator/apiserver/in_process_client.h"
-#include "simulator/apiserver/watch.h"
+#include "simulator/registry/watch.h"
 
 namespace thinsnap::apiserver {
 namespace {
@@ -70,7 +70,7 @@ class Server final : public ApiServer {
     return FormatKubeconfig(url(), credentials_.authority.cert_pem, "admin", admin_);
   }
 
-  Result<std::string> KubeconfigFor(const UserInfo& user) const override {
+  Result<std::string> KubeconfigFor(const registry::UserInfo& user) const override {
     const net::KeyPair client = TRY(Issue(user));
     return FormatKubeconfig(url(), credentials_.authority.cert_pem, user.name, client);
   }
@@ -82,13 +82,13 @@ class Server final : public ApiServer {
     return authenticator_.Issue(ns, service_account, validity, pod, pod_uid, audiences);
   }
 
-  std::unique_ptr<kube::KubeClient> MakeClient(UserInfo user) override {
+  std::unique_ptr<kube::KubeClient> MakeClient(registry::UserInfo user) override {
     return MakeRegistryClient(runtime_, registry_, watches_, authorizer_, reviews_,
                               std::move(user));
   }
 
  private:
-  Result<net::KeyPair> Issue(const UserInfo& user) const {
+  Result<net::KeyPair> Issue(const registry::UserInfo& user) const {
     net::CertificateRequest request;
     request.common_name = user.name;
     request.organizations = user.groups;
@@ -160,8 +160,8 @@ class Server final : public ApiServer {
   net::KeyPair admin_;
   std::unique_ptr<objects::VersionedStore> store_;
   schema::KindTable kinds_;
-  Registry registry_;
-  WatchHub watches_;
+  registry::Registry registry_;
+  registry::WatchHub watches_;
   Authenticator authenticator_;
   Authorizer authorizer_;
   PodStreams pod_streams_;

@@ -40,10 +40,11 @@ const char* OptionsKind(const RequestInfo& info) {
 
 }  // namespace
 
-ApiResult<WriteContext> ParseWrite(const net::ServerRequest& request, const RequestInfo& info,
-                                   const UserInfo& user) {
+ApiResult<registry::WriteContext> ParseWrite(const net::ServerRequest& request,
+                                             const RequestInfo& info,
+                                             const registry::UserInfo& user) {
   const net::Query& query = request.query;
-  WriteContext write;
+  registry::WriteContext write;
   write.user = user;
   FieldErrors errors;
   const bool deletes = info.verb.starts_with("delete");
@@ -86,13 +87,13 @@ ApiResult<WriteContext> ParseWrite(const net::ServerRequest& request, const Requ
   return write;
 }
 
-ApiResult<ListQuery> ParseList(const net::Query& query) {
+ApiResult<registry::ListQuery> ParseList(const net::Query& query) {
   if (QueryHas(query, "sendInitialEvents")) {
     return ApiError::Invalid(
         "meta.k8s.io", "ListOptions", "",
         {FieldError::Forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")});
   }
-  ListQuery list;
+  registry::ListQuery list;
   list.label_selector = QueryValue(query, "labelSelector");
   list.field_selector = QueryValue(query, "fieldSelector");
   list.resource_version = QueryValue(query, "resourceVersion");
@@ -104,8 +105,8 @@ ApiResult<ListQuery> ParseList(const net::Query& query) {
   return list;
 }
 
-ApiResult<WatchQuery> ParseWatch(const net::Query& query) {
-  WatchQuery watch;
+ApiResult<registry::WatchQuery> ParseWatch(const net::Query& query) {
+  registry::WatchQuery watch;
   watch.label_selector = QueryValue(query, "labelSelector");
   watch.field_selector = QueryValue(query, "fieldSelector");
   watch.resource_version = QueryValue(query, "resourceVersion");

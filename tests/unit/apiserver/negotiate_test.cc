@@ -54,7 +54,7 @@ TEST(NegotiateTest, KnowsBodiesAndPatches) {
   request.headers.Set("Content-Type", "text/plain");
   EXPECT_EQ(NegotiateBody(request).error().code, 415);
   request.headers.Set("Content-Type", "application/strategic-merge-patch+json");
-  EXPECT_EQ(*NegotiatePatch(request, false), PatchKind::kStrategic);
+  EXPECT_EQ(*NegotiatePatch(request, false), registry::PatchKind::kStrategic);
   EXPECT_EQ(NegotiatePatch(request, true).error().code, 415);
 }
 

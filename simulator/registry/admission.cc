@@ -1,14 +1,14 @@
-#include "simulator/apiserver/admission.h"
+#include "simulator/registry/admission.h"
 
 #include <algorithm>
 #include <array>
 #include <utility>
 
 #include "base/kube/object.h"
-#include "simulator/apiserver/quota.h"
+#include "simulator/registry/quota.h"
 #include "simulator/schema/quantity.h"
 
-namespace thinsnap::apiserver {
+namespace thinsnap::registry {
 
 using schema::ApiError;
 using schema::ApiStatus;
@@ -201,4 +201,4 @@ ApiStatus Admission::Charge(const AdmissionContext& context, const Json& object,
   return create();
 }
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::registry

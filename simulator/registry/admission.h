@@ -13,7 +13,7 @@
 #include "simulator/schema/api_error.h"
 #include "simulator/schema/kinds.h"
 
-namespace thinsnap::apiserver {
+namespace thinsnap::registry {
 
 struct AdmissionOptions {
   // False: pods get no service account, and namespaces neither the default one nor the root CA, as
@@ -49,4 +49,4 @@ class Admission {
   std::mutex quota_mutex_;
 };
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::registry

@@ -4,12 +4,12 @@
 
 #include "base/core/log.h"
 #include "base/kube/object.h"
-#include "simulator/apiserver/bootstrap.h"
-#include "simulator/apiserver/quota.h"
-#include "simulator/apiserver/registry.h"
+#include "simulator/registry/bootstrap.h"
+#include "simulator/registry/quota.h"
+#include "simulator/registry/registry.h"
 #include "simulator/schema/crd.h"
 
-namespace thinsnap::apiserver {
+namespace thinsnap::registry {
 
 using schema::ApiError;
 
@@ -189,4 +189,4 @@ void Registry::DrainDefinition(const objects::StoredObject& definition) {
   }
 }
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::registry

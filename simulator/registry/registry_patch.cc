@@ -1,11 +1,11 @@
 // Patches, server-side apply and the scale subresource: writes that are made from what is stored.
 #include <utility>
 
-#include "simulator/apiserver/registry.h"
 #include "simulator/objects/apply.h"
 #include "simulator/objects/patch.h"
+#include "simulator/registry/registry.h"
 
-namespace thinsnap::apiserver {
+namespace thinsnap::registry {
 
 using schema::ApiError;
 using schema::ApiResult;
@@ -170,4 +170,4 @@ ApiResult<Written> Registry::PatchScale(const Target& target, PatchKind kind, co
   return UpdateScale(target, *patched, write);
 }
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::registry

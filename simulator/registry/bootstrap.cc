@@ -1,4 +1,4 @@
-#include "simulator/apiserver/bootstrap.h"
+#include "simulator/registry/bootstrap.h"
 
 #include <string_view>
 #include <utility>
@@ -7,7 +7,7 @@
 #include "base/data/json.h"
 #include "base/data/yaml.h"
 
-namespace thinsnap::apiserver {
+namespace thinsnap::registry {
 namespace {
 
 constexpr std::string_view kObjects = R"yaml(
@@ -236,4 +236,4 @@ std::vector<Json> BootstrapObjects() {
   return std::move(*objects);
 }
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::registry

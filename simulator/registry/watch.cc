@@ -1,9 +1,9 @@
-#include "simulator/apiserver/watch.h"
+#include "simulator/registry/watch.h"
 
 #include <algorithm>
 #include <utility>
 
-namespace thinsnap::apiserver {
+namespace thinsnap::registry {
 
 using objects::StoreEvent;
 using schema::ApiError;
@@ -248,4 +248,4 @@ std::size_t WatchHub::open() const {
   return watches_.size();
 }
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::registry

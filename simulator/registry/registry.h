@@ -17,16 +17,16 @@
 #include "base/core/clock.h"
 #include "base/core/random.h"
 #include "base/data/json.h"
-#include "simulator/apiserver/admission.h"
-#include "simulator/apiserver/api_server.h"
 #include "simulator/objects/apply.h"
 #include "simulator/objects/rules.h"
 #include "simulator/objects/store.h"
+#include "simulator/registry/admission.h"
+#include "simulator/registry/user_info.h"
 #include "simulator/schema/api_error.h"
 #include "simulator/schema/codec.h"
 #include "simulator/schema/kinds.h"
 
-namespace thinsnap::apiserver {
+namespace thinsnap::registry {
 
 // What a request is about. `version` points into `kind`.
 struct Target {
@@ -167,4 +167,4 @@ class Registry {
   std::map<std::string, objects::Revision> schema_revisions_;
 };
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::registry

@@ -1,10 +1,10 @@
 #include <array>
 #include <utility>
 
-#include "simulator/apiserver/registry.h"
 #include "simulator/objects/apply.h"
+#include "simulator/registry/registry.h"
 
-namespace thinsnap::apiserver {
+namespace thinsnap::registry {
 
 using schema::ApiError;
 using schema::ApiResult;
@@ -313,4 +313,4 @@ ApiResult<Written> Registry::Bind(const Target& target, const Json& binding, Wri
                  201};
 }
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::registry

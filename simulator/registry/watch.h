@@ -12,10 +12,10 @@
 #include <vector>
 
 #include "base/core/runtime.h"
-#include "simulator/apiserver/registry.h"
 #include "simulator/objects/selectors.h"
+#include "simulator/registry/registry.h"
 
-namespace thinsnap::apiserver {
+namespace thinsnap::registry {
 
 struct WatchQuery {
   std::string label_selector, field_selector, resource_version, match;
@@ -74,4 +74,4 @@ class WatchHub {
   TaskGroup tasks_;
 };
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::registry

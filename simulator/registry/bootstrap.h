@@ -6,8 +6,8 @@
 
 #include "base/data/json_fwd.h"
 
-namespace thinsnap::apiserver {
+namespace thinsnap::registry {
 
 std::vector<Json> BootstrapObjects();
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::registry

@@ -3,10 +3,10 @@
 #include <utility>
 
 #include "base/core/bytes.h"
-#include "simulator/apiserver/registry.h"
 #include "simulator/objects/selectors.h"
+#include "simulator/registry/registry.h"
 
-namespace thinsnap::apiserver {
+namespace thinsnap::registry {
 
 using schema::ApiError;
 using schema::ApiResult;
@@ -210,4 +210,4 @@ std::string Registry::ShowBytes(const objects::StoredObject& object, const Targe
   return ToJson(Show(object, target));
 }
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::registry

@@ -1,4 +1,4 @@
-#include "simulator/apiserver/quota.h"
+#include "simulator/registry/quota.h"
 
 #include <optional>
 #include <utility>
@@ -6,7 +6,7 @@
 
 #include "base/data/json.h"
 
-namespace thinsnap::apiserver {
+namespace thinsnap::registry {
 
 using schema::ApiError;
 using schema::ApiStatus;
@@ -184,4 +184,4 @@ void RefreshQuotas(objects::VersionedStore& store, const std::string& ns) {
   }
 }
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::registry

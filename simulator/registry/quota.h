@@ -10,7 +10,7 @@
 #include "simulator/schema/kinds.h"
 #include "simulator/schema/quantity.h"
 
-namespace thinsnap::apiserver {
+namespace thinsnap::registry {
 
 // Whether some quota of the namespace speaks of objects of this kind.
 bool IsCounted(const objects::VersionedStore& store, const std::string& ns,
@@ -21,4 +21,4 @@ schema::ApiStatus CheckQuota(const objects::VersionedStore& store, const std::st
 // Writes status.hard and status.used of the namespace's quotas.
 void RefreshQuotas(objects::VersionedStore& store, const std::string& ns);
 
-}  // namespace thinsnap::apiserver
+}  // namespace thinsnap::registry
