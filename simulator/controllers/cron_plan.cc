@@ -5,7 +5,7 @@
 #include "base/kube/object.h"
 #include "simulator/controllers/cron_schedule.h"
 #include "simulator/controllers/job_plan.h"
-#include "simulator/controllers/pod_state.h"
+#include "simulator/placement/pod_state.h"
 
 namespace thinsnap::controllers {
 
@@ -133,8 +133,8 @@ class Planner {
 
   // The last time of the schedule that is due and not yet done.
   std::optional<WallTime> MostRecent(const CronSchedule& schedule) {
-    auto earliest = TimeAt(plan_.status, "lastScheduleTime");
-    if (!earliest) earliest = TimeAt(cron_job_, "metadata.creationTimestamp");
+    auto earliest = placement::TimeAt(plan_.status, "lastScheduleTime");
+    if (!earliest) earliest = placement::TimeAt(cron_job_, "metadata.creationTimestamp");
     if (!earliest) return std::nullopt;
     if (const auto deadline = StartingDeadline()) earliest = std::max(*earliest, now_ - *deadline);
     const auto first = schedule.Next(*earliest);

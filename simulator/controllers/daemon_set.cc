@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <map>
 
-#include "simulator/controllers/node_match.h"
 #include "simulator/controllers/parts.h"
-#include "simulator/controllers/pod_state.h"
 #include "simulator/controllers/revisions.h"
 #include "simulator/controllers/workload.h"
+#include "simulator/placement/node_match.h"
+#include "simulator/placement/pod_state.h"
 
 namespace thinsnap::controllers {
 
@@ -47,7 +47,7 @@ void PinTo(Json& pod, const std::string& node) {
 
 // The node of a pod that may not be bound yet.
 std::string TargetOf(const Json& pod) {
-  if (auto node = NodeOf(pod); !node.empty()) return node;
+  if (auto node = placement::NodeOf(pod); !node.empty()) return node;
   for (const Json& term :
        ArrayAt(pod,
                "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution."
@@ -95,7 +95,7 @@ class DaemonSetController final : public QueuePart {
 
     const Json* pod_template = Find(set, "spec.template");
     Json model = WithDaemonTolerations(
-        PodFromTemplate(pod_template == nullptr ? Json() : *pod_template, set));
+        placement::PodFromTemplate(pod_template == nullptr ? Json() : *pod_template, set));
     kube::SetLabel(model, "controller-revision-hash", revision);
     std::map<std::string, std::vector<const Json*>> by_node;
     for (const Json& pod : pods) by_node[TargetOf(pod)].push_back(&pod);
@@ -109,11 +109,12 @@ class DaemonSetController final : public QueuePart {
   }
 
   static bool Wants(const Json& model, const Json& node) {
-    return PodMatchesNode(model, node) && !UntoleratedTaint(model, node);
+    return placement::PodMatchesNode(model, node) && !placement::UntoleratedTaint(model, node);
   }
   // A pod that is there may stay until a taint drives it out.
   static bool Keeps(const Json& model, const Json& node) {
-    return PodMatchesNode(model, node) && !UntoleratedTaint(model, node, true);
+    return placement::PodMatchesNode(model, node) &&
+           !placement::UntoleratedTaint(model, node, true);
   }
 
   using PodsByNode = std::map<std::string, std::vector<const Json*>>;
@@ -124,7 +125,7 @@ class DaemonSetController final : public QueuePart {
       bool first = true;
       for (const Json* pod : pods) {
         if (kube::IsDeleting(*pod)) continue;
-        const bool ended = IsTerminal(*pod);
+        const bool ended = placement::IsTerminal(*pod);
         const bool stays = node && Keeps(model, *node) && first && !ended;
         if (!stays) TRY(DeleteOwnedPod(context_, events_, set, *pod));
         if (!ended) first = false;
@@ -153,10 +154,10 @@ class DaemonSetController final : public QueuePart {
     for (const auto& node : nodes) {
       const auto found = by_node.find(kube::NameOf(*node));
       if (!Wants(model, *node)) continue;
-      const bool ready = found != by_node.end() && IsActive(*found->second.front()) &&
-                         IsReady(*found->second.front());
+      const bool ready = found != by_node.end() && placement::IsActive(*found->second.front()) &&
+                         placement::IsReady(*found->second.front());
       const bool stale =
-          found != by_node.end() && IsActive(*found->second.front()) &&
+          found != by_node.end() && placement::IsActive(*found->second.front()) &&
           kube::LabelOf(*found->second.front(), "controller-revision-hash") != revision;
       if (stale && !ready) TRY(DeleteOwnedPod(context_, events_, set, *found->second.front()));
       if (!ready) --room;
@@ -182,9 +183,11 @@ class DaemonSetController final : public QueuePart {
       }
       ++current;
       const Json& pod = *found->second.front();
-      ready += IsReady(pod) ? 1 : 0;
+      ready += placement::IsReady(pod) ? 1 : 0;
       available +=
-          IsAvailable(pod, IntAt(set, "spec.minReadySeconds"), context_.Now(), again) ? 1 : 0;
+          placement::IsAvailable(pod, IntAt(set, "spec.minReadySeconds"), context_.Now(), again)
+              ? 1
+              : 0;
       updated += kube::LabelOf(pod, "controller-revision-hash") == revision ? 1 : 0;
     }
     Json status = JsonObject{{"currentNumberScheduled", current},

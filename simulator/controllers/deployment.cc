@@ -4,8 +4,8 @@
 
 #include "simulator/controllers/deployment_plan.h"
 #include "simulator/controllers/parts.h"
-#include "simulator/controllers/pod_state.h"
 #include "simulator/controllers/workload.h"
+#include "simulator/placement/pod_state.h"
 
 namespace thinsnap::controllers {
 
@@ -56,7 +56,8 @@ class DeploymentController final : public QueuePart {
     for (const Json& set : sets) {
       if (&set == newest) continue;
       const auto pods = TRY(ListOwned(client_, types::kPod, set));
-      if (std::any_of(pods.begin(), pods.end(), [](const Json& pod) { return !IsTerminal(pod); }))
+      if (std::any_of(pods.begin(), pods.end(),
+                      [](const Json& pod) { return !placement::IsTerminal(pod); }))
         return true;
     }
     return false;

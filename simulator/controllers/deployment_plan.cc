@@ -4,8 +4,8 @@
 #include <charconv>
 
 #include "base/kube/object.h"
-#include "simulator/controllers/pod_state.h"
 #include "simulator/controllers/workload.h"
+#include "simulator/placement/pod_state.h"
 
 namespace thinsnap::controllers {
 
@@ -258,8 +258,8 @@ Json DeploymentStatus(const Json& deployment, const std::vector<Json>& sets, Wal
          {"replicas", "updatedReplicas", "readyReplicas", "availableReplicas"}) {
       moved = moved || IntAt(*before, field) != IntAt(status, field);
     }
-    const auto since =
-        present == nullptr ? std::optional<WallTime>() : TimeAt(*present, "lastUpdateTime");
+    const auto since = present == nullptr ? std::optional<WallTime>()
+                                          : placement::TimeAt(*present, "lastUpdateTime");
     const auto limit = std::chrono::seconds(IntAt(deployment, "spec.progressDeadlineSeconds", 600));
     const bool was_complete =
         present != nullptr && StringAt(*present, "reason") == "NewReplicaSetAvailable";
@@ -275,7 +275,7 @@ Json DeploymentStatus(const Json& deployment, const std::vector<Json>& sets, Wal
       Json condition = Condition(deployment, "Progressing", true, "ReplicaSetUpdated",
                                  "ReplicaSet \"" + name + "\" is progressing.", now);
       if (moved) Set(condition, "lastUpdateTime", Json(FormatRfc3339(now)));
-      const auto from = TimeAt(condition, "lastUpdateTime").value_or(now);
+      const auto from = placement::TimeAt(condition, "lastUpdateTime").value_or(now);
       *again = std::max<Duration>(from + limit - now, std::chrono::seconds(1));
       conditions.push_back(std::move(condition));
     }

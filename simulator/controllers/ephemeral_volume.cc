@@ -1,7 +1,7 @@
 // Generic ephemeral volumes: the claim <pod>-<volume> of each, owned by its pod, so that it goes
 // with it.
 #include "simulator/controllers/parts.h"
-#include "simulator/controllers/pod_state.h"
+#include "simulator/placement/pod_state.h"
 
 namespace thinsnap::controllers {
 
@@ -24,7 +24,7 @@ class EphemeralVolumes final : public QueuePart {
  private:
   Result<Requeue> Reconcile(const ObjectKey& key) override {
     const auto pod = pods_.Get(key);
-    if (!pod || !IsActive(*pod)) return Requeue::Done();
+    if (!pod || !placement::IsActive(*pod)) return Requeue::Done();
     for (const Json& volume : ArrayAt(*pod, "spec.volumes")) {
       const Json* claim_template = Find(volume, "ephemeral.volumeClaimTemplate");
       if (claim_template != nullptr)

@@ -4,7 +4,7 @@
 
 #include "simulator/controllers/job_plan.h"
 #include "simulator/controllers/parts.h"
-#include "simulator/controllers/pod_state.h"
+#include "simulator/placement/pod_state.h"
 
 namespace thinsnap::controllers {
 
@@ -125,7 +125,7 @@ class TtlAfterFinished final : public QueuePart {
     if (ttl == nullptr || !ttl->is_int64() || !IsJobFinished(job) || kube::IsDeleting(job))
       return std::nullopt;
     const Json* end = kube::FindCondition(job, IsJobComplete(job) ? "Complete" : "Failed");
-    const auto time = TimeAt(*end, "lastTransitionTime");
+    const auto time = placement::TimeAt(*end, "lastTransitionTime");
     if (!time) return std::nullopt;
     return *time + std::chrono::seconds(ttl->get_int64());
   }

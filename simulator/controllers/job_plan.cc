@@ -7,7 +7,7 @@
 
 #include "base/kube/object.h"
 #include "simulator/controllers/job_policy.h"
-#include "simulator/controllers/pod_state.h"
+#include "simulator/placement/pod_state.h"
 
 namespace thinsnap::controllers {
 
@@ -93,7 +93,8 @@ class Planner {
 
   bool IsLost(const Json& pod) const {
     // A pod that is going counts as failed at once, unless the Job replaces only what has ended.
-    return IsFailed(pod) || (!replace_failed_only_ && kube::IsDeleting(pod) && !IsSucceeded(pod));
+    return placement::IsFailed(pod) ||
+           (!replace_failed_only_ && kube::IsDeleting(pod) && !placement::IsSucceeded(pod));
   }
 
   void Start() {
@@ -138,7 +139,7 @@ class Planner {
     for (const Json& pod : pods_) {
       const auto uid = kube::UidOf(pod);
       if (!held.contains(uid)) continue;
-      if (IsSucceeded(pod)) {
+      if (placement::IsSucceeded(pod)) {
         const int index = IndexOf(pod);
         if (indexed_ &&
             (index < 0 || (completions_ && index >= *completions_) || completed_.contains(index))) {
@@ -160,8 +161,8 @@ class Planner {
     all_failed_ = failed_ + static_cast<std::int64_t>(uncounted_failed_.size());
 
     for (const Json& pod : pods_) {
-      if (IsActive(pod)) active_.push_back(&pod);
-      if (!IsTerminal(pod) && kube::IsDeleting(pod)) ++terminating_;
+      if (placement::IsActive(pod)) active_.push_back(&pod);
+      if (!placement::IsTerminal(pod) && kube::IsDeleting(pod)) ++terminating_;
     }
   }
 
@@ -174,7 +175,7 @@ class Planner {
   void Judge() {
     if (HasCondition(job_, "FailureTarget") || HasCondition(job_, "SuccessCriteriaMet")) return;
     for (const Json& pod : pods_) {
-      if (!IsFailed(pod) || !kube::HasFinalizer(pod, kJobTracking)) continue;
+      if (!placement::IsFailed(pod) || !kube::HasFinalizer(pod, kJobTracking)) continue;
       const auto verdict = JudgePodFailure(job_, pod);
       if (verdict.action == PodFailureAction::kFailJob)
         return Fail("PodFailurePolicy", verdict.message);
@@ -184,7 +185,7 @@ class Planner {
       return Fail("BackoffLimitExceeded", "Job has reached the specified backoff limit");
     }
     const Json* deadline = Find(job_, "spec.activeDeadlineSeconds");
-    const auto started = TimeAt(job_, "status.startTime");
+    const auto started = placement::TimeAt(job_, "status.startTime");
     if (deadline != nullptr && deadline->is_int64() && started && !suspended_) {
       const auto end = *started + std::chrono::seconds(deadline->get_int64());
       if (end <= now_)
@@ -205,7 +206,7 @@ class Planner {
     if (StringAt(job_, "spec.template.spec.restartPolicy") != "OnFailure") return 0;
     std::int64_t restarts = 0;
     for (const Json& pod : pods_) {
-      if (IsTerminal(pod)) continue;
+      if (placement::IsTerminal(pod)) continue;
       for (const char* list : {"status.initContainerStatuses", "status.containerStatuses"}) {
         for (const Json& container : ArrayAt(pod, list))
           restarts += IntAt(container, "restartCount");
@@ -282,7 +283,7 @@ class Planner {
       // Those that have got least far go first.
       std::stable_sort(active_.begin(), active_.end(), [](const Json* a, const Json* b) {
         const auto rank = [](const Json& pod) {
-          return NodeOf(pod).empty() ? 0 : IsReady(pod) ? 2 : 1;
+          return placement::NodeOf(pod).empty() ? 0 : placement::IsReady(pod) ? 2 : 1;
         };
         return rank(*a) < rank(*b);
       });
@@ -311,14 +312,17 @@ class Planner {
   Duration Backoff() const {
     std::optional<WallTime> last_success, last_failure;
     for (const Json& pod : pods_) {
-      if (IsSucceeded(pod) && (!last_success || *last_success < FinishTime(pod)))
-        last_success = FinishTime(pod);
+      if (placement::IsSucceeded(pod) &&
+          (!last_success || *last_success < placement::FinishTime(pod)))
+        last_success = placement::FinishTime(pod);
     }
     int failures = 0;
     for (const Json& pod : pods_) {
-      if (!IsFailed(pod) || (last_success && FinishTime(pod) < *last_success)) continue;
+      if (!placement::IsFailed(pod) || (last_success && placement::FinishTime(pod) < *last_success))
+        continue;
       ++failures;
-      if (!last_failure || *last_failure < FinishTime(pod)) last_failure = FinishTime(pod);
+      if (!last_failure || *last_failure < placement::FinishTime(pod))
+        last_failure = placement::FinishTime(pod);
     }
     if (failures == 0) return Duration::zero();
     Duration wait = base_backoff_;
@@ -339,7 +343,7 @@ class Planner {
       }
     };
     const auto ready = std::count_if(active_.begin(), active_.end(),
-                                     [](const Json* pod) { return IsReady(*pod); });
+                                     [](const Json* pod) { return placement::IsReady(*pod); });
     set_count("status.active", static_cast<std::int64_t>(active_.size()));
     set_count("status.succeeded", succeeded_);
     set_count("status.failed", failed_);
@@ -416,7 +420,7 @@ std::vector<int> ParseIndexes(std::string_view text) {
 
 Json JobPod(const Json& job, int index, std::string_view name_suffix) {
   const Json* pod_template = Find(job, "spec.template");
-  Json pod = PodFromTemplate(pod_template == nullptr ? Json() : *pod_template, job);
+  Json pod = placement::PodFromTemplate(pod_template == nullptr ? Json() : *pod_template, job);
   const auto job_name = kube::NameOf(job);
   const auto uid = kube::UidOf(job);
   for (const char* key : {"batch.kubernetes.io/job-name", "job-name"})

@@ -5,9 +5,9 @@
 #include <map>
 #include <vector>
 
-#include "simulator/controllers/node_match.h"
 #include "simulator/controllers/parts.h"
-#include "simulator/controllers/pod_state.h"
+#include "simulator/placement/node_match.h"
+#include "simulator/placement/pod_state.h"
 
 namespace thinsnap::controllers {
 
@@ -54,10 +54,11 @@ std::optional<WallTime> EvictionTime(const Json& pod, const Json& node, WallTime
   std::optional<WallTime> leave;
   for (const Json& taint : ArrayAt(node, "spec.taints")) {
     if (StringAt(taint, "effect") != "NoExecute") continue;
-    const WallTime since = TimeAt(taint, "timeAdded").value_or(now);
+    const WallTime since = placement::TimeAt(taint, "timeAdded").value_or(now);
     std::optional<WallTime> end = since;
     for (const Json& toleration : ArrayAt(pod, "spec.tolerations")) {
-      if (!Tolerates(Json{{"spec", {{"tolerations", JsonArray{toleration}}}}}, taint)) continue;
+      if (!placement::Tolerates(Json{{"spec", {{"tolerations", JsonArray{toleration}}}}}, taint))
+        continue;
       const Json* limit = Find(toleration, "tolerationSeconds");
       end = limit != nullptr && limit->is_int64()
                 ? std::optional(since + std::chrono::seconds(limit->get_int64()))
@@ -84,7 +85,7 @@ class NodeLifecycle final : public QueuePart {
     });
     // A pod may land on a tainted node.
     queue_.WatchMapped(pods_, [this](const Json& pod) {
-      const ObjectPtr node = nodes_.Get({"", NodeOf(pod)});
+      const ObjectPtr node = nodes_.Get({"", placement::NodeOf(pod)});
       if (!node || ArrayAt(*node, "spec.taints").empty()) return std::vector<ObjectKey>{};
       return std::vector<ObjectKey>{kube::KeyOf(*node)};
     });
@@ -141,7 +142,7 @@ class NodeLifecycle final : public QueuePart {
     events_.Emit(node, "Normal", "NodeNotReady",
                  "Node " + kube::NameOf(node) + " status is now: NodeNotReady");
     for (const auto& pod : pods_.List()) {
-      if (NodeOf(*pod) != kube::NameOf(node) || !IsReady(*pod)) continue;
+      if (placement::NodeOf(*pod) != kube::NameOf(node) || !placement::IsReady(*pod)) continue;
       Json unready = *pod;
       kube::SetCondition(unready, "Ready", false, "NodeNotReady", "", now);
       auto updated = client_.Update(types::kPod, unready, "status");
@@ -187,7 +188,7 @@ class NodeLifecycle final : public QueuePart {
     std::optional<Duration> next;
     const auto now = context_.Now();
     for (const auto& pod : pods_.List()) {
-      if (NodeOf(*pod) != kube::NameOf(node) || kube::IsDeleting(*pod)) continue;
+      if (placement::NodeOf(*pod) != kube::NameOf(node) || kube::IsDeleting(*pod)) continue;
       const auto leave = EvictionTime(*pod, node, now);
       if (!leave) continue;
       if (*leave > now) {

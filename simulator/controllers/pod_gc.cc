@@ -1,7 +1,7 @@
 // PodGC: pods of nodes that no longer exist, and unscheduled pods that are being deleted, go at
 // once: there is no kubelet that would let them go.
 #include "simulator/controllers/parts.h"
-#include "simulator/controllers/pod_state.h"
+#include "simulator/placement/pod_state.h"
 
 namespace thinsnap::controllers {
 
@@ -21,7 +21,7 @@ class PodGc final : public QueuePart {
     queue_.WatchMapped(nodes_, [this](const Json& node) {
       std::vector<ObjectKey> keys;
       for (const auto& pod : pods_.List()) {
-        if (NodeOf(*pod) == kube::NameOf(node)) keys.push_back(kube::KeyOf(*pod));
+        if (placement::NodeOf(*pod) == kube::NameOf(node)) keys.push_back(kube::KeyOf(*pod));
       }
       return keys;
     });
@@ -31,7 +31,7 @@ class PodGc final : public QueuePart {
   Result<Requeue> Reconcile(const ObjectKey& key) override {
     const auto pod = pods_.Get(key);
     if (!pod) return Requeue::Done();
-    const auto node_name = NodeOf(*pod);
+    const auto node_name = placement::NodeOf(*pod);
     if (node_name.empty()) {
       if (kube::IsDeleting(*pod)) return Force(*pod);
       return Requeue::Done();
@@ -56,7 +56,7 @@ class PodGc final : public QueuePart {
   }
 
   Result<Requeue> Lose(Json pod, const char* why) {
-    if (!IsTerminal(pod)) {
+    if (!placement::IsTerminal(pod)) {
       Set(pod, "status.phase", "Failed");
       kube::SetCondition(pod, "DisruptionTarget", true, "DeletionByPodGC", why, context_.Now());
       auto updated = client_.Update(types::kPod, pod, "status");

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "simulator/controllers/parts.h"
-#include "simulator/controllers/pod_state.h"
+#include "simulator/placement/pod_state.h"
 
 namespace thinsnap::controllers {
 
@@ -18,8 +18,8 @@ constexpr char kClaimFinalizer[] = "kubernetes.io/pvc-protection";
 constexpr char kVolumeFinalizer[] = "kubernetes.io/pv-protection";
 
 bool UsesClaim(const Json& pod, const std::string& claim) {
-  if (NodeOf(pod).empty()) return false;
-  const auto claims = ClaimsOf(pod);
+  if (placement::NodeOf(pod).empty()) return false;
+  const auto claims = placement::ClaimsOf(pod);
   return std::find(claims.begin(), claims.end(), claim) != claims.end();
 }
 
@@ -32,7 +32,8 @@ class ClaimProtection final : public QueuePart {
     queue_.WatchOwn(claims_);
     queue_.WatchMapped(pods_, [](const Json& pod) {
       std::vector<ObjectKey> keys;
-      for (const auto& claim : ClaimsOf(pod)) keys.push_back({kube::NamespaceOf(pod), claim});
+      for (const auto& claim : placement::ClaimsOf(pod))
+        keys.push_back({kube::NamespaceOf(pod), claim});
       return keys;
     });
   }

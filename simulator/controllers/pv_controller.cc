@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "simulator/controllers/parts.h"
-#include "simulator/controllers/volume_match.h"
+#include "simulator/placement/volume_match.h"
 
 namespace thinsnap::controllers {
 
@@ -47,7 +47,7 @@ class VolumeBinder final : public Part {
   std::vector<ObjectKey> UnboundClaims() const {
     std::vector<ObjectKey> keys;
     for (const auto& claim : claims_.List()) {
-      if (!IsFullyBound(*claim)) keys.push_back(kube::KeyOf(*claim));
+      if (!placement::IsFullyBound(*claim)) keys.push_back(kube::KeyOf(*claim));
     }
     return keys;
   }
@@ -75,7 +75,8 @@ class VolumeBinder final : public Part {
   Result<Requeue> SyncClaim(const ObjectKey& key) {
     const ObjectPtr claim = claims_.Get(key);
     if (!claim) return Requeue::Done();
-    if (kube::AnnotationOf(*claim, kBindCompleted).empty()) return SyncUnboundClaim(claim);
+    if (kube::AnnotationOf(*claim, placement::kBindCompleted).empty())
+      return SyncUnboundClaim(claim);
     return SyncBoundClaim(claim);
   }
 
@@ -83,21 +84,22 @@ class VolumeBinder final : public Part {
     if (const auto name = StringAt(*claim, "spec.volumeName"); !name.empty()) {
       const ObjectPtr volume = volumes_.Get({"", name});
       // The volume may come, or be released by another claim.
-      if (!volume ||
-          (FindObject(*volume, "spec.claimRef") != nullptr && !IsReservedFor(*volume, *claim))) {
+      if (!volume || (FindObject(*volume, "spec.claimRef") != nullptr &&
+                      !placement::IsReservedFor(*volume, *claim))) {
         return SetPending(*claim);
       }
       return Bind(*volume, *claim);
     }
-    const ObjectPtr storage_class = classes_.Get({"", StorageClassOf(*claim)});
-    const bool wait_for_pod = storage_class && BindsLate(*storage_class) &&
-                              kube::AnnotationOf(*claim, kSelectedNode).empty();
-    if (const ObjectPtr volume = FindVolumeFor(*claim, volumes_.List(), nullptr, wait_for_pod)) {
+    const ObjectPtr storage_class = classes_.Get({"", placement::StorageClassOf(*claim)});
+    const bool wait_for_pod = storage_class && placement::BindsLate(*storage_class) &&
+                              kube::AnnotationOf(*claim, placement::kSelectedNode).empty();
+    if (const ObjectPtr volume =
+            placement::FindVolumeFor(*claim, volumes_.List(), nullptr, wait_for_pod)) {
       return Bind(*volume, *claim);
     }
     if (kube::IsDeleting(*claim)) return Requeue::Done();
-    if (WantsDefaultClass(*claim)) {
-      if (const ObjectPtr fallback = DefaultClass(classes_.List()))
+    if (placement::WantsDefaultClass(*claim)) {
+      if (const ObjectPtr fallback = placement::DefaultClass(classes_.List()))
         return AssignClass(*claim, kube::NameOf(*fallback));
     }
     if (StringAt(*claim, "status.phase") != "Pending") return SetPending(*claim);
@@ -106,7 +108,7 @@ class VolumeBinder final : public Part {
                    "waiting for first consumer to be created before binding");
     } else if (storage_class) {
       return RequestProvisioning(*claim, *storage_class);
-    } else if (const auto name = StorageClassOf(*claim); !name.empty()) {
+    } else if (const auto name = placement::StorageClassOf(*claim); !name.empty()) {
       events_.Emit(*claim, "Warning", "ProvisioningFailed",
                    "storageclass.storage.k8s.io \"" + name + "\" not found");
     } else {
@@ -138,9 +140,9 @@ class VolumeBinder final : public Part {
                        "\" provisions none");
       return Requeue::Done();
     }
-    if (kube::AnnotationOf(claim, kStorageProvisioner) != provisioner) {
-      kube::SetAnnotation(claim, kStorageProvisioner, provisioner);
-      kube::SetAnnotation(claim, kBetaStorageProvisioner, provisioner);
+    if (kube::AnnotationOf(claim, placement::kStorageProvisioner) != provisioner) {
+      kube::SetAnnotation(claim, placement::kStorageProvisioner, provisioner);
+      kube::SetAnnotation(claim, placement::kBetaStorageProvisioner, provisioner);
       claim = TRY(client_.Update(types::kPersistentVolumeClaim, claim));
     }
     events_.Emit(claim, "Normal", "ExternalProvisioning",
@@ -169,7 +171,8 @@ class VolumeBinder final : public Part {
       }
       volume = std::make_shared<const Json>(TRY(std::move(live)));
     }
-    if (FindObject(*volume, "spec.claimRef") == nullptr || IsReservedFor(*volume, *claim))
+    if (FindObject(*volume, "spec.claimRef") == nullptr ||
+        placement::IsReservedFor(*volume, *claim))
       return Bind(*volume, *claim);
     return Lose(*claim, "ClaimMisbound",
                 "Two claims are bound to the same volume, this one is bound incorrectly");
@@ -185,9 +188,9 @@ class VolumeBinder final : public Part {
   }
 
   Result<Requeue> Bind(Json volume, Json claim) {
-    if (!IsBoundTo(volume, claim)) {
+    if (!placement::IsBoundTo(volume, claim)) {
       if (FindObject(volume, "spec.claimRef") == nullptr)
-        kube::SetAnnotation(volume, kBoundByController, "yes");
+        kube::SetAnnotation(volume, placement::kBoundByController, "yes");
       Set(volume, "spec.claimRef",
           Json{{"kind", "PersistentVolumeClaim"},
                {"apiVersion", "v1"},
@@ -199,12 +202,12 @@ class VolumeBinder final : public Part {
     }
     if (StringAt(volume, "status.phase") != "Bound") volume = TRY(SetVolumePhase(volume, "Bound"));
     if (StringAt(claim, "spec.volumeName") != kube::NameOf(volume) ||
-        kube::AnnotationOf(claim, kBindCompleted).empty()) {
+        kube::AnnotationOf(claim, placement::kBindCompleted).empty()) {
       if (StringAt(claim, "spec.volumeName").empty()) {
-        kube::SetAnnotation(claim, kBoundByController, "yes");
+        kube::SetAnnotation(claim, placement::kBoundByController, "yes");
         Set(claim, "spec.volumeName", Json(kube::NameOf(volume)));
       }
-      kube::SetAnnotation(claim, kBindCompleted, "yes");
+      kube::SetAnnotation(claim, placement::kBindCompleted, "yes");
       claim = TRY(client_.Update(types::kPersistentVolumeClaim, claim));
     }
     // From here on the size belongs to the resizer and the kubelet.
@@ -263,14 +266,14 @@ class VolumeBinder final : public Part {
 
   // The claim took another volume.
   Result<Requeue> Unbind(Json volume) {
-    if (!kube::AnnotationOf(volume, kProvisionedBy).empty() &&
+    if (!kube::AnnotationOf(volume, placement::kProvisionedBy).empty() &&
         StringAt(volume, "spec.persistentVolumeReclaimPolicy") == "Delete") {
       return Release(volume);
     }
-    if (!kube::AnnotationOf(volume, kBoundByController).empty()) {
+    if (!kube::AnnotationOf(volume, placement::kBoundByController).empty()) {
       Remove(volume, "spec.claimRef");
       if (JsonObject* annotations = &FindMutable(volume, "metadata.annotations")->as_object()) {
-        annotations->erase(kBoundByController);
+        annotations->erase(placement::kBoundByController);
       }
     } else {
       Remove(volume, "spec.claimRef.uid");

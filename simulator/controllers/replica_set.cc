@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "simulator/controllers/parts.h"
-#include "simulator/controllers/pod_state.h"
 #include "simulator/controllers/workload.h"
+#include "simulator/placement/pod_state.h"
 
 namespace thinsnap::controllers {
 
@@ -30,7 +30,7 @@ class ReplicaSetController final : public QueuePart {
     const auto pods = TRY(ListOwned(client_, types::kPod, set));
     std::vector<const Json*> active;
     for (const Json& pod : pods) {
-      if (IsActive(pod)) active.push_back(&pod);
+      if (placement::IsActive(pod)) active.push_back(&pod);
     }
     // The status is of before the change: what the change brings calls us again.
     std::optional<Duration> again;
@@ -61,8 +61,8 @@ class ReplicaSetController final : public QueuePart {
     const auto min_ready = IntAt(set, "spec.minReadySeconds");
     std::int64_t ready = 0, available = 0;
     for (const Json* pod : active) {
-      ready += IsReady(*pod) ? 1 : 0;
-      available += IsAvailable(*pod, min_ready, context_.Now(), again) ? 1 : 0;
+      ready += placement::IsReady(*pod) ? 1 : 0;
+      available += placement::IsAvailable(*pod, min_ready, context_.Now(), again) ? 1 : 0;
     }
     Json status = JsonObject{{"replicas", static_cast<std::int64_t>(active.size())}};
     if (!active.empty())
@@ -84,7 +84,7 @@ class ReplicaSetController final : public QueuePart {
     }
     const Json* pod_template = Find(set, "spec.template");
     for (std::int64_t i = have; i < wanted && pod_template != nullptr; ++i) {
-      TRY(CreateOwnedPod(context_, events_, set, PodFromTemplate(*pod_template, set),
+      TRY(CreateOwnedPod(context_, events_, set, placement::PodFromTemplate(*pod_template, set),
                          kube::NameOf(set)));
     }
     return {};

@@ -6,9 +6,9 @@
 #include <set>
 
 #include "simulator/controllers/parts.h"
-#include "simulator/controllers/pod_state.h"
-#include "simulator/controllers/schedule_plan.h"
-#include "simulator/controllers/volume_match.h"
+#include "simulator/placement/pod_state.h"
+#include "simulator/placement/schedule_plan.h"
+#include "simulator/placement/volume_match.h"
 
 namespace thinsnap::controllers {
 
@@ -40,8 +40,10 @@ class Scheduler final : public QueuePart {
     queue_.WatchOwn(pods_);
     pods_.AddHandler([this](const ObjectPtr& old, const ObjectPtr& current) {
       // Room is made by a pod that ends; company by one that gets its node.
-      const bool ends = old && (!current || (IsTerminal(*current) && !IsTerminal(*old)));
-      const bool comes = current && !NodeOf(*current).empty() && (!old || NodeOf(*old).empty());
+      const bool ends =
+          old && (!current || (placement::IsTerminal(*current) && !placement::IsTerminal(*old)));
+      const bool comes = current && !placement::NodeOf(*current).empty() &&
+                         (!old || placement::NodeOf(*old).empty());
       if (ends || comes) AddPending("");
     });
     for (auto* informer : {&nodes_, &volumes_, &classes_, &csi_drivers_}) {
@@ -62,7 +64,7 @@ class Scheduler final : public QueuePart {
   };
 
   static bool IsOurs(const Json& pod) {
-    return NodeOf(pod).empty() && IsActive(pod) &&
+    return placement::NodeOf(pod).empty() && placement::IsActive(pod) &&
            StringAt(pod, "spec.schedulerName", "default-scheduler") == "default-scheduler";
   }
 
@@ -74,8 +76,8 @@ class Scheduler final : public QueuePart {
 
   // The provisioner gives the claim back by removing the selected node.
   void NoteRefusal(const Json& old, const Json& current) {
-    const auto node = kube::AnnotationOf(old, kSelectedNode);
-    if (node.empty() || !kube::AnnotationOf(current, kSelectedNode).empty()) return;
+    const auto node = kube::AnnotationOf(old, placement::kSelectedNode);
+    if (node.empty() || !kube::AnnotationOf(current, placement::kSelectedNode).empty()) return;
     if (!StringAt(current, "spec.volumeName").empty()) return;
     std::lock_guard lock(mutex_);
     refusals_[kube::UidOf(current)][node] = context_.runtime.clock().MonoNow() + kRefusalMemory;
@@ -94,7 +96,7 @@ class Scheduler final : public QueuePart {
   }
 
   // When the pod's claims may be given another node.
-  MonoTime RetryAt(const ScheduleInput& input) {
+  MonoTime RetryAt(const placement::ScheduleInput& input) {
     std::lock_guard lock(mutex_);
     MonoTime at{};
     for (const auto& claim : input.claims) {
@@ -114,7 +116,7 @@ class Scheduler final : public QueuePart {
       if (known->second.state == Assumed::kBound) return Requeue::Done();  // the cache is behind
       assumed_.erase(known);  // decided anew, and no neighbour of itself
     }
-    ScheduleInput input = View(pod);
+    placement::ScheduleInput input = View(pod);
     if (const auto trouble = LookAtClaims(*pod, input))
       return Fail(*pod,
                   "0/" + std::to_string(input.nodes.size()) + " nodes are available: " + *trouble);
@@ -122,14 +124,14 @@ class Scheduler final : public QueuePart {
     const std::string selected = SelectedNode(input);
     if (!selected.empty()) {
       const ObjectPtr node = nodes_.Get({"", selected});
-      if (node && !WhyNot(input, *node)) {
+      if (node && !placement::WhyNot(input, *node)) {
         assumed_[kube::UidOf(*pod)] = {selected, Assumed::kWaits};
         return Requeue::Done();
       }
     }
     const MonoTime now = context_.runtime.clock().MonoNow();
     if (const MonoTime at = RetryAt(input); at > now) return Requeue::After(at - now);
-    const SchedulePlan plan = PlanSchedule(input);
+    const placement::SchedulePlan plan = placement::PlanSchedule(input);
     if (plan.node.empty()) return Fail(*pod, plan.message);
     if (TRY(SelectNode(input, plan.node))) {
       assumed_[kube::UidOf(*pod)] = {plan.node, Assumed::kWaits};
@@ -138,12 +140,12 @@ class Scheduler final : public QueuePart {
     return Bind(*pod, plan.node);
   }
 
-  ScheduleInput View(const ObjectPtr& pod) {
-    ScheduleInput input{pod, nodes_.List(), {}, {}, volumes_.List(), {}, {}, {}};
+  placement::ScheduleInput View(const ObjectPtr& pod) {
+    placement::ScheduleInput input{pod, nodes_.List(), {}, {}, volumes_.List(), {}, {}, {}};
     std::map<std::string, Assumed> still_assumed;
     for (const auto& other : pods_.List()) {
       const auto assumed = assumed_.find(kube::UidOf(*other));
-      if (assumed == assumed_.end() || !NodeOf(*other).empty()) {
+      if (assumed == assumed_.end() || !placement::NodeOf(*other).empty()) {
         input.pods.push_back(other);
       } else {
         still_assumed.insert(*assumed);
@@ -165,9 +167,9 @@ class Scheduler final : public QueuePart {
   }
 
   // Fills in the claims; what is wrong with them whatever the node is returned.
-  std::optional<std::string> LookAtClaims(const Json& pod, ScheduleInput& input) {
-    for (const auto& name : ClaimsOf(pod)) {
-      PodClaim claim;
+  std::optional<std::string> LookAtClaims(const Json& pod, placement::ScheduleInput& input) {
+    for (const auto& name : placement::ClaimsOf(pod)) {
+      placement::PodClaim claim;
       claim.claim = claims_.Get({kube::NamespaceOf(pod), name});
       if (!claim.claim) return "persistentvolumeclaim \"" + name + "\" not found.";
       if (kube::IsDeleting(*claim.claim))
@@ -176,14 +178,14 @@ class Scheduler final : public QueuePart {
         return "persistentvolumeclaim \"" + name + "\" bound to non-existent persistentvolume \"" +
                StringAt(*claim.claim, "spec.volumeName") + "\".";
       }
-      if (IsFullyBound(*claim.claim)) {
+      if (placement::IsFullyBound(*claim.claim)) {
         claim.volume = volumes_.Get({"", StringAt(*claim.claim, "spec.volumeName")});
         if (!claim.volume)
           return "persistentvolume \"" + StringAt(*claim.claim, "spec.volumeName") +
                  "\" not found.";
       } else {
-        claim.storage_class = classes_.Get({"", StorageClassOf(*claim.claim)});
-        if (!claim.storage_class || !BindsLate(*claim.storage_class)) {
+        claim.storage_class = classes_.Get({"", placement::StorageClassOf(*claim.claim)});
+        if (!claim.storage_class || !placement::BindsLate(*claim.storage_class)) {
           return "pod has unbound immediate PersistentVolumeClaims.";
         }
         claim.refused_nodes = RefusedNodes(kube::UidOf(*claim.claim));
@@ -194,12 +196,12 @@ class Scheduler final : public QueuePart {
   }
 
   // The node that all unbound claims were given; "" if there is none or they differ.
-  static std::string SelectedNode(const ScheduleInput& input) {
+  static std::string SelectedNode(const placement::ScheduleInput& input) {
     std::string node;
     bool any = false;
     for (const auto& claim : input.claims) {
       if (claim.volume) continue;
-      const auto selected = kube::AnnotationOf(*claim.claim, kSelectedNode);
+      const auto selected = kube::AnnotationOf(*claim.claim, placement::kSelectedNode);
       if (selected.empty() || (any && selected != node)) return "";
       node = selected;
       any = true;
@@ -208,14 +210,14 @@ class Scheduler final : public QueuePart {
   }
 
   // Returns whether there is something to wait for.
-  Result<bool> SelectNode(const ScheduleInput& input, const std::string& node) {
+  Result<bool> SelectNode(const placement::ScheduleInput& input, const std::string& node) {
     bool waiting = false;
     for (const auto& claim : input.claims) {
       if (claim.volume) continue;
       waiting = true;
-      if (kube::AnnotationOf(*claim.claim, kSelectedNode) == node) continue;
+      if (kube::AnnotationOf(*claim.claim, placement::kSelectedNode) == node) continue;
       Json changed = *claim.claim;
-      kube::SetAnnotation(changed, kSelectedNode, node);
+      kube::SetAnnotation(changed, placement::kSelectedNode, node);
       TRY(client_.Update(types::kPersistentVolumeClaim, changed));
     }
     return waiting;

@@ -1,10 +1,10 @@
 // The StatefulSet controller: claims before their pod, pods in order. Claims outlive their pods and
 // the set, unless the retention policy says otherwise: then they are owned by what they go with.
 #include "simulator/controllers/parts.h"
-#include "simulator/controllers/pod_state.h"
 #include "simulator/controllers/revisions.h"
 #include "simulator/controllers/stateful_set_plan.h"
 #include "simulator/controllers/workload.h"
+#include "simulator/placement/pod_state.h"
 
 namespace thinsnap::controllers {
 

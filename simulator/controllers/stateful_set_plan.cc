@@ -5,8 +5,8 @@
 #include <map>
 
 #include "base/kube/object.h"
-#include "simulator/controllers/pod_state.h"
 #include "simulator/controllers/workload.h"
+#include "simulator/placement/pod_state.h"
 
 namespace thinsnap::controllers {
 
@@ -44,8 +44,9 @@ class Planner {
 
  private:
   bool Healthy(const Json& pod) {
-    return IsActive(pod) && IsReady(pod) &&
-           IsAvailable(pod, IntAt(set_, "spec.minReadySeconds"), input_.now, &plan_.again);
+    return placement::IsActive(pod) && placement::IsReady(pod) &&
+           placement::IsAvailable(pod, IntAt(set_, "spec.minReadySeconds"), input_.now,
+                                  &plan_.again);
   }
 
   bool IsUpdated(const Json& pod) const {
@@ -63,7 +64,7 @@ class Planner {
         continue;
       }
       const Json& pod = *member->second;
-      if (IsTerminal(pod) && !kube::IsDeleting(pod))
+      if (placement::IsTerminal(pod) && !kube::IsDeleting(pod))
         plan_.remove.push_back(pod);  // made anew when it is gone
       if (!Healthy(pod)) {
         all_healthy = false;
@@ -86,7 +87,7 @@ class Planner {
 
   // A broken pod of an old revision does not stop the update that may mend it.
   bool MayReplace(const Json& pod) const {
-    return !IsUpdated(pod) && IsActive(pod) && !IsReady(pod) &&
+    return !IsUpdated(pod) && placement::IsActive(pod) && !placement::IsReady(pod) &&
            input_.update_revision != input_.current_revision && OrdinalOf(set_, pod) >= partition_;
   }
 
@@ -109,7 +110,7 @@ class Planner {
     for (const auto* group : {&members_, &condemned_}) {
       for (const auto& [ordinal, pod] : *group) {
         ++replicas;
-        if (IsReady(*pod)) ++ready;
+        if (placement::IsReady(*pod)) ++ready;
         if (Healthy(*pod)) ++available;
         if (kube::IsDeleting(*pod)) continue;
         if (IsUpdated(*pod)) ++updated;
@@ -160,7 +161,7 @@ int OrdinalOf(const Json& set, const Json& pod) {
 
 Json MemberPod(const Json& set, const Json& pod_template, int ordinal,
                const std::string& revision) {
-  Json pod = PodFromTemplate(pod_template, set);
+  Json pod = placement::PodFromTemplate(pod_template, set);
   const auto name = MemberName(set, ordinal);
   Set(pod, "metadata.name", Json(name));
   kube::SetLabel(pod, "statefulset.kubernetes.io/pod-name", name);

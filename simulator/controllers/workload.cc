@@ -4,7 +4,7 @@
 #include <charconv>
 
 #include "base/kube/object.h"
-#include "simulator/controllers/pod_state.h"
+#include "simulator/placement/pod_state.h"
 
 namespace thinsnap::controllers {
 
@@ -103,9 +103,9 @@ Result<Json> WriteStatus(kube::KubeClient& client, const kube::ResourceType& typ
 
 void SortForRemoval(std::vector<const Json*>& pods) {
   const auto progress = [](const Json& pod) {
-    if (NodeOf(pod).empty()) return 0;
+    if (placement::NodeOf(pod).empty()) return 0;
     if (StringAt(pod, "status.phase") != "Running") return 1;
-    return IsReady(pod) ? 3 : 2;
+    return placement::IsReady(pod) ? 3 : 2;
   };
   std::stable_sort(pods.begin(), pods.end(), [&](const Json* a, const Json* b) {
     const int first = progress(*a), second = progress(*b);

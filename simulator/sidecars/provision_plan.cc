@@ -4,8 +4,8 @@
 #include <array>
 #include <set>
 
-#include "simulator/controllers/node_match.h"
-#include "simulator/controllers/volume_match.h"
+#include "simulator/placement/node_match.h"
+#include "simulator/placement/volume_match.h"
 #include "simulator/sidecars/parameters.h"
 #include "simulator/sidecars/snapshot_names.h"
 
@@ -96,8 +96,7 @@ Result<TopologyRequirement> PlanTopology(const TopologyInput& input) {
     const auto place = PlaceOf(*node, *driver);
     if (!place) continue;
     if (name == input.selected_node) selected = place;
-    if (controllers::MatchesAllowedTopologies(input.storage_class, *node))
-      everywhere.insert(*place);
+    if (placement::MatchesAllowedTopologies(input.storage_class, *node)) everywhere.insert(*place);
   }
   TopologyRequirement requirement;
   if (!input.selected_node.empty()) {
@@ -139,7 +138,7 @@ Result<csi::v1::CreateVolumeRequest> VolumeRequest(const Json& claim, const Json
   const Parameters all = ParametersOf(storage_class);
   csi::v1::CreateVolumeRequest request;
   request.set_name(VolumeNameOf(claim));
-  request.mutable_capacity_range()->set_required_bytes(controllers::RequestOf(claim));
+  request.mutable_capacity_range()->set_required_bytes(placement::RequestOf(claim));
   const auto own = TRY(DriverParameters(all));
   for (const auto& [key, value] : own) (*request.mutable_parameters())[key] = value;
   if (extra_create_metadata) {
@@ -191,7 +190,7 @@ Status CheckSnapshotSource(const Json& claim, const Json& snapshot, const Json& 
                   " has none yet");
   }
   const auto needed = QuantityBytes(Find(snapshot, "status.restoreSize"));
-  const auto requested = controllers::RequestOf(claim);
+  const auto requested = placement::RequestOf(claim);
   if (requested < needed) {
     return Refuse("requested volume size " + std::to_string(requested) + " is less than the size " +
                   std::to_string(needed) + " for the source snapshot " + name);
@@ -217,7 +216,7 @@ Status CheckClaimSource(const Json& claim, const Json& source, const Json& sourc
   if (StringAt(source, "status.phase") != "Bound")
     return Refuse("the PVC DataSource " + name + " is not bound yet");
   if (StringAt(source_volume, "status.phase") != "Bound" ||
-      !controllers::IsBoundTo(source_volume, source)) {
+      !placement::IsBoundTo(source_volume, source)) {
     return Refuse("volume " + kube::NameOf(source_volume) + " of the PVC DataSource " + name +
                   " is not bound to it");
   }
@@ -225,7 +224,7 @@ Status CheckClaimSource(const Json& claim, const Json& source, const Json& sourc
     return Refuse("the PVC DataSource " + name + " is of driver \"" + found +
                   "\", but the storage class provisions with " + driver);
   }
-  const auto requested = controllers::RequestOf(claim), needed = controllers::RequestOf(source);
+  const auto requested = placement::RequestOf(claim), needed = placement::RequestOf(source);
   if (requested < needed) {
     return Refuse(
         "error, new PVC request must be greater than or equal in size to the specified PVC data "
@@ -266,7 +265,7 @@ Result<Json> NewVolume(const Json& claim, const Json& storage_class,
                             {"pvc.name", kube::NameOf(claim)},
                             {"pvc.namespace", kube::NamespaceOf(claim)}};
   Json pv = kube::NewObject(kube::types::kPersistentVolume, {"", request.name()});
-  kube::SetAnnotation(pv, controllers::kProvisionedBy, driver);
+  kube::SetAnnotation(pv, placement::kProvisionedBy, driver);
   const auto secret = TRY(SecretReference(all, "provisioner", variables));
   kube::SetAnnotation(pv, kDeletionSecretNameOfVolume, secret ? secret->name : "");
   kube::SetAnnotation(pv, kDeletionSecretNamespaceOfVolume, secret ? secret->ns : "");

@@ -4,7 +4,7 @@
 #include <mutex>
 #include <utility>
 
-#include "simulator/controllers/volume_match.h"
+#include "simulator/placement/volume_match.h"
 #include "simulator/sidecars/parameters.h"
 #include "simulator/sidecars/parts.h"
 #include "simulator/sidecars/provision_plan.h"
@@ -82,11 +82,11 @@ class Provisioner final : public QueuePart {
       return Create(*pending);
     if (!claim || !AwaitsDriver(*claim, driver_) || kube::IsDeleting(*claim))
       return Requeue::Done();
-    const ObjectPtr storage_class = classes_.Get({"", controllers::StorageClassOf(*claim)});
+    const ObjectPtr storage_class = classes_.Get({"", placement::StorageClassOf(*claim)});
     if (!storage_class || StringAt(*storage_class, "provisioner") != driver_)
       return Requeue::Done();
-    const auto node = kube::AnnotationOf(*claim, controllers::kSelectedNode);
-    if (controllers::BindsLate(*storage_class) && node.empty()) return Requeue::Done();
+    const auto node = kube::AnnotationOf(*claim, placement::kSelectedNode);
+    if (placement::BindsLate(*storage_class) && node.empty()) return Requeue::Done();
     if (const auto wait = backoffs_.Remaining(BackoffKey(*claim)); wait > Duration::zero())
       return Requeue::After(wait);
     const auto made = client_.Get(types::kPersistentVolume, {"", VolumeNameOf(*claim)});
@@ -111,7 +111,7 @@ class Provisioner final : public QueuePart {
 
   // A refusal for one node says nothing about the next, so each has a wait of its own.
   static std::string BackoffKey(const Json& claim) {
-    return kube::UidOf(claim) + "@" + kube::AnnotationOf(claim, controllers::kSelectedNode);
+    return kube::UidOf(claim) + "@" + kube::AnnotationOf(claim, placement::kSelectedNode);
   }
 
   // A snapshot or claim whose last restore was given up while this program was not running.
@@ -213,7 +213,7 @@ class Provisioner final : public QueuePart {
         Forget(claim);
         TRY(sources_.Release(claim));
         if (code == Code::kResourceExhausted && sidecar_.driver->topology &&
-            !kube::AnnotationOf(claim, controllers::kSelectedNode).empty()) {
+            !kube::AnnotationOf(claim, placement::kSelectedNode).empty()) {
           return Reschedule(claim, Error(code, RpcError(answer.error())));
         }
       }
@@ -264,7 +264,7 @@ class Provisioner final : public QueuePart {
   Result<Requeue> Reschedule(const Json& claim, const Error& why) {
     events_.Emit(claim, "Warning", "ProvisioningFailed",
                  "failed to provision volume with StorageClass \"" +
-                     controllers::StorageClassOf(claim) + "\": " + why.message());
+                     placement::StorageClassOf(claim) + "\": " + why.message());
     // So that the same node, chosen again, is not asked in a circle.
     backoffs_.Next(BackoffKey(claim));
     auto live = client_.Get(types::kPersistentVolumeClaim, kube::KeyOf(claim));
@@ -273,7 +273,7 @@ class Provisioner final : public QueuePart {
     if (kube::UidOf(current) != kube::UidOf(claim)) return Requeue::Done();
     Json* annotations = FindMutable(current, "metadata.annotations");
     if (annotations == nullptr || !annotations->is_object() ||
-        annotations->get_object().erase(controllers::kSelectedNode) == 0) {
+        annotations->get_object().erase(placement::kSelectedNode) == 0) {
       return Requeue::Done();
     }
     TRY(client_.Update(types::kPersistentVolumeClaim, current));

@@ -1,7 +1,7 @@
 // csi-resizer: grows the volume of a claim that asks for more. The driver's volume first, then the
 // PersistentVolume, then the claim's status; what is left for the node is said in a condition that
 // the kubelet answers.
-#include "simulator/controllers/volume_match.h"
+#include "simulator/placement/volume_match.h"
 #include "simulator/sidecars/parameters.h"
 #include "simulator/sidecars/parts.h"
 
@@ -66,15 +66,15 @@ class Resizer final : public QueuePart {
     }
     if (kube::IsDeleting(*cached) || StringAt(*cached, "status.phase") != "Bound")
       return Requeue::Done();
-    const auto wanted = controllers::RequestOf(*cached);
+    const auto wanted = placement::RequestOf(*cached);
     if (wanted <= QuantityBytes(Find(*cached, "status.capacity.storage"))) return Requeue::Done();
     const ObjectPtr volume = volumes_.Get({"", StringAt(*cached, "spec.volumeName")});
     if (!volume || StringAt(*volume, "spec.csi.driver") != driver_ ||
-        !controllers::IsBoundTo(*volume, *cached)) {
+        !placement::IsBoundTo(*volume, *cached)) {
       return Requeue::Done();
     }
     // The rest is the node's.
-    if (controllers::CapacityOf(*volume) >= wanted &&
+    if (placement::CapacityOf(*volume) >= wanted &&
         HasResizeCondition(*cached, "FileSystemResizePending")) {
       return Requeue::Done();
     }
@@ -118,7 +118,7 @@ class Resizer final : public QueuePart {
       return Fail(std::move(claim), kube::NameOf(volume), answer.error(), wanted);
     }
     const auto size = std::max(answer->capacity_bytes(), wanted);
-    if (controllers::CapacityOf(volume) < size) {
+    if (placement::CapacityOf(volume) < size) {
       if (answer->node_expansion_required()) {
         kube::SetAnnotation(volume, kPreResizeCapacity, StringAt(claim, "status.capacity.storage"));
       }

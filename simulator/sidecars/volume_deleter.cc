@@ -1,6 +1,6 @@
 // csi-provisioner, the deleting half: released volumes whose policy is Delete. The finalizer keeps
 // the PersistentVolume until the driver's volume is gone, whoever deletes it first.
-#include "simulator/controllers/volume_match.h"
+#include "simulator/placement/volume_match.h"
 #include "simulator/sidecars/parameters.h"
 #include "simulator/sidecars/parts.h"
 #include "simulator/sidecars/provision_plan.h"
@@ -41,7 +41,7 @@ class VolumeDeleter final : public QueuePart {
       return Requeue::Done();
     }
     Json volume = *cached;
-    if (kube::AnnotationOf(volume, controllers::kProvisionedBy) != driver_) return Requeue::Done();
+    if (kube::AnnotationOf(volume, placement::kProvisionedBy) != driver_) return Requeue::Done();
     const bool deletes = StringAt(volume, "spec.persistentVolumeReclaimPolicy") == "Delete";
     if (!deletes || StringAt(volume, "status.phase") != "Released")
       return FollowPolicy(std::move(volume), deletes);

@@ -1,7 +1,7 @@
 #include "simulator/sidecars/volume_sources.h"
 
 #include "base/kube/object.h"
-#include "simulator/controllers/volume_match.h"
+#include "simulator/placement/volume_match.h"
 #include "simulator/sidecars/provision_plan.h"
 #include "simulator/sidecars/snapshot_names.h"
 
@@ -33,8 +33,8 @@ bool IsVolumeSource(const Json& source) {
 
 bool AwaitsDriver(const Json& claim, const std::string& driver) {
   if (!StringAt(claim, "spec.volumeName").empty()) return false;
-  auto wanted = kube::AnnotationOf(claim, controllers::kStorageProvisioner);
-  if (wanted.empty()) wanted = kube::AnnotationOf(claim, controllers::kBetaStorageProvisioner);
+  auto wanted = kube::AnnotationOf(claim, placement::kStorageProvisioner);
+  if (wanted.empty()) wanted = kube::AnnotationOf(claim, placement::kBetaStorageProvisioner);
   return wanted == driver;
 }
 

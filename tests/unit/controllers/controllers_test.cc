@@ -4,7 +4,7 @@
 #include <string>
 
 #include "base/kube/object.h"
-#include "simulator/controllers/volume_match.h"
+#include "simulator/placement/volume_match.h"
 #include "tests/unit/controllers/cluster.h"
 
 namespace thinsnap::controllers {
@@ -116,10 +116,11 @@ TEST(ControllersTest, PodsThatWaitForTheirVolumesKeepApart) {
                    "labelSelector": {"matchLabels": {"app": "db"}}}])"));
     cluster.Create(types::kPod, pod);
     const auto selected = [](const Json& object) {
-      return !kube::AnnotationOf(object, kSelectedNode).empty();
+      return !kube::AnnotationOf(object, placement::kSelectedNode).empty();
     };
-    nodes.insert(kube::AnnotationOf(
-        cluster.Wait(types::kPersistentVolumeClaim, {"default", name}, selected), kSelectedNode));
+    nodes.insert(
+        kube::AnnotationOf(cluster.Wait(types::kPersistentVolumeClaim, {"default", name}, selected),
+                           placement::kSelectedNode));
   }
   EXPECT_EQ(nodes, (std::set<std::string>{"a", "b"}));
 }

@@ -10,7 +10,7 @@
 #include "base/data/json.h"
 #include "base/kube/informer.h"
 
-namespace thinsnap::controllers {
+namespace thinsnap::placement {
 
 // A claim of the pod, with what decides its place.
 struct PodClaim {
@@ -42,4 +42,4 @@ SchedulePlan PlanSchedule(const ScheduleInput& input);
 // The node's verdict alone: why the pod cannot stand there, or nothing.
 std::optional<std::string> WhyNot(const ScheduleInput& input, const Json& node);
 
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap::placement

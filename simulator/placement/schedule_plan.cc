@@ -1,16 +1,16 @@
-#include "simulator/controllers/schedule_plan.h"
+#include "simulator/placement/schedule_plan.h"
 
 #include <algorithm>
 #include <tuple>
 
 #include "base/kube/object.h"
-#include "simulator/controllers/node_match.h"
-#include "simulator/controllers/pod_neighbours.h"
-#include "simulator/controllers/pod_state.h"
-#include "simulator/controllers/volume_match.h"
+#include "simulator/placement/node_match.h"
+#include "simulator/placement/pod_neighbours.h"
+#include "simulator/placement/pod_state.h"
+#include "simulator/placement/volume_match.h"
 #include "simulator/schema/quantity.h"
 
-namespace thinsnap::controllers {
+namespace thinsnap::placement {
 
 namespace {
 
@@ -134,4 +134,4 @@ SchedulePlan PlanSchedule(const ScheduleInput& input) {
   return {"", message + "."};
 }
 
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap::placement

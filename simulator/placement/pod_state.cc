@@ -1,10 +1,10 @@
-#include "simulator/controllers/pod_state.h"
+#include "simulator/placement/pod_state.h"
 
 #include <algorithm>
 
 #include "base/kube/object.h"
 
-namespace thinsnap::controllers {
+namespace thinsnap::placement {
 
 bool IsSucceeded(const Json& pod) { return StringAt(pod, "status.phase") == "Succeeded"; }
 bool IsFailed(const Json& pod) { return StringAt(pod, "status.phase") == "Failed"; }
@@ -71,4 +71,4 @@ Json PodFromTemplate(const Json& pod_template, const Json& owner) {
   return pod;
 }
 
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap::placement

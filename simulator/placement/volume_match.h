@@ -7,7 +7,7 @@
 #include "base/data/json.h"
 #include "base/kube/informer.h"
 
-namespace thinsnap::controllers {
+namespace thinsnap::placement {
 
 inline constexpr char kBindCompleted[] = "pv.kubernetes.io/bind-completed";
 inline constexpr char kBoundByController[] = "pv.kubernetes.io/bound-by-controller";
@@ -44,4 +44,4 @@ kube::ObjectPtr FindVolumeFor(const Json& claim, const std::vector<kube::ObjectP
 // spec.nodeAffinity.required lets the volume be used on the node.
 bool VolumeReachableFrom(const Json& volume, const Json& node);
 
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap::placement

@@ -6,7 +6,7 @@
 
 #include "base/data/json.h"
 
-namespace thinsnap::controllers {
+namespace thinsnap::placement {
 
 // A NodeSelector {nodeSelectorTerms: [...]}: one term must match; within a term all expressions and
 // fields.
@@ -26,4 +26,4 @@ std::optional<std::string> UntoleratedTaint(const Json& pod, const Json& node,
 // StorageClass.allowedTopologies; without any every node will do.
 bool MatchesAllowedTopologies(const Json& storage_class, const Json& node);
 
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap::placement

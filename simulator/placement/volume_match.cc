@@ -1,13 +1,13 @@
-#include "simulator/controllers/volume_match.h"
+#include "simulator/placement/volume_match.h"
 
 #include <algorithm>
 
 #include "base/kube/object.h"
-#include "simulator/controllers/node_match.h"
 #include "simulator/objects/selectors.h"
+#include "simulator/placement/node_match.h"
 #include "simulator/schema/quantity.h"
 
-namespace thinsnap::controllers {
+namespace thinsnap::placement {
 
 namespace {
 
@@ -126,4 +126,4 @@ kube::ObjectPtr FindVolumeFor(const Json& claim, const std::vector<kube::ObjectP
   return best;
 }
 
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap::placement

@@ -9,7 +9,7 @@
 #include "base/data/json.h"
 #include "base/kube/client.h"
 
-namespace thinsnap::controllers {
+namespace thinsnap::placement {
 
 // Succeeded or Failed: no container will run again.
 bool IsTerminal(const Json& pod);
@@ -36,4 +36,4 @@ std::optional<WallTime> TimeAt(const Json& object, std::string_view path);
 // A pod from a template of a controller: metadata of the template, owned by it. No name yet.
 Json PodFromTemplate(const Json& pod_template, const Json& owner);
 
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap::placement

@@ -1,14 +1,14 @@
-#include "simulator/controllers/pod_neighbours.h"
+#include "simulator/placement/pod_neighbours.h"
 
 #include <algorithm>
 #include <map>
 
 #include "base/kube/object.h"
-#include "simulator/controllers/node_match.h"
-#include "simulator/controllers/pod_state.h"
 #include "simulator/objects/selectors.h"
+#include "simulator/placement/node_match.h"
+#include "simulator/placement/pod_state.h"
 
-namespace thinsnap::controllers {
+namespace thinsnap::placement {
 
 namespace {
 
@@ -186,4 +186,4 @@ std::int64_t NeighbourWeight(const ScheduleInput& input, const Json& node) {
   return weight;
 }
 
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap::placement

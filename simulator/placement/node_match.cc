@@ -1,11 +1,11 @@
-#include "simulator/controllers/node_match.h"
+#include "simulator/placement/node_match.h"
 
 #include <algorithm>
 #include <charconv>
 
 #include "base/kube/object.h"
 
-namespace thinsnap::controllers {
+namespace thinsnap::placement {
 
 namespace {
 
@@ -129,4 +129,4 @@ bool MatchesAllowedTopologies(const Json& storage_class, const Json& node) {
          });
 }
 
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap::placement

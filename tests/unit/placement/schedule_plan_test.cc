@@ -1,12 +1,12 @@
-#include "simulator/controllers/schedule_plan.h"
+#include "simulator/placement/schedule_plan.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/kube/object.h"
-#include "simulator/controllers/volume_match.h"
+#include "simulator/placement/volume_match.h"
 
-namespace thinsnap::controllers {
+namespace thinsnap::placement {
 namespace {
 
 kube::ObjectPtr Share(Json object) { return std::make_shared<const Json>(std::move(object)); }
@@ -301,4 +301,4 @@ TEST(SchedulePlanTest, AClaimOfOnePodIsForOnePod) {
 }
 
 }  // namespace
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap::placement
