@@ -17,7 +17,7 @@
 
 #include "base/core/log.h"
 #include "base/data/json.h"
-#include "simulator/kubelet/log_file.h"
+#include "simulator/containers/log_file.h"
 
 namespace thinsnap::kubelet {
 namespace {
@@ -52,12 +52,12 @@ Result<Plumbing> MakePlumbing(bool tty, bool stdin_open) {
     return plumbing;
   }
   if (stdin_open) {
-    Pipe in = TRY(MakePipe());
+    containers::Pipe in = TRY(containers::MakePipe());
     plumbing.child_in = std::move(in.read);
     plumbing.in = std::move(in.write);
   }
-  Pipe out = TRY(MakePipe());
-  Pipe err = TRY(MakePipe());
+  containers::Pipe out = TRY(containers::MakePipe());
+  containers::Pipe err = TRY(containers::MakePipe());
   plumbing.child_out = std::move(out.write);
   plumbing.child_err = std::move(err.write);
   plumbing.out = std::move(out.read);
@@ -77,7 +77,7 @@ bool Forward(int from, int to, FrameType type) {
 // One running exec: a poll loop between the socket and the program.
 class ExecRelay {
  public:
-  ExecRelay(int socket, Plumbing plumbing, ChildProcess child, std::string pid_file)
+  ExecRelay(int socket, Plumbing plumbing, containers::ChildProcess child, std::string pid_file)
       : socket_(socket),
         plumbing_(std::move(plumbing)),
         child_(std::move(child)),
@@ -181,7 +181,7 @@ class ExecRelay {
 
   const int socket_;
   Plumbing plumbing_;
-  ChildProcess child_;
+  containers::ChildProcess child_;
   const std::string pid_file_;
   std::string input_;
   bool input_ended_ = false;
@@ -189,8 +189,8 @@ class ExecRelay {
 
 }  // namespace
 
-AccessServer::AccessServer(Runtime& runtime, ContainerRuntime& containers, Locator locate,
-                           std::string scratch_folder)
+AccessServer::AccessServer(Runtime& runtime, containers::ContainerRuntime& containers,
+                           Locator locate, std::string scratch_folder)
     : runtime_(runtime),
       containers_(containers),
       locate_(std::move(locate)),
@@ -199,7 +199,7 @@ AccessServer::AccessServer(Runtime& runtime, ContainerRuntime& containers, Locat
 Status AccessServer::Start(TaskGroup& group, const std::string& socket_path) {
   listener_ = TRY(ListenUnix(socket_path));
   group.Spawn("access", [this, &group] {
-    const StopFd stop(group);
+    const containers::StopFd stop(group);
     for (;;) {
       struct pollfd fds[2] = {{listener_.get(), POLLIN, 0}, {stop.fd(), POLLIN, 0}};
       if (poll(fds, 2, -1) < 0 && errno != EINTR) return;
@@ -239,7 +239,7 @@ void AccessServer::ServeLogs(TaskGroup& group, int fd, const std::string& payloa
                                        what + " is waiting to start: ContainerCreating"))
         .IgnoreError();
   }
-  LogReadOptions options;
+  containers::LogReadOptions options;
   options.follow = BoolAt(*request, "follow") && !previous;
   options.timestamps = BoolAt(*request, "timestamps");
   if (Find(*request, "tailLines") != nullptr) options.tail_lines = IntAt(*request, "tailLines");
@@ -248,7 +248,7 @@ void AccessServer::ServeLogs(TaskGroup& group, int fd, const std::string& payloa
     options.since = WallTime(std::chrono::nanoseconds(IntAt(*request, "sinceNanos")));
   }
   if (!WriteFrame(fd, FrameType::kAccepted, "").ok()) return;
-  const std::shared_ptr<LogFile> live = previous ? nullptr : place->live_log;
+  const std::shared_ptr<containers::LogFile> live = previous ? nullptr : place->live_log;
   // Who follows a quiet log and leaves is noticed by the closed socket.
   std::atomic<bool> left{false};
   options.abandoned = [&left] { return left.load(); };
@@ -261,9 +261,9 @@ void AccessServer::ServeLogs(TaskGroup& group, int fd, const std::string& payloa
       live->changed().Notify();
     });
   }
-  const Status done = ReadLog(path, options, live.get(), [&](std::string_view text) -> Status {
-    return WriteFrame(fd, FrameType::kStdout, text);
-  });
+  const Status done = containers::ReadLog(
+      path, options, live.get(),
+      [&](std::string_view text) -> Status { return WriteFrame(fd, FrameType::kStdout, text); });
   if (!done.ok() && !done.Is(Code::kUnavailable) && !done.Is(Code::kCancelled)) {
     LogWarning("kubelet", "read " + path + ": " + done.error().ToString());
   }
@@ -287,7 +287,7 @@ void AccessServer::ServeExec(TaskGroup& group, int fd, const std::string& payloa
   const bool tty = BoolAt(*request, "tty");
   Result<Plumbing> plumbing = MakePlumbing(tty, BoolAt(*request, "stdin"));
   if (!plumbing.ok()) return Refuse(fd, plumbing.error()).IgnoreError();
-  ExecStart start;
+  containers::ExecStart start;
   start.id = place->id;
   start.tty = tty;
   for (const Json& item : ArrayAt(*request, "command")) {
@@ -297,13 +297,13 @@ void AccessServer::ServeExec(TaskGroup& group, int fd, const std::string& payloa
   start.stdout_fd = tty ? start.stdin_fd : plumbing->child_out.get();
   start.stderr_fd = tty ? start.stdin_fd : plumbing->child_err.get();
   start.pid_file = scratch_folder_ + "/exec-" + std::to_string(++counter);
-  Result<ChildProcess> child = containers_.Exec(start);
+  Result<containers::ChildProcess> child = containers_.Exec(start);
   if (!child.ok()) return Refuse(fd, child.error()).IgnoreError();
   plumbing->child_in.Reset();
   plumbing->child_out.Reset();
   plumbing->child_err.Reset();
   if (!WriteFrame(fd, FrameType::kAccepted, "").ok()) return;
-  const StopFd stop(group);
+  const containers::StopFd stop(group);
   ExecRelay(fd, std::move(*plumbing), std::move(*child), start.pid_file).Run(stop.fd());
 }
 

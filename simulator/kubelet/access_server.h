@@ -6,7 +6,7 @@
 #include <string>
 
 #include "base/core/runtime.h"
-#include "simulator/kubelet/container_runtime.h"
+#include "simulator/containers/container_runtime.h"
 #include "simulator/kubelet/frames.h"
 #include "simulator/kubelet/pod_worker.h"
 
@@ -19,7 +19,7 @@ class AccessServer {
       std::function<Result<ContainerPlace>(const std::string& ns, const std::string& pod,
                                            const std::string& uid, const std::string& container)>;
 
-  AccessServer(Runtime& runtime, ContainerRuntime& containers, Locator locate,
+  AccessServer(Runtime& runtime, containers::ContainerRuntime& containers, Locator locate,
                std::string scratch_folder);
   // Spawns the tasks that accept and answer.
   Status Start(TaskGroup& group, const std::string& socket_path);
@@ -30,7 +30,7 @@ class AccessServer {
   void ServeExec(TaskGroup& group, int fd, const std::string& payload);
 
   Runtime& runtime_;
-  ContainerRuntime& containers_;
+  containers::ContainerRuntime& containers_;
   const Locator locate_;
   const std::string scratch_folder_;
   UniqueFd listener_;

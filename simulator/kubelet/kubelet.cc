@@ -20,7 +20,7 @@ constexpr int kStatusEveryHeartbeats = 30;
 }  // namespace
 
 Kubelet::Kubelet(Runtime& runtime, kube::KubeClient& client, CommandRunner& runner, Random& random,
-                 ContainerRuntime& containers, CsiNode& csi, KubeletOptions options)
+                 containers::ContainerRuntime& containers, CsiNode& csi, KubeletOptions options)
     : runtime_(runtime),
       client_(client),
       csi_(csi),

@@ -25,15 +25,15 @@ struct KubeletOptions {
   std::string folder;         // the node's, absolute
   std::string memory_folder;  // on a tmpfs of the node
   std::string cgroup_prefix;  // "/thinsnap-x/node-1"
-  ImageOptions images;
-  Variables environment;  // of every container
+  containers::ImageOptions images;
+  containers::Variables environment;  // of every container
   std::string driver = "csi.thinsnap.io";
 };
 
 class Kubelet {
  public:
   Kubelet(Runtime& runtime, kube::KubeClient& client, CommandRunner& runner, Random& random,
-          ContainerRuntime& containers, CsiNode& csi, KubeletOptions options);
+          containers::ContainerRuntime& containers, CsiNode& csi, KubeletOptions options);
   ~Kubelet();
 
   // Registers the node, then spawns everything in the group. Retries while the API server does not

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/core/file.h"
-#include "simulator/kubelet/environment.h"
+#include "simulator/containers/environment.h"
 
 namespace thinsnap::kubelet {
 namespace {
@@ -23,7 +23,8 @@ Result<bool> MakeEmptyFolder(const Json& source, const std::string& path) {
   const bool memory = StringAt(source, "medium") == "Memory";
   if (memory) {
     std::string options = "mode=0777";
-    const auto limit = static_cast<std::int64_t>(ParseQuantity(StringAt(source, "sizeLimit")));
+    const auto limit =
+        static_cast<std::int64_t>(containers::ParseQuantity(StringAt(source, "sizeLimit")));
     if (limit > 0) options += ",size=" + std::to_string(limit);
     if (mount("tmpfs", path.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, options.c_str()) != 0)
       return ErrnoError(errno, "mount a tmpfs");

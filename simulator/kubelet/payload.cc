@@ -13,7 +13,7 @@
 #include "base/core/bytes.h"
 #include "base/core/file.h"
 #include "base/data/json.h"
-#include "simulator/kubelet/environment.h"
+#include "simulator/containers/environment.h"
 #include "simulator/kubelet/local_volumes.h"
 
 namespace thinsnap::kubelet {
@@ -88,10 +88,11 @@ Status AddDownward(const Json& pod, const Json& source, std::int64_t mode, Paylo
     const std::string path = StringAt(item, "path");
     Result<std::string> text = std::string();
     if (const Json* field = Find(item, "fieldRef")) {
-      text = PodField(pod, StringAt(*field, "fieldPath"));
+      text = containers::PodField(pod, StringAt(*field, "fieldPath"));
     } else if (const Json* resource = Find(item, "resourceFieldRef")) {
-      text = ContainerResource(pod, StringAt(*resource, "containerName"),
-                               StringAt(*resource, "resource"), StringAt(*resource, "divisor"));
+      text = containers::ContainerResource(pod, StringAt(*resource, "containerName"),
+                                           StringAt(*resource, "resource"),
+                                           StringAt(*resource, "divisor"));
     }
     if (!text.ok()) return std::move(text).error().In("downward API item " + path);
     (*payload)[path] = {std::move(*text), static_cast<unsigned>(IntAt(item, "mode", mode))};

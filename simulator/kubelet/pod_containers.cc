@@ -16,10 +16,10 @@
 #include "base/core/log.h"
 #include "base/data/json.h"
 #include "base/kube/object.h"
-#include "simulator/kubelet/container_config.h"
+#include "simulator/containers/container_config.h"
+#include "simulator/containers/remove_tree.h"
 #include "simulator/kubelet/local_volumes.h"
 #include "simulator/kubelet/pod_slot.h"
-#include "simulator/kubelet/remove_tree.h"
 
 namespace thinsnap::kubelet {
 namespace {
@@ -58,28 +58,31 @@ std::string PodWorker::LogPath(const Slot& slot, int attempt) const {
          ".log";
 }
 
-Result<Variables> PodWorker::EnvironmentOf(const Json& container, const RootPlan& image) const {
-  EnvironmentSources sources;
+Result<containers::Variables> PodWorker::EnvironmentOf(const Json& container,
+                                                       const containers::RootPlan& image) const {
+  containers::EnvironmentSources sources;
   const bool is_root = IntAt(container, "securityContext.runAsUser",
                              IntAt(*pod_, "spec.securityContext.runAsUser", image.user)) == 0;
   sources.defaults = {{"PATH", image.path_variable},
                       {"HOME", is_root ? "/root" : "/"},
                       {"HOSTNAME", HostnameOf(*pod_)}};
-  for (const auto& [name, value] : image.environment) SetVariable(sources.defaults, name, value);
-  for (const auto& [name, value] : node_.environment) SetVariable(sources.defaults, name, value);
+  for (const auto& [name, value] : image.environment)
+    containers::SetVariable(sources.defaults, name, value);
+  for (const auto& [name, value] : node_.environment)
+    containers::SetVariable(sources.defaults, name, value);
   sources.config_map = [this](const std::string& name) {
     return node_.client.Get(kube::types::kConfigMap, {key_.ns, name});
   };
   sources.secret = [this](const std::string& name) {
     return node_.client.Get(kube::types::kSecret, {key_.ns, name});
   };
-  return BuildEnvironment(*pod_, container, sources);
+  return containers::BuildEnvironment(*pod_, container, sources);
 }
 
-Result<std::vector<ContainerMount>> PodWorker::MountsOf(const Json& container,
-                                                        const Variables& environment,
-                                                        const std::string& bundle) const {
-  std::vector<ContainerMount> mounts;
+Result<std::vector<containers::ContainerMount>> PodWorker::MountsOf(
+    const Json& container, const containers::Variables& environment,
+    const std::string& bundle) const {
+  std::vector<containers::ContainerMount> mounts;
   for (const Json& item : ArrayAt(container, "volumeMounts")) {
     const std::string name = StringAt(item, "name");
     const std::string path = StringAt(item, "mountPath");
@@ -89,9 +92,11 @@ Result<std::vector<ContainerMount>> PodWorker::MountsOf(const Json& container,
       return Error(Code::kInvalidArgument,
                    "volume " + name + " is a block device; name it in volumeDevices");
     }
-    ContainerMount mount{volume->path, path, volume->read_only || BoolAt(item, "readOnly")};
+    containers::ContainerMount mount{volume->path, path,
+                                     volume->read_only || BoolAt(item, "readOnly")};
     std::string sub_path = StringAt(item, "subPath");
-    if (sub_path.empty()) sub_path = ExpandReferences(StringAt(item, "subPathExpr"), environment);
+    if (sub_path.empty())
+      sub_path = containers::ExpandReferences(StringAt(item, "subPathExpr"), environment);
     if (!sub_path.empty())
       mount.source = TRY(PlaceBelow(volume->path, sub_path).In("volume " + name));
     mounts.push_back(std::move(mount));
@@ -105,8 +110,8 @@ Result<std::vector<ContainerMount>> PodWorker::MountsOf(const Json& container,
   return mounts;
 }
 
-Result<std::vector<ContainerDevice>> PodWorker::DevicesOf(const Json& container) const {
-  std::vector<ContainerDevice> devices;
+Result<std::vector<containers::ContainerDevice>> PodWorker::DevicesOf(const Json& container) const {
+  std::vector<containers::ContainerDevice> devices;
   for (const Json& item : ArrayAt(container, "volumeDevices")) {
     const std::string name = StringAt(item, "name");
     const std::optional<MountedVolume> volume = node_.volumes.Find(uid_, name);
@@ -165,10 +170,10 @@ void PodWorker::TryStart(Slot& slot) {
 
 Status PodWorker::StartContainer(Slot& slot, const Json& container) {
   const std::string image = StringAt(container, "image");
-  const RootPlan plan = TRY(PlanRoot(image, node_.images, node_.runner));
-  const Variables environment = TRY(EnvironmentOf(container, plan));
+  const containers::RootPlan plan = TRY(containers::PlanRoot(image, node_.images, node_.runner));
+  const containers::Variables environment = TRY(EnvironmentOf(container, plan));
   const std::string bundle = BundleOf(slot);
-  RemoveTree(bundle);
+  containers::RemoveTree(bundle);
   TRY(MakeFolders(bundle, 0700));
   TRY(MakeFolders(fs::path(LogPath(slot, slot.attempt)).parent_path().string()));
 
@@ -181,10 +186,11 @@ Status PodWorker::StartContainer(Slot& slot, const Json& container) {
     hosts.emplace_back(StringAt(alias, "ip"), names);
   }
   const std::string root = bundle + "/rootfs";
-  TRY(MakeRoot(plan, root, HostnameOf(*pod_), hosts));
-  const std::vector<ContainerMount> mounts = TRY(MountsOf(container, environment, bundle));
-  const std::vector<ContainerDevice> devices = TRY(DevicesOf(container));
-  const Json config = TRY(BuildContainerConfig(ContainerInputs{
+  TRY(containers::MakeRoot(plan, root, HostnameOf(*pod_), hosts));
+  const std::vector<containers::ContainerMount> mounts =
+      TRY(MountsOf(container, environment, bundle));
+  const std::vector<containers::ContainerDevice> devices = TRY(DevicesOf(container));
+  const Json config = TRY(containers::BuildContainerConfig(containers::ContainerInputs{
       .pod = *pod_,
       .container = container,
       .image = plan,
@@ -204,8 +210,8 @@ Status PodWorker::StartContainer(Slot& slot, const Json& container) {
   Emit("Normal", "Pulled", "Container image \"" + image + "\" already present on machine");
 
   const std::string id = uid_ + "-" + slot.name + "-" + std::to_string(slot.attempt);
-  const std::shared_ptr<LogFile> log =
-      TRY(LogFile::Open(node_.runtime, LogPath(slot, slot.attempt)));
+  const std::shared_ptr<containers::LogFile> log =
+      TRY(containers::LogFile::Open(node_.runtime, LogPath(slot, slot.attempt)));
   const bool default_command =
       ArrayAt(container, "command").empty() && ArrayAt(container, "args").empty();
   if (default_command && !plan.note.empty()) log->Write("stderr", plan.note + "\n");
@@ -214,13 +220,14 @@ Status PodWorker::StartContainer(Slot& slot, const Json& container) {
     slot.id = id;
   }
   Emit("Normal", "Created", "Created container " + slot.name);
-  Status started = node_.containers.Start({id, bundle, log}, [this, id](ContainerExit exit) {
-    {
-      std::lock_guard lock(mutex_);
-      exits_.push_back({id, exit});
-    }
-    changed_->Notify();
-  });
+  Status started =
+      node_.containers.Start({id, bundle, log}, [this, id](containers::ContainerExit exit) {
+        {
+          std::lock_guard lock(mutex_);
+          exits_.push_back({id, exit});
+        }
+        changed_->Notify();
+      });
   if (!started.ok()) {
     log->Close();
     return started;
@@ -283,7 +290,7 @@ void PodWorker::RunPostStart(Slot& slot, const Json& container) {
   RequestStop(slot, "FailedPostStartHook");
 }
 
-void PodWorker::EndAttempt(Slot& slot, const ContainerExit& exit) {
+void PodWorker::EndAttempt(Slot& slot, const containers::ContainerExit& exit) {
   slot.probes.reset();
   Termination end;
   end.exit_code = exit.exit_code;
@@ -297,13 +304,13 @@ void PodWorker::EndAttempt(Slot& slot, const ContainerExit& exit) {
   const Json* container = SpecOf(*pod_, slot.name);
   if (end.message.empty() && exit.exit_code != 0 && container != nullptr &&
       StringAt(*container, "terminationMessagePolicy") == "FallbackToLogsOnError") {
-    LogReadOptions last_lines;
+    containers::LogReadOptions last_lines;
     last_lines.tail_lines = 80;
-    const Status done = ReadLog(LogPath(slot, slot.attempt), last_lines, nullptr,
-                                [&](std::string_view text) -> Status {
-                                  end.message += text;
-                                  return {};
-                                });
+    const Status done = containers::ReadLog(LogPath(slot, slot.attempt), last_lines, nullptr,
+                                            [&](std::string_view text) -> Status {
+                                              end.message += text;
+                                              return {};
+                                            });
     if (!done.ok()) LogWarning("kubelet", done.error().ToString());
     if (end.message.size() > 2048) end.message.erase(0, end.message.size() - 2048);
   }
@@ -318,7 +325,7 @@ void PodWorker::EndAttempt(Slot& slot, const ContainerExit& exit) {
   }
   node_.containers.Remove(slot.id);
   umount2((bundle + "/rootfs").c_str(), MNT_DETACH);  // the overlay of a mapped image
-  RemoveTree(bundle);
+  containers::RemoveTree(bundle);
 }
 
 }  // namespace thinsnap::kubelet

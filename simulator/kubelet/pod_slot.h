@@ -18,7 +18,7 @@ struct PodWorker::Slot {
   int attempt = 0;  // of the present or next run: Kubernetes' restartCount
   bool ran = false, running = false;
   std::string id;  // of the running or last attempt
-  std::shared_ptr<LogFile> log;
+  std::shared_ptr<containers::LogFile> log;
   WallTime started_at;
   std::atomic<bool> started{false};  // the startup probe has passed
   bool ready = false, has_readiness_probe = false;

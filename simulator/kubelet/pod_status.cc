@@ -4,7 +4,7 @@
 
 #include "base/data/json.h"
 #include "base/kube/object.h"
-#include "simulator/kubelet/image.h"
+#include "simulator/containers/image.h"
 
 namespace thinsnap::kubelet {
 namespace {
@@ -44,7 +44,7 @@ Json StatusOf(const ContainerReport& container) {
                     {"ready", container.ready},
                     {"restartCount", container.restart_count},
                     {"image", container.image},
-                    {"imageID", "thinsnap-sim://" + ShortImageName(container.image)},
+                    {"imageID", "thinsnap-sim://" + containers::ShortImageName(container.image)},
                     {"started", container.started}};
   if (!container.container_id.empty()) status["containerID"] = container.container_id;
   if (container.init && !container.sidecar) {

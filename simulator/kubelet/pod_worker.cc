@@ -9,8 +9,8 @@
 #include "base/core/log.h"
 #include "base/data/json.h"
 #include "base/kube/object.h"
+#include "simulator/containers/remove_tree.h"
 #include "simulator/kubelet/pod_slot.h"
-#include "simulator/kubelet/remove_tree.h"
 
 namespace thinsnap::kubelet {
 namespace {

@@ -17,11 +17,11 @@
 #include "base/kube/client.h"
 #include "base/kube/http_client.h"
 #include "base/kube/informer.h"
-#include "simulator/kubelet/container_config.h"
-#include "simulator/kubelet/container_runtime.h"
-#include "simulator/kubelet/environment.h"
-#include "simulator/kubelet/image.h"
-#include "simulator/kubelet/log_file.h"
+#include "simulator/containers/container_config.h"
+#include "simulator/containers/container_runtime.h"
+#include "simulator/containers/environment.h"
+#include "simulator/containers/image.h"
+#include "simulator/containers/log_file.h"
 #include "simulator/kubelet/pod_plan.h"
 #include "simulator/kubelet/pod_status.h"
 #include "simulator/kubelet/prober.h"
@@ -34,13 +34,13 @@ struct NodeContext {
   Runtime& runtime;
   kube::KubeClient& client;
   CommandRunner& runner;
-  ContainerRuntime& containers;
+  containers::ContainerRuntime& containers;
   VolumeStore& volumes;
   Prober& prober;
   kube::EventRecorder& events;
-  ImageOptions images;
-  std::string cgroup_prefix;  // "/thinsnap/node-1"
-  Variables environment;      // of every container: where the API server is
+  containers::ImageOptions images;
+  std::string cgroup_prefix;          // "/thinsnap/node-1"
+  containers::Variables environment;  // of every container: where the API server is
 };
 
 // Where a container's output and processes are found.
@@ -48,7 +48,7 @@ struct ContainerPlace {
   std::string id;
   bool running = false, ever_started = false;
   std::string log_path, previous_log_path;
-  std::shared_ptr<LogFile> live_log;  // null when it does not run
+  std::shared_ptr<containers::LogFile> live_log;  // null when it does not run
 };
 
 class PodWorker {
@@ -77,15 +77,17 @@ class PodWorker {
   void MountVolumes();
   void TryStart(Slot& slot);
   Status StartContainer(Slot& slot, const Json& container);
-  Result<std::vector<ContainerMount>> MountsOf(const Json& container, const Variables& environment,
-                                               const std::string& bundle) const;
-  Result<std::vector<ContainerDevice>> DevicesOf(const Json& container) const;
-  Result<Variables> EnvironmentOf(const Json& container, const RootPlan& image) const;
+  Result<std::vector<containers::ContainerMount>> MountsOf(const Json& container,
+                                                           const containers::Variables& environment,
+                                                           const std::string& bundle) const;
+  Result<std::vector<containers::ContainerDevice>> DevicesOf(const Json& container) const;
+  Result<containers::Variables> EnvironmentOf(const Json& container,
+                                              const containers::RootPlan& image) const;
   void StartProbes(Slot& slot, const Json& container);
   void RunPostStart(Slot& slot, const Json& container);
   void RequestStop(Slot& slot, const std::string& why);
   void KillLate(MonoTime now, MonoTime* look_again);
-  void EndAttempt(Slot& slot, const ContainerExit& exit);
+  void EndAttempt(Slot& slot, const containers::ContainerExit& exit);
   void TearDown();
   Status Report();
   Status DeleteObject();
@@ -108,7 +110,7 @@ class PodWorker {
   bool gone_ = false;
   struct Exit {
     std::string container_id;
-    ContainerExit exit;
+    containers::ContainerExit exit;
   };
   std::vector<Exit> exits_;
   struct Verdict {

@@ -71,7 +71,8 @@ int ResolvePort(const Json& port, const Json& container) {
   return std::atoi(name.c_str());
 }
 
-Prober::Prober(Runtime& runtime, ContainerRuntime& containers, std::string scratch_folder)
+Prober::Prober(Runtime& runtime, containers::ContainerRuntime& containers,
+               std::string scratch_folder)
     : runtime_(runtime), containers_(containers), scratch_folder_(std::move(scratch_folder)) {}
 
 Status Prober::Ask(TaskGroup& group, const Json& handler, const Json& container,
@@ -87,17 +88,17 @@ Status Prober::Ask(TaskGroup& group, const Json& handler, const Json& container,
 Status Prober::AskExec(TaskGroup& group, const Json& exec, const std::string& container_id,
                        Duration timeout) {
   static std::atomic<std::uint64_t> counter{0};
-  Pipe out = TRY(MakePipe());
-  ExecStart start;
+  containers::Pipe out = TRY(containers::MakePipe());
+  containers::ExecStart start;
   start.id = container_id;
   for (const Json& item : ArrayAt(exec, "command")) {
     if (item.is_string()) start.command.emplace_back(item.get_string());
   }
   start.stdout_fd = start.stderr_fd = out.write.get();
   start.pid_file = scratch_folder_ + "/probe-" + std::to_string(++counter);
-  ChildProcess child = TRY(containers_.Exec(start));
+  containers::ChildProcess child = TRY(containers_.Exec(start));
   out.write.Reset();
-  const StopFd stop(group);
+  const containers::StopFd stop(group);
   const Result<int> code = child.Wait(timeout, stop.fd());
   if (!code.ok()) {
     // The program in the container is not runc's child any more: it has to be named.

@@ -7,7 +7,7 @@
 #include "base/core/result.h"
 #include "base/core/runtime.h"
 #include "base/data/json_fwd.h"
-#include "simulator/kubelet/container_runtime.h"
+#include "simulator/containers/container_runtime.h"
 
 namespace thinsnap::kubelet {
 
@@ -40,7 +40,7 @@ int ResolvePort(const Json& port, const Json& container);
 
 class Prober {
  public:
-  Prober(Runtime& runtime, ContainerRuntime& containers, std::string scratch_folder);
+  Prober(Runtime& runtime, containers::ContainerRuntime& containers, std::string scratch_folder);
 
   // Performs one handler (exec, httpGet, tcpSocket, sleep). An error's message is what the event
   // shows.
@@ -60,7 +60,7 @@ class Prober {
   Status AskTcp(const Json& socket, const Json& container, Duration timeout);
 
   Runtime& runtime_;
-  ContainerRuntime& containers_;
+  containers::ContainerRuntime& containers_;
   const std::string scratch_folder_;
 };
 

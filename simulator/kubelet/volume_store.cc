@@ -16,8 +16,8 @@
 #include "base/core/log.h"
 #include "base/data/json.h"
 #include "base/kube/object.h"
+#include "simulator/containers/remove_tree.h"
 #include "simulator/kubelet/local_volumes.h"
-#include "simulator/kubelet/remove_tree.h"
 
 namespace thinsnap::kubelet {
 namespace {
@@ -81,7 +81,7 @@ VolumeStore::VolumeStore(Runtime& runtime, kube::KubeClient& client, CsiNode& cs
 void VolumeStore::RemoveLeftovers(const std::set<std::string>& live_uids) {
   std::error_code code;
   for (const auto& entry : fs::directory_iterator(options_.folder + "/pods", code)) {
-    if (!live_uids.contains(entry.path().filename().string())) RemoveTree(entry.path());
+    if (!live_uids.contains(entry.path().filename().string())) containers::RemoveTree(entry.path());
   }
 }
 
@@ -261,7 +261,7 @@ Status VolumeStore::GiveUp(const Published& published, const std::string& pod_ui
   if (!last) return {};
   TRY(csi_.Unstage(staged.volume.id, staged.staging_path).In("unstage"));
   staged.staged = false;
-  RemoveTree(fs::path(staged.staging_path).parent_path());
+  containers::RemoveTree(fs::path(staged.staging_path).parent_path());
   return {};
 }
 
@@ -285,8 +285,8 @@ Status VolumeStore::UnmountAll(const std::string& pod_uid, bool remove_data) {
     std::lock_guard lock(mutex_);
     pods_.erase(pod_uid);
   }
-  RemoveTree(options_.memory_folder + "/volumes/" + pod_uid);
-  if (remove_data) RemoveTree(PodFolder(pod_uid));
+  containers::RemoveTree(options_.memory_folder + "/volumes/" + pod_uid);
+  if (remove_data) containers::RemoveTree(PodFolder(pod_uid));
   return {};
 }
 

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/data/json.h"
-#include "simulator/kubelet/child_process.h"
+#include "simulator/containers/child_process.h"
 #include "simulator/kubelet/frames.h"
 
 namespace thinsnap::world {
@@ -20,7 +20,7 @@ ControlServer::ControlServer(TaskGroup& group, Handler handler)
 Status ControlServer::Start(const std::string& socket_path) {
   listener_ = TRY(kubelet::ListenUnix(socket_path));
   group_.Spawn("control", [this] {
-    const kubelet::StopFd stop(group_);
+    const containers::StopFd stop(group_);
     for (;;) {
       struct pollfd fds[2] = {{listener_.get(), POLLIN, 0}, {stop.fd(), POLLIN, 0}};
       if (poll(fds, 2, -1) < 0 && errno != EINTR) return;

@@ -14,8 +14,8 @@
 #include <unistd.h>
 #include <vector>
 
-#include "simulator/kubelet/cgroups.h"
-#include "simulator/kubelet/child_process.h"
+#include "simulator/containers/cgroups.h"
+#include "simulator/containers/child_process.h"
 #include "simulator/kubelet/frames.h"
 
 namespace thinsnap::world {
@@ -111,7 +111,7 @@ void Accept(std::vector<Frozen>& frozen) {
     if (events[1].revents != 0) up_lives = false;
     if (up_lives) continue;
     ++tries;
-    if (kubelet::RemoveCgroups(cgroup) && frozen.empty()) break;
+    if (containers::RemoveCgroups(cgroup) && frozen.empty()) break;
   }
   _exit(0);
 }
@@ -138,7 +138,7 @@ void Accept(std::vector<Frozen>& frozen) {
 }  // namespace
 
 Result<Janitor> Janitor::Start(const JanitorOptions& options) {
-  kubelet::Pipe pipe = TRY(kubelet::MakePipe());
+  containers::Pipe pipe = TRY(containers::MakePipe());
   const UniqueFd listener = TRY(kubelet::ListenUnix(options.data_folder + "/" + kJanitorSocket));
   UniqueFd lock(
       open((options.data_folder + "/janitor.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
@@ -156,7 +156,7 @@ Status Janitor::WaitForFormer(Runtime& runtime) const {
   const MonoTime deadline = runtime.clock().MonoNow() + seconds(60);
   for (;;) {
     const bool ended = flock(lock_.get(), LOCK_EX | LOCK_NB) == 0;
-    if (ended && kubelet::RemoveCgroups(options_.cgroup)) return {};
+    if (ended && containers::RemoveCgroups(options_.cgroup)) return {};
     if (runtime.clock().MonoNow() >= deadline) {
       return Error(Code::kDeadlineExceeded,
                    "pods of the former `thinsnap-sim up` on the folder " + options_.data_folder +

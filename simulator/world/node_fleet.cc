@@ -5,9 +5,9 @@
 
 #include "base/core/file.h"
 #include "csi/driver/run_node.h"
-#include "simulator/kubelet/cgroups.h"
-#include "simulator/kubelet/child_process.h"
-#include "simulator/kubelet/remove_tree.h"
+#include "simulator/containers/cgroups.h"
+#include "simulator/containers/child_process.h"
+#include "simulator/containers/remove_tree.h"
 #include "simulator/world/node_process.h"
 
 namespace thinsnap::world {
@@ -55,7 +55,7 @@ Status NodeFleet::WriteFiles(const std::string& name) {
 Status NodeFleet::Start(const std::string& name) {
   TRY(WriteFiles(name));
   const std::string folder = FolderOf(options_.data, name);
-  kubelet::SupervisedOptions node;
+  containers::SupervisedOptions node;
   node.name = name;
   node.child.argv = {options_.program, "kubelet",
                      "--node",         name,
@@ -74,7 +74,7 @@ Status NodeFleet::Start(const std::string& name) {
   running.burns = node.no_mercy = std::make_shared<std::atomic<bool>>(false);
   running.group = std::make_unique<TaskGroup>(runtime_, &parent_);
   running.group->Spawn(name, [this, group = running.group.get(), node] {
-    kubelet::Supervise(runtime_, *group, node);
+    containers::Supervise(runtime_, *group, node);
   });
   std::lock_guard lock(mutex_);
   nodes_[name] = std::move(running);
@@ -103,8 +103,8 @@ Status NodeFleet::Destroy(const std::string& name) {
   *running.burns = true;
   running.group->Stop();
   running.group->Join();
-  kubelet::RemoveTree(FolderOf(options_.data, name));
-  kubelet::RemoveCgroups(CgroupOf(state_) + "/" + name);
+  containers::RemoveTree(FolderOf(options_.data, name));
+  containers::RemoveCgroups(CgroupOf(state_) + "/" + name);
   return {};
 }
 

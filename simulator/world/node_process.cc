@@ -13,18 +13,18 @@
 #include "base/core/runtime.h"
 #include "base/kube/http_client.h"
 #include "base/net/http.h"
-#include "simulator/kubelet/child_process.h"
+#include "simulator/containers/child_process.h"
+#include "simulator/containers/remove_tree.h"
+#include "simulator/containers/runc_runtime.h"
 #include "simulator/kubelet/csi_node.h"
 #include "simulator/kubelet/kubelet.h"
-#include "simulator/kubelet/remove_tree.h"
-#include "simulator/kubelet/runc_runtime.h"
 #include "simulator/world/node_mounts.h"
 
 namespace thinsnap::world {
 namespace {
 
 // What programs in pods use to find the API server.
-kubelet::Variables ClusterVariables(const std::string& server) {
+containers::Variables ClusterVariables(const std::string& server) {
   const Result<net::Url> url = net::ParseUrl(server);
   if (!url.ok()) return {};
   const std::string port = std::to_string(url->port);
@@ -34,8 +34,8 @@ kubelet::Variables ClusterVariables(const std::string& server) {
           {"KUBERNETES_PORT", "tcp://" + url->host + ":" + port}};
 }
 
-kubelet::SupervisedOptions DriverProcess(const NodeProcessOptions& options) {
-  kubelet::SupervisedOptions driver;
+containers::SupervisedOptions DriverProcess(const NodeProcessOptions& options) {
+  containers::SupervisedOptions driver;
   driver.name = "driver of " + options.node;
   driver.child.argv = {options.program, "node", "--node", options.node, "--socket",
                        // Short, however deep the data folder lies: sockets need that.
@@ -76,11 +76,11 @@ Status RunNodeProcess(const NodeProcessOptions& options) {
   SystemRandom random;
   ThreadRuntime runtime(clock);
   kube::ClientConfig config = TRY(kube::LoadClientConfig(options.folder + "/" + kNodeKubeconfig));
-  const kubelet::Variables environment = ClusterVariables(config.server);
+  const containers::Variables environment = ClusterVariables(config.server);
   const std::unique_ptr<kube::KubeClient> client =
       kube::MakeHttpKubeClient(std::move(config), "thinsnap-kubelet");
 
-  kubelet::RuncRuntime containers(runtime, runner, memory + "/runc");
+  containers::RuncRuntime containers(runtime, runner, memory + "/runc");
   const std::unique_ptr<kubelet::CsiNode> csi =
       kubelet::MakeCsiNode(runtime, std::string("unix:///proc/self/cwd/") + kCsiSocket);
   kubelet::KubeletOptions kubelet_options;
@@ -97,7 +97,7 @@ Status RunNodeProcess(const NodeProcessOptions& options) {
 
   TaskGroup group(runtime);
   TRY(containers.StartWatching(group));
-  group.Spawn("driver", [&] { kubelet::Supervise(runtime, group, DriverProcess(options)); });
+  group.Spawn("driver", [&] { containers::Supervise(runtime, group, DriverProcess(options)); });
   group.Spawn("kubelet", [&] {
     const Status started = agent.Start(group);
     if (!started.ok() && !started.Is(Code::kCancelled))

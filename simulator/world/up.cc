@@ -18,10 +18,10 @@
 #include "base/kube/informer.h"
 #include "base/kube/object.h"
 #include "simulator/apiserver/api_server.h"
+#include "simulator/containers/cgroups.h"
+#include "simulator/containers/child_process.h"
 #include "simulator/controllers/start.h"
 #include "simulator/kubelet/access_client.h"
-#include "simulator/kubelet/cgroups.h"
-#include "simulator/kubelet/child_process.h"
 #include "simulator/sidecars/start.h"
 #include "simulator/world/cluster_objects.h"
 #include "simulator/world/control.h"
@@ -165,14 +165,14 @@ Result<std::string> World::WriteKubeconfig(const std::string& name, const std::s
 
 void World::Run(const std::string& name, std::vector<std::string> arguments) {
   const std::string programs = options_.program.substr(0, options_.program.rfind('/'));
-  kubelet::SupervisedOptions supervised;
+  containers::SupervisedOptions supervised;
   supervised.name = name;
   supervised.child.argv = {programs + "/" + name};
   supervised.child.argv.insert(supervised.child.argv.end(), arguments.begin(), arguments.end());
   supervised.child.folder = options_.data;
   supervised.child.dies_with_parent = true;
   supervised.log_file = options_.data + "/logs/" + name + ".log";
-  group_.Spawn(name, [this, supervised] { kubelet::Supervise(runtime_, group_, supervised); });
+  group_.Spawn(name, [this, supervised] { containers::Supervise(runtime_, group_, supervised); });
 }
 
 Status World::StartPrograms() {
@@ -214,7 +214,7 @@ void World::Stop() {
   group_.Stop();
   if (api_) api_->Stop();
   group_.Join();
-  kubelet::RemoveCgroups(CgroupOf(state_));
+  containers::RemoveCgroups(CgroupOf(state_));
 }
 
 }  // namespace

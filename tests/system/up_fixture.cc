@@ -17,7 +17,7 @@
 #include "base/data/json.h"
 #include "base/kube/http_client.h"
 #include "base/kube/object.h"
-#include "simulator/kubelet/remove_tree.h"
+#include "simulator/containers/remove_tree.h"
 
 namespace thinsnap::system_test {
 namespace {
@@ -71,7 +71,7 @@ void UpTest::TearDown() {
     std::cout << "the test's folder is " << folder_ << "\n";
     return;
   }
-  kubelet::RemoveTree(folder_);
+  containers::RemoveTree(folder_);
 }
 
 void UpTest::PrintLogs() const {
@@ -86,11 +86,11 @@ void UpTest::PrintLogs() const {
 
 void UpTest::StartUp(int nodes, const std::vector<std::string>& more_arguments) {
   ASSERT_FALSE(up_.running());
-  Result<kubelet::Pipe> out = kubelet::MakePipe();
+  Result<containers::Pipe> out = containers::MakePipe();
   ASSERT_TRUE(out.ok());
   const UniqueFd err(
       open((folder_ + "/up.err").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  kubelet::ChildOptions options;
+  containers::ChildOptions options;
   options.argv = {Program("thinsnap-sim"), "up",        "--nodes",
                   std::to_string(nodes),   "--data",    data(),
                   "--kubeconfig",          kubeconfig()};
@@ -98,7 +98,7 @@ void UpTest::StartUp(int nodes, const std::vector<std::string>& more_arguments) 
   options.stdout_fd = out->write.get();
   options.stderr_fd = err.get();
   options.dies_with_parent = true;
-  Result<kubelet::ChildProcess> child = kubelet::StartChild(options);
+  Result<containers::ChildProcess> child = containers::StartChild(options);
   ASSERT_TRUE(child.ok()) << child.error().ToString();
   up_ = std::move(*child);
   out->write.Reset();

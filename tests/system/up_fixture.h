@@ -14,7 +14,7 @@
 #include "base/core/random.h"
 #include "base/core/runtime.h"
 #include "base/kube/client.h"
-#include "simulator/kubelet/child_process.h"
+#include "simulator/containers/child_process.h"
 
 namespace thinsnap::system_test {
 
@@ -73,7 +73,7 @@ class UpTest : public testing::Test {
   void PrintLogs() const;
 
   std::string folder_;
-  kubelet::ChildProcess up_;
+  containers::ChildProcess up_;
   std::unique_ptr<kube::KubeClient> client_;
 };
 

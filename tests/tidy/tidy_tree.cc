@@ -50,6 +50,7 @@ const std::map<std::string, Rooms> kMayInclude = {
     {"simulator/apiserver",
      {"base/core", "base/data", "base/net", "base/kube", "simulator/schema", "simulator/objects",
       "simulator/registry", "simulator/streams"}},
+    {"simulator/containers", {"base/core", "base/data", "base/kube"}},
     {"simulator/placement",
      {"base/core", "base/data", "base/kube", "simulator/schema", "simulator/objects"}},
     {"simulator/controllers",

@@ -10,11 +10,11 @@
 #include "base/core/file.h"
 #include "base/core/runtime.h"
 #include "base/data/json.h"
+#include "simulator/containers/log_file.h"
+#include "simulator/containers/remove_tree.h"
 #include "simulator/kubelet/frames.h"
 #include "simulator/kubelet/local_volumes.h"
-#include "simulator/kubelet/log_file.h"
 #include "simulator/kubelet/payload.h"
-#include "simulator/kubelet/remove_tree.h"
 
 namespace thinsnap::kubelet {
 namespace {
@@ -29,14 +29,15 @@ class FilesTest : public testing::Test {
     ASSERT_NE(mkdtemp(name), nullptr);
     folder_ = name;
   }
-  void TearDown() override { RemoveTree(folder_); }
+  void TearDown() override { containers::RemoveTree(folder_); }
 
-  std::string Read(const std::string& path, const LogReadOptions& options = {}) {
+  std::string Read(const std::string& path, const containers::LogReadOptions& options = {}) {
     std::string text;
-    const Status done = ReadLog(path, options, nullptr, [&](std::string_view piece) -> Status {
-      text += piece;
-      return {};
-    });
+    const Status done =
+        containers::ReadLog(path, options, nullptr, [&](std::string_view piece) -> Status {
+          text += piece;
+          return {};
+        });
     EXPECT_TRUE(done.ok());
     return text;
   }
@@ -48,29 +49,29 @@ class FilesTest : public testing::Test {
 
 TEST_F(FilesTest, LogsAreReadAsTheyWereWritten) {
   const std::string path = folder_ + "/0.log";
-  const auto log = *LogFile::Open(runtime_, path);
+  const auto log = *containers::LogFile::Open(runtime_, path);
   log->Write("stdout", "one\ntw");
   log->Write("stderr", "oops\n");
   log->Write("stdout", "o\nlast without end");
   log->Close();
   EXPECT_EQ(Read(path), "one\noops\ntwo\nlast without end");
-  LogReadOptions tail;
+  containers::LogReadOptions tail;
   tail.tail_lines = 2;
   EXPECT_EQ(Read(path, tail), "two\nlast without end");
-  LogReadOptions limit;
+  containers::LogReadOptions limit;
   limit.limit_bytes = 5;
   EXPECT_EQ(Read(path, limit), "one\no");
-  LogReadOptions stamped;
+  containers::LogReadOptions stamped;
   stamped.timestamps = true;
   EXPECT_THAT(Read(path, stamped), HasSubstr("Z one\n"));
-  LogReadOptions since;
+  containers::LogReadOptions since;
   since.since = clock_.Now() + std::chrono::hours(1);
   EXPECT_EQ(Read(path, since), "");
 }
 
 TEST_F(FilesTest, LongLinesStayOneLine) {
   const std::string path = folder_ + "/0.log";
-  const auto log = *LogFile::Open(runtime_, path);
+  const auto log = *containers::LogFile::Open(runtime_, path);
   const std::string line(100'000, 'x');
   log->Write("stdout", line + "\nnext\n");
   log->Close();
@@ -79,22 +80,23 @@ TEST_F(FilesTest, LongLinesStayOneLine) {
 
 TEST_F(FilesTest, FollowingEndsWithTheContainer) {
   const std::string path = folder_ + "/0.log";
-  const auto log = *LogFile::Open(runtime_, path);
+  const auto log = *containers::LogFile::Open(runtime_, path);
   log->Write("stdout", "before\n");
   TaskGroup group(runtime_);
   std::string text;
   group.Spawn("reader", [&] {
-    LogReadOptions follow;
+    containers::LogReadOptions follow;
     follow.follow = true;
-    const Status done = ReadLog(path, follow, log.get(), [&](std::string_view piece) -> Status {
-      // The reader has the first line: now the rest may come.
-      if (text.empty()) {
-        log->Write("stdout", "after\n");
-        log->Close();
-      }
-      text += piece;
-      return {};
-    });
+    const Status done =
+        containers::ReadLog(path, follow, log.get(), [&](std::string_view piece) -> Status {
+          // The reader has the first line: now the rest may come.
+          if (text.empty()) {
+            log->Write("stdout", "after\n");
+            log->Close();
+          }
+          text += piece;
+          return {};
+        });
     EXPECT_TRUE(done.ok());
   });
   group.Join();
@@ -103,13 +105,13 @@ TEST_F(FilesTest, FollowingEndsWithTheContainer) {
 
 TEST_F(FilesTest, RotatedLogsAreReadInOrder) {
   const std::string path = folder_ + "/0.log";
-  const auto log = *LogFile::Open(runtime_, path);
+  const auto log = *containers::LogFile::Open(runtime_, path);
   const std::string line(10'000, 'y');
   for (int i = 0; i < 3000; ++i) log->Write("stdout", line + "\n");
   log->Write("stdout", "the end\n");
   log->Close();
   EXPECT_TRUE(fs::exists(path + ".1"));
-  LogReadOptions tail;
+  containers::LogReadOptions tail;
   tail.tail_lines = 1;
   EXPECT_EQ(Read(path, tail), "the end\n");
   EXPECT_EQ(Read(path).size(), 3000 * 10'001 + 8);

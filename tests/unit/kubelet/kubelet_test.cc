@@ -13,10 +13,10 @@
 
 #include "base/data/json.h"
 #include "base/kube/object.h"
+#include "simulator/containers/cgroups.h"
+#include "simulator/containers/remove_tree.h"
+#include "simulator/containers/runc_runtime.h"
 #include "simulator/kubelet/access_client.h"
-#include "simulator/kubelet/cgroups.h"
-#include "simulator/kubelet/remove_tree.h"
-#include "simulator/kubelet/runc_runtime.h"
 #include "simulator/world/node_mounts.h"
 #include "tests/unit/kubelet/memory_kube.h"
 
@@ -48,7 +48,7 @@ class NotedCsiNode final : public CsiNode {
     return Note("publish " + volume.id);
   }
   Status Unpublish(const std::string& id, const std::string& target) override {
-    RemoveTree(target);
+    containers::RemoveTree(target);
     return Note("unpublish " + id);
   }
   Status Expand(const CsiVolume& volume, const std::string&, const std::string&,
@@ -87,7 +87,8 @@ class KubeletTest : public testing::Test {
     char name[] = "/tmp/kubelet-test-XXXXXX";
     ASSERT_NE(mkdtemp(name), nullptr);
     folder_ = name;
-    containers_ = std::make_unique<RuncRuntime>(runtime_, runner_, folder_ + "/run/runc");
+    containers_ =
+        std::make_unique<containers::RuncRuntime>(runtime_, runner_, folder_ + "/run/runc");
     group_ = std::make_unique<TaskGroup>(runtime_);
     ASSERT_TRUE(containers_->StartWatching(*group_).ok());
     KubeletOptions options;
@@ -119,14 +120,14 @@ class KubeletTest : public testing::Test {
     }
     // Containers outlive a kubelet that is not process 1 of its namespace.
     const MonoTime deadline = clock_.MonoNow() + std::chrono::minutes(1);
-    while (!RemoveCgroups(cgroup_)) {
+    while (!containers::RemoveCgroups(cgroup_)) {
       ASSERT_LT(clock_.MonoNow(), deadline) << "containers do not end: " << cgroup_;
       ASSERT_TRUE(runtime_.SleepFor(std::chrono::milliseconds(10)).ok());
     }
     group_->Stop();
     group_->Join();
     kubelet_.reset();
-    RemoveTree(folder_);
+    containers::RemoveTree(folder_);
   }
 
   void CreatePod(const std::string& name, const std::string& spec) {
@@ -200,7 +201,7 @@ class KubeletTest : public testing::Test {
   MemoryKube client_{runtime_};
   NotedCsiNode csi_;
   std::string folder_, cgroup_;
-  std::unique_ptr<RuncRuntime> containers_;
+  std::unique_ptr<containers::RuncRuntime> containers_;
   std::unique_ptr<Kubelet> kubelet_;
   std::unique_ptr<streams::ContainerAccess> access_;
   std::unique_ptr<TaskGroup> group_;

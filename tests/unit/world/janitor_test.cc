@@ -17,7 +17,7 @@
 
 #include "base/core/command.h"
 #include "base/core/file.h"
-#include "simulator/kubelet/remove_tree.h"
+#include "simulator/containers/remove_tree.h"
 #include "simulator/pool/loop_device.h"
 #include "simulator/world/watched_mounter.h"
 
@@ -50,7 +50,7 @@ class JanitorTest : public testing::Test {
     filesystem_.Reset();
     umount2(mount_point().c_str(), MNT_DETACH);
     umount2(folder_.c_str(), MNT_DETACH);
-    kubelet::RemoveTree(folder_);
+    containers::RemoveTree(folder_);
   }
 
   void MountFilesystem() {

@@ -8,7 +8,7 @@
 #include "base/core/runtime.h"
 #include "base/data/json.h"
 #include "base/data/yaml.h"
-#include "simulator/kubelet/remove_tree.h"
+#include "simulator/containers/remove_tree.h"
 #include "simulator/world/control.h"
 #include "simulator/world/kubeconfig.h"
 #include "simulator/world/world_state.h"
@@ -26,7 +26,7 @@ class WorldFilesTest : public testing::Test {
     ASSERT_NE(mkdtemp(name), nullptr);
     folder_ = name;
   }
-  void TearDown() override { kubelet::RemoveTree(folder_); }
+  void TearDown() override { containers::RemoveTree(folder_); }
   std::string folder_;
   SeededRandom random_{1};
 };

@@ -10,7 +10,7 @@
 #include "base/core/result.h"
 #include "base/data/json_fwd.h"
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 
 using Variables = std::vector<std::pair<std::string, std::string>>;  // in order, names unique
 
@@ -43,4 +43,4 @@ void SetVariable(Variables& variables, const std::string& name, const std::strin
 // it).
 double ParseQuantity(std::string_view text);
 
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers

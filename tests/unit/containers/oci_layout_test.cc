@@ -1,5 +1,5 @@
 // OCI layouts: layers in order, what they remove, and nothing that is damaged.
-#include "simulator/kubelet/oci_layout.h"
+#include "simulator/containers/oci_layout.h"
 
 #include <cstdlib>
 #include <fstream>
@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include "base/core/file.h"
-#include "simulator/kubelet/remove_tree.h"
+#include "simulator/containers/remove_tree.h"
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 namespace {
 
 using testing::ElementsAre;
@@ -121,4 +121,4 @@ TEST_F(OciLayoutTest, AnotherMachinesImageIsSaidSo) {
 }
 
 }  // namespace
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers

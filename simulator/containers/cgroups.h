@@ -4,10 +4,10 @@
 
 #include <string>
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 
 // Removes the folder `name` ("thinsnap-x") with all below from every hierarchy. What still has
 // processes stays: false.
 bool RemoveCgroups(const std::string& name);
 
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers

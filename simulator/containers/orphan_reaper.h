@@ -8,7 +8,7 @@
 #include <map>
 #include <sys/types.h>
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 
 class OrphanReaper {
  public:
@@ -22,4 +22,4 @@ class OrphanReaper {
   std::map<pid_t, int> dead_;  // how many calls have seen it
 };
 
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers

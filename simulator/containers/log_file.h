@@ -16,7 +16,7 @@
 #include "base/core/result.h"
 #include "base/core/runtime.h"
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 
 // Thread-safe.
 class LogFile {
@@ -62,4 +62,4 @@ struct LogReadOptions {
 Status ReadLog(const std::string& path, const LogReadOptions& options, LogFile* live,
                const std::function<Status(std::string_view)>& sink);
 
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers

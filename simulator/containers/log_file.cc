@@ -1,4 +1,4 @@
-#include "simulator/kubelet/log_file.h"
+#include "simulator/containers/log_file.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 namespace {
 
 // As much on disk as a kubelet keeps by default (five files of 10 MiB), in two.
@@ -251,4 +251,4 @@ Status ReadLog(const std::string& path, const LogReadOptions& options, LogFile* 
   }
 }
 
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers

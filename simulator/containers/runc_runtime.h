@@ -9,10 +9,10 @@
 #include "base/core/command.h"
 #include "base/core/file.h"
 #include "base/core/runtime.h"
-#include "simulator/kubelet/container_runtime.h"
-#include "simulator/kubelet/orphan_reaper.h"
+#include "simulator/containers/container_runtime.h"
+#include "simulator/containers/orphan_reaper.h"
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 
 class RuncRuntime final : public ContainerRuntime {
  public:
@@ -46,4 +46,4 @@ class RuncRuntime final : public ContainerRuntime {
   OrphanReaper orphans_;  // of the watching task
 };
 
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers

@@ -1,4 +1,4 @@
-#include "simulator/kubelet/orphan_reaper.h"
+#include "simulator/containers/orphan_reaper.h"
 
 #include <cerrno>
 #include <csignal>
@@ -13,7 +13,7 @@
 
 #include "base/core/file.h"
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 namespace {
 
 // A child, in a PID namespace of its own if wanted, that does nothing until it is killed.
@@ -102,4 +102,4 @@ TEST_F(OrphanReaperTest, AnOrdinaryChildIsTakenOnlyWhenNobodyWaitsForIt) {
 }
 
 }  // namespace
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers

@@ -4,9 +4,9 @@
 
 #include <string>
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 
 // Removes what it can; missing is fine.
 void RemoveTree(const std::string& path);
 
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers

@@ -11,9 +11,9 @@
 
 #include "base/core/command.h"
 #include "base/core/result.h"
-#include "simulator/kubelet/environment.h"
+#include "simulator/containers/environment.h"
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 
 struct ImageOptions {
   std::string cache_folder;                    // the unpacked busybox; shared by the nodes
@@ -56,4 +56,4 @@ Result<RootPlan> PlanRoot(const std::string& image, const ImageOptions& options,
 Status MakeRoot(const RootPlan& plan, const std::string& root, const std::string& hostname,
                 const std::vector<std::pair<std::string, std::string>>& hosts);
 
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers

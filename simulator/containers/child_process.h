@@ -16,7 +16,7 @@
 #include "base/core/result.h"
 #include "base/core/runtime.h"
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 
 struct ChildOptions {
   std::vector<std::string> argv;           // argv[0] is looked up on PATH
@@ -86,4 +86,4 @@ struct SupervisedOptions {
 // called from a task of the group.
 void Supervise(Runtime& runtime, TaskGroup& group, const SupervisedOptions& options);
 
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers

@@ -1,4 +1,4 @@
-#include "simulator/kubelet/cgroups.h"
+#include "simulator/containers/cgroups.h"
 
 #include <filesystem>
 #include <ftw.h>
@@ -6,7 +6,7 @@
 #include <system_error>
 #include <unistd.h>
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 namespace {
 
 // Only folders can be removed; the files in them are the kernel's.
@@ -37,4 +37,4 @@ bool RemoveCgroups(const std::string& name) {
   return all_gone;
 }
 
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers

@@ -11,10 +11,10 @@
 
 #include "base/core/clock.h"
 #include "base/core/result.h"
-#include "simulator/kubelet/child_process.h"
-#include "simulator/kubelet/log_file.h"
+#include "simulator/containers/child_process.h"
+#include "simulator/containers/log_file.h"
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 
 struct ContainerLaunch {
   std::string id;
@@ -51,4 +51,4 @@ class ContainerRuntime {
   virtual Result<ChildProcess> Exec(const ExecStart& start) = 0;
 };
 
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers

@@ -1,10 +1,10 @@
-#include "simulator/kubelet/remove_tree.h"
+#include "simulator/containers/remove_tree.h"
 
 #include <cstdio>
 #include <ftw.h>
 #include <sys/stat.h>
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 
 void RemoveTree(const std::string& path) {
   constexpr int kOpenFolders = 32;
@@ -17,4 +17,4 @@ void RemoveTree(const std::string& path) {
       kOpenFolders, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers

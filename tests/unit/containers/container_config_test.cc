@@ -1,11 +1,11 @@
-#include "simulator/kubelet/container_config.h"
+#include "simulator/containers/container_config.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/data/json.h"
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 namespace {
 
 using testing::ElementsAre;
@@ -133,4 +133,4 @@ TEST(ImageTest, NamesAreUnderstood) {
 }
 
 }  // namespace
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers

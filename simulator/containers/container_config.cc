@@ -1,4 +1,4 @@
-#include "simulator/kubelet/container_config.h"
+#include "simulator/containers/container_config.h"
 
 #include <algorithm>
 #include <set>
@@ -8,7 +8,7 @@
 #include "base/data/json.h"
 #include "base/kube/object.h"
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 namespace {
 
 // What container engines give a container of root by default.
@@ -231,4 +231,4 @@ Result<Json> BuildContainerConfig(const ContainerInputs& inputs) {
   });
 }
 
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers

@@ -8,9 +8,9 @@
 
 #include "base/core/command.h"
 #include "base/core/result.h"
-#include "simulator/kubelet/environment.h"
+#include "simulator/containers/environment.h"
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 
 struct OciImage {
   std::vector<std::string> layers;  // folders for overlayfs, the lowest first
@@ -27,4 +27,4 @@ bool IsOciLayout(const std::string& folder);
 Result<OciImage> OpenOciLayout(const std::string& folder, const std::string& cache_folder,
                                CommandRunner& runner);
 
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers

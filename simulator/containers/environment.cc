@@ -1,4 +1,4 @@
-#include "simulator/kubelet/environment.h"
+#include "simulator/containers/environment.h"
 
 #include <algorithm>
 #include <charconv>
@@ -9,7 +9,7 @@
 #include "base/data/json.h"
 #include "base/kube/object.h"
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 namespace {
 
 // What Kubernetes lets be a variable: no '=' and nothing unprintable.
@@ -237,4 +237,4 @@ Result<Variables> BuildEnvironment(const Json& pod, const Json& container,
   return variables;
 }
 
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers

@@ -8,10 +8,10 @@
 
 #include "base/core/result.h"
 #include "base/data/json_fwd.h"
-#include "simulator/kubelet/environment.h"
-#include "simulator/kubelet/image.h"
+#include "simulator/containers/environment.h"
+#include "simulator/containers/image.h"
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 
 struct ContainerMount {
   std::string source;       // on the node
@@ -43,4 +43,4 @@ std::vector<std::string> CommandOf(const Json& container, const RootPlan& image,
 // kInvalidArgument with the field, for what no container of ours can be.
 Result<Json> BuildContainerConfig(const ContainerInputs& inputs);
 
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers

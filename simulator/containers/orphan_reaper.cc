@@ -1,4 +1,4 @@
-#include "simulator/kubelet/orphan_reaper.h"
+#include "simulator/containers/orphan_reaper.h"
 
 #include <filesystem>
 #include <fstream>
@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 namespace {
 
 constexpr int kCallsUntilNobodys = 10;
@@ -58,4 +58,4 @@ void OrphanReaper::Reap() {
   dead_ = std::move(dead);
 }
 
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers

@@ -1,4 +1,4 @@
-#include "simulator/kubelet/child_process.h"
+#include "simulator/containers/child_process.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -21,7 +21,7 @@
 
 extern char** environ;
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 namespace {
 
 using std::chrono::milliseconds;
@@ -244,4 +244,4 @@ void Supervise(Runtime& runtime, TaskGroup& group, const SupervisedOptions& opti
   }
 }
 
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers

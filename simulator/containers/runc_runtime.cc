@@ -1,4 +1,4 @@
-#include "simulator/kubelet/runc_runtime.h"
+#include "simulator/containers/runc_runtime.h"
 
 #include <algorithm>
 #include <array>
@@ -20,7 +20,7 @@
 #include "base/core/log.h"
 #include "base/data/json.h"
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 namespace {
 
 using std::chrono::milliseconds;
@@ -267,4 +267,4 @@ Result<ChildProcess> RuncRuntime::Exec(const ExecStart& start) {
   return StartChild(options);
 }
 
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers

@@ -1,4 +1,4 @@
-#include "simulator/kubelet/image.h"
+#include "simulator/containers/image.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 #include "base/core/file.h"
-#include "simulator/kubelet/oci_layout.h"
+#include "simulator/containers/oci_layout.h"
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 namespace {
 
 namespace fs = std::filesystem;
@@ -244,4 +244,4 @@ Status MakeRoot(const RootPlan& plan, const std::string& root, const std::string
   return {};
 }
 
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers

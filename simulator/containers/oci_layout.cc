@@ -1,4 +1,4 @@
-#include "simulator/kubelet/oci_layout.h"
+#include "simulator/containers/oci_layout.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -13,7 +13,7 @@
 #include "base/core/file.h"
 #include "base/data/json.h"
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 namespace {
 
 namespace fs = std::filesystem;
@@ -156,4 +156,4 @@ Result<OciImage> OpenOciLayout(const std::string& folder, const std::string& cac
   return image;
 }
 
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers

@@ -1,11 +1,11 @@
-#include "simulator/kubelet/environment.h"
+#include "simulator/containers/environment.h"
 
 #include <gtest/gtest.h>
 
 #include "base/core/bytes.h"
 #include "base/data/json.h"
 
-namespace thinsnap::kubelet {
+namespace thinsnap::containers {
 namespace {
 
 Json Parse(const char* text) {
@@ -93,4 +93,4 @@ TEST(EnvironmentTest, AnUnknownFieldIsRefused) {
 }
 
 }  // namespace
-}  // namespace thinsnap::kubelet
+}  // namespace thinsnap::containers
