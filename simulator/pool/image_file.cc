@@ -51,6 +51,11 @@ Status MakeClone(const std::string& source, const std::string& path, std::uint64
   return {};
 }
 
+Status FreeBlocks(const std::string& path) {
+  if (truncate(path.c_str(), 0) == 0 || errno == ENOENT) return {};
+  return ErrnoError(errno, "free " + path);
+}
+
 std::uint64_t AllocatedBytes(const std::string& path) {
   struct stat info{};
   return stat(path.c_str(), &info) == 0 ? static_cast<std::uint64_t>(info.st_blocks) * 512 : 0;

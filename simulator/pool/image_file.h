@@ -17,6 +17,9 @@ Status MakeClone(const std::string& source, const std::string& path, std::uint64
 Status RenameDurably(const std::string& from, const std::string& to);
 // A path that does not exist is removed already.
 Status RemoveTree(const std::string& path);
+// Frees the blocks of a file at once; XFS frees those of an unlinked one when it gets to it. No
+// file is fine.
+Status FreeBlocks(const std::string& path);
 // What the file holds of its filesystem, shared blocks counted in full; 0 where there is none.
 std::uint64_t AllocatedBytes(const std::string& path);
 

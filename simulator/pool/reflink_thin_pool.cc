@@ -198,6 +198,7 @@ class ReflinkThinPool final : public ThinPool {
     TRY(spares_.Write(FolderOf(snapshot) + "/meta.json", ToJson(ToRecord(info))));
     Step("drop:meta");
     index_.Put(info);
+    TRY(FreeBlocks(DataOf(snapshot)));
     if (unlink(DataOf(snapshot).c_str()) != 0 && errno != ENOENT) {
       return ErrnoError(errno, "drop the device of snapshot " + snapshot.str());
     }
@@ -314,6 +315,8 @@ class ReflinkThinPool final : public ThinPool {
     }
     TRY(FsyncFolder(std::filesystem::path(folder).parent_path()));
     Step("remove:renamed");
+    // Whoever removes for room looks at once.
+    TRY(FreeBlocks(trash + "/data"));
     return RemoveTree(trash);
   }
 
