@@ -56,7 +56,8 @@ std::vector<std::shared_ptr<Importer::Job>> Importer::TakeEnded() {
   return ended;
 }
 
-void Importer::Start(const pool::VolumeInfo& volume, const SnapshotHandle& from, bool blank) {
+void Importer::Start(const pool::VolumeInfo& volume, const SnapshotHandle& from, bool blank,
+                     std::uint64_t data_bytes) {
   std::vector<std::shared_ptr<Job>> ended;
   const std::lock_guard lock(mutex_);
   ended = TakeEnded();
@@ -66,9 +67,19 @@ void Importer::Start(const pool::VolumeInfo& volume, const SnapshotHandle& from,
   job->name = volume.name;
   job->from = from;
   job->blank = blank;
+  job->data_bytes = data_bytes;
   jobs_[volume.id] = job;
   job->group.Spawn("import " + volume.id.str(),
                    [this, id = volume.id, raw = job.get()] { Run(id, *raw); });
+}
+
+std::uint64_t Importer::OutstandingBytes() {
+  const std::lock_guard lock(mutex_);
+  std::uint64_t sum = 0;
+  for (const auto& [volume, job] : jobs_) {
+    if (!job->done) sum += job->data_bytes - std::min(job->data_bytes, job->progress.done_bytes);
+  }
+  return sum;
 }
 
 std::optional<Error> Importer::TakeFailure(const std::string& name) {

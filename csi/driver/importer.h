@@ -34,7 +34,11 @@ class Importer {
   // Takes up what an earlier life left.
   Status Resume();
   // Nothing happens if the volume is being filled already, or could not be for good.
-  void Start(const pool::VolumeInfo& volume, const SnapshotHandle& from, bool blank);
+  // `data_bytes`: what it will write, where that is known already.
+  void Start(const pool::VolumeInfo& volume, const SnapshotHandle& from, bool blank,
+             std::uint64_t data_bytes = 0);
+  // What the running imports have yet to write.
+  std::uint64_t OutstandingBytes();
   // OK when the volume is filled (or not being filled); kAborted with the progress at the deadline.
   // After a final error, which is answered once, the half-filled volume is gone.
   Status Wait(const pool::VolumeId& volume, MonoTime deadline);
@@ -50,6 +54,7 @@ class Importer {
     std::string name;  // of the volume
     SnapshotHandle from;
     bool blank = false;
+    std::uint64_t data_bytes = 0;
     // With the lock held.
     mover::Progress progress;
     std::optional<Error> trouble;  // transient; tried again

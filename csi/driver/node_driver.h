@@ -76,6 +76,7 @@ class NodeDriver final : public proto::CsiService {
     bool from_snapshot = false;
     std::string fs_type;  // as asked for; empty: any
     pool::Tags tags;
+    std::uint64_t fill_bytes = 0;  // that a restore will write
   };
   Result<VolumePlan> ReadPlan(const csi::v1::CreateVolumeRequest& request);
   Status CheckCompatible(const pool::VolumeInfo& existing, const VolumePlan& plan) const;

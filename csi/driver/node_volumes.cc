@@ -119,6 +119,7 @@ Result<pool::VolumeInfo> NodeDriver::MakeSized(const VolumePlan& plan, std::uint
   create.size_bytes = TRY(RoundSize(size_bytes, plan.range, pool));
   create.source = std::move(source);
   create.tags = plan.tags;
+  create.fill_bytes = plan.fill_bytes;
   // What a snapshot of it says that a restore needs: never more than was asked for.
   create.tags[tags::kSize] = std::to_string(
       plan.range.required_bytes != 0 ? plan.range.required_bytes : create.size_bytes);
@@ -178,8 +179,10 @@ Result<pool::VolumeInfo> NodeDriver::MakeImport(const VolumePlan& plan,
   TRY(CheckFilesystem(plan.source, StringAt(point->attributes, "fsType"), plan.fs_type));
   VolumePlan importing = plan;
   importing.tags[tags::kImporting] = plan.source;
+  // One that does not fit would take every volume of the pool down with it.
+  importing.fill_bytes = point->data_bytes + importer_.OutstandingBytes();
   pool::VolumeInfo made = TRY(MakeSized(importing, point->size_bytes, std::nullopt));
-  importer_.Start(made, source, /*blank=*/true);
+  importer_.Start(made, source, /*blank=*/true, point->data_bytes);
   return made;
 }
 

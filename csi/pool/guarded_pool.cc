@@ -26,8 +26,7 @@ class GuardedThinPool final : public ThinPool {
   Result<PoolStatus> GetStatus() override { return inner_->GetStatus(); }
 
   Result<VolumeInfo> Create(const CreateRequest& request) override {
-    TRY(Check(request.size_bytes,
-              [&request](const VolumeInfo& volume) { return volume.name == request.name; }));
+    TRY(CheckCreate(request));
     return inner_->Create(request);
   }
 
@@ -92,15 +91,14 @@ class GuardedThinPool final : public ThinPool {
 
  private:
   // Repeating a call that succeeded is never refused, however full the pool is by now.
-  template <typename IsTheSame>
-  Status Check(std::uint64_t size_bytes, IsTheSame is_the_same) {
+  Status CheckCreate(const CreateRequest& request) {
     const PoolStatus status = TRY(inner_->GetStatus());
     std::uint64_t promised = 0;
     for (const VolumeInfo& volume : TRY(inner_->ListVolumes())) {
-      if (is_the_same(volume)) return {};
+      if (volume.name == request.name) return {};
       promised += volume.size_bytes;
     }
-    return CheckHeadroom(status, size_bytes, promised, options_);
+    return CheckHeadroom(status, request.size_bytes, promised, options_, request.fill_bytes);
   }
 
   Status CheckSnapshot(const SnapshotRequest& request) {
@@ -120,7 +118,8 @@ class GuardedThinPool final : public ThinPool {
 }  // namespace
 
 Status CheckHeadroom(const PoolStatus& status, std::uint64_t wanted_bytes,
-                     std::uint64_t promised_bytes, const GuardOptions& options) {
+                     std::uint64_t promised_bytes, const GuardOptions& options,
+                     std::uint64_t fill_bytes) {
   if (wanted_bytes > status.size_bytes) {
     return Refusal(status, "a volume of " + FormatSize(wanted_bytes) +
                                " is larger than the pool; at most " +
@@ -130,6 +129,12 @@ Status CheckHeadroom(const PoolStatus& status, std::uint64_t wanted_bytes,
   if (status.free_bytes < headroom) {
     return Refusal(status, "less than the headroom of " + FormatSize(headroom) +
                                " is free; remove snapshots or volumes, or grow the pool");
+  }
+  if (status.free_bytes - headroom < fill_bytes) {
+    return Refusal(status, FormatSize(fill_bytes) +
+                               " are about to be written, and less than the headroom of " +
+                               FormatSize(headroom) +
+                               " would be left; remove snapshots or volumes, or grow the pool");
   }
   if (status.metadata_size_bytes != 0) {
     const std::uint64_t metadata_headroom = Headroom(status.metadata_size_bytes, options, 0);

@@ -20,8 +20,9 @@ std::unique_ptr<ThinPool> MakeGuardedThinPool(std::unique_ptr<ThinPool> inner,
                                               GuardOptions options);
 
 // The decision itself. `wanted_bytes` is the size of a new or grown volume, 0 for a snapshot;
-// `promised_bytes` is the sum of the other volumes' sizes.
+// `promised_bytes` is the sum of the other volumes' sizes; `fill_bytes` are as good as taken.
 Status CheckHeadroom(const PoolStatus& status, std::uint64_t wanted_bytes,
-                     std::uint64_t promised_bytes, const GuardOptions& options);
+                     std::uint64_t promised_bytes, const GuardOptions& options,
+                     std::uint64_t fill_bytes = 0);
 
 }  // namespace thinsnap::pool

@@ -77,6 +77,7 @@ struct CreateRequest {
   std::uint64_t size_bytes = 0;      // rounded up to the pool's grain
   std::optional<SnapshotId> source;  // a clone of it; at least its size
   Tags tags;
+  std::uint64_t fill_bytes = 0;  // what is about to be written: there has to be room for it
 };
 
 struct SnapshotRequest {

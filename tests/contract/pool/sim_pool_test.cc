@@ -92,6 +92,9 @@ TEST(GuardTest, RefusesWithTheFigures) {
   EXPECT_NE(refused.error().message().find("4.0 GiB free of 100.0 GiB"), std::string::npos);
   status.free_bytes = 50 * kGiB;
   EXPECT_TRUE(CheckHeadroom(status, kGiB, 0, {}).ok());
+  // What a restore is about to write counts as taken.
+  EXPECT_TRUE(CheckHeadroom(status, kGiB, 0, {}, status.free_bytes).Is(Code::kResourceExhausted));
+  EXPECT_TRUE(CheckHeadroom(status, kGiB, 0, {}, kMiB).ok());
   EXPECT_TRUE(CheckHeadroom(status, 101 * kGiB, 0, {}).Is(Code::kResourceExhausted));
   EXPECT_TRUE(CheckHeadroom(status, 20 * kGiB, 90 * kGiB, {.overprovision = 1})
                   .Is(Code::kResourceExhausted));
