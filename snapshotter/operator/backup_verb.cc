@@ -190,6 +190,11 @@ class BackupRun {
       LogInfo("backup", "VolumeSnapshot " + state.name + " is ready");
       return true;
     }
+    // Nothing was cut and nothing will be: whoever mends it, or retryConfig, begins again.
+    if (cut.empty() && IsCsiRefusal(error)) {
+      state.failure = "VolumeSnapshot " + state.name + " was refused: " + error;
+      return true;
+    }
     // A running export shows nothing until it is done: only no cut and a lasting error are signs of
     // standing still.
     const bool waiting = cut.empty() || !error.empty();

@@ -1,5 +1,6 @@
 #include "snapshotter/operator/context.h"
 
+#include <algorithm>
 #include <cinttypes>
 #include <cstdio>
 #include <utility>
@@ -114,6 +115,15 @@ std::string FalseConditions(const Json& object) {
       messages.push_back(StringAt(condition, "message"));
   }
   return Joined(messages, " ");
+}
+
+bool IsCsiRefusal(std::string_view message) {
+  constexpr const char* kFinal[] = {"DataLoss",         "NotFound",        "InvalidArgument",
+                                    "PermissionDenied", "Unauthenticated", "FailedPrecondition",
+                                    "OutOfRange",       "Unimplemented"};
+  return std::any_of(std::begin(kFinal), std::end(kFinal), [&](const char* code) {
+    return message.find(std::string("code = ") + code) != std::string_view::npos;
+  });
 }
 
 kube::ObjectKey ReferenceKey(const Json& reference, const std::string& own_namespace) {

@@ -86,6 +86,9 @@ void ReportTrouble(Context& context, Json& object, std::string_view condition,
 // The messages of the conditions of an object that are False; empty where there are none.
 std::string FalseConditions(const Json& object);
 
+// What a sidecar reports of a CSI driver's answer that no repetition mends: damage, a wrong key, a
+// full pool before the cut.
+bool IsCsiRefusal(std::string_view message);
 // {name, namespace} -> key; the namespace of the referrer where none is given.
 kube::ObjectKey ReferenceKey(const Json& reference, const std::string& own_namespace);
 // For spec.storageRef and the like.

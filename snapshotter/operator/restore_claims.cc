@@ -1,7 +1,5 @@
 #include "snapshotter/operator/restore_claims.h"
 
-#include <algorithm>
-#include <iterator>
 #include <map>
 #include <utility>
 
@@ -73,16 +71,6 @@ Result<std::string> LastWarning(Context& context, const Json& claim) {
   return message;
 }
 
-// What no repetition mends.
-bool IsRefusal(const std::string& warning) {
-  constexpr const char* kFinal[] = {"DataLoss",         "NotFound",        "InvalidArgument",
-                                    "PermissionDenied", "Unauthenticated", "FailedPrecondition",
-                                    "OutOfRange",       "Unimplemented"};
-  return std::any_of(std::begin(kFinal), std::end(kFinal), [&](const char* code) {
-    return warning.find(std::string("code = ") + code) != std::string::npos;
-  });
-}
-
 }  // namespace
 
 Result<std::vector<Json>> ClaimsOf(Context& context, const Json& restore) {
@@ -127,7 +115,7 @@ Result<std::string> FollowClaims(Context& context, Json& restore) {
     // ABORTED is how CSI says that it is on its way; its text is the progress.
     if (warning.find("code = Aborted") != std::string::npos) {
       progress.push_back(text);
-    } else if (IsRefusal(warning)) {
+    } else if (IsCsiRefusal(warning)) {
       refused.push_back(text);
     } else {
       trouble.push_back(text);

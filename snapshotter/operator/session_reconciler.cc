@@ -239,6 +239,12 @@ Result<kube::Requeue> Advance(Context& context, SessionRun& run, const Json& bef
          cleaned.ok() ? "older sessions beyond sessionHistoryLimit are gone"
                       : cleaned.error().message());
   if (!cleaned.ok()) failures.push_back("the history could not be cleaned");
+  RemoveCondition(run.session, kBackupProgressing);
+  if (!failures.empty()) {
+    // The event comes with the end.
+    kube::SetCondition(run.session, "BackupIncomplete", true, "BackupFailed",
+                       Joined(failures, "; "), context.Now());
+  }
   Finish(context, run.session, failures.empty() ? "Succeeded" : "Failed",
          failures.empty() ? "every Snapshot succeeded" : Joined(failures, "; "));
   TRY(save());

@@ -107,6 +107,7 @@ Result<bool> FollowSnapshots(Context& context, SessionRun& run, bool& any_failed
   auto* statuses = FindMutable(run.session, "status.snapshots");
   if (statuses == nullptr || !statuses->is_array()) return true;
   bool ended = true;
+  std::vector<std::string> trouble;
   for (auto& item : statuses->get_array()) {
     const kube::ObjectKey key{NamespaceName(run), StringAt(item, "name")};
     const auto snapshot = TRY(GetIfExists(context.client, context.kinds.snapshot, key));
@@ -114,7 +115,12 @@ Result<bool> FollowSnapshots(Context& context, SessionRun& run, bool& any_failed
     Set(item, "phase", Json(phase));
     ended = ended && IsFinalPhase(phase);
     any_failed = any_failed || phase == "Failed";
+    if (snapshot && !IsFinalPhase(phase)) {
+      if (auto why = FailureOfSnapshot(*snapshot); !why.empty())
+        trouble.push_back("Snapshot " + key.name + ": " + std::move(why));
+    }
   }
+  ReportTrouble(context, run.session, kBackupProgressing, "BackupStalled", trouble);
   return ended;
 }
 

@@ -11,6 +11,9 @@
 
 namespace thinsnap::backup {
 
+// There, and False, only while something keeps a running backup from going on.
+inline constexpr char kBackupProgressing[] = "BackupProgressing";
+
 // What a step of a running session has at hand.
 struct SessionRun {
   Json session;        // edited; written at the end
