@@ -74,7 +74,7 @@ void PodWorker::Update(kube::ObjectPtr pod) {
     std::lock_guard lock(mutex_);
     // A pod of the same name with another uid is another pod.
     if (!pod || kube::UidOf(*pod) != uid_) {
-      gone_ = true;
+      latest_gone_ = true;
     } else {
       latest_ = std::move(pod);
     }
@@ -187,6 +187,7 @@ void PodWorker::Run(TaskGroup& group) {
     {
       std::lock_guard lock(mutex_);
       if (VersionNumber(*latest_) > VersionNumber(*pod_)) pod_ = latest_;
+      gone_ = latest_gone_;
       if (std::exchange(claim_changed_, false)) next_mount_ = next_refresh_ = MonoTime();
     }
     CollectExits();

@@ -104,10 +104,10 @@ class PodWorker {
   std::atomic<bool> finished_{false};
   TaskGroup* group_ = nullptr;
 
-  mutable std::mutex mutex_;  // guards what other tasks touch: latest_, gone_, exits_, verdicts_
-                              // and the slots' places
+  mutable std::mutex mutex_;  // guards what other tasks touch: latest_, latest_gone_, exits_,
+                              // verdicts_, claim_changed_ and the slots' places
   kube::ObjectPtr latest_;
-  bool gone_ = false;
+  bool latest_gone_ = false;
   struct Exit {
     std::string container_id;
     containers::ContainerExit exit;
@@ -123,6 +123,7 @@ class PodWorker {
   bool claim_changed_ = false;
 
   kube::ObjectPtr pod_;  // the newest known: from the watch or our own last write
+  bool gone_ = false;    // what latest_gone_ was when last looked at
   std::vector<std::unique_ptr<Slot>> slots_;
   bool volumes_ready_ = false, torn_down_ = false, reported_over_ = false;
   std::string failed_reason_, failed_message_;

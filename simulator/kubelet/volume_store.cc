@@ -106,10 +106,10 @@ Result<MountedVolume> VolumeStore::MountOne(const Json& pod, const Json& volume)
   }
   if (const Json* source = thinsnap::Find(volume, "emptyDir"))
     return MountEmpty(pod, name, *source);
-  if (const Json* source = thinsnap::Find(volume, "hostPath")) return MountedVolume {
-      TRY(MakeHostPath(*source))
-      , false, false
-    };
+  if (const Json* source = thinsnap::Find(volume, "hostPath")) {
+    std::string path = TRY(MakeHostPath(*source));
+    return MountedVolume{std::move(path), false, false};
+  }
   if (HasPayload(volume)) return MountPayload(pod, volume);
   return Error(Code::kInvalidArgument,
                "its source is not supported here; use persistentVolumeClaim, ephemeral, emptyDir, "
@@ -216,15 +216,15 @@ Result<MountedVolume> VolumeStore::MountClaim(const Json& pod, const std::string
   const std::string pod_folder = PodFolder(uid);
   published.target_path = block ? pod_folder + "/volumeDevices/kubernetes.io~csi/" + pv_name
                                 : pod_folder + "/volumes/kubernetes.io~csi/" + pv_name + "/mount";
+  published.staging_path = options_.folder + "/plugins/kubernetes.io/csi/" + options_.driver + "/" +
+                           Sha256Hex(volume.id) + "/globalmount";
+  published.volume = std::move(volume);
   {
     std::lock_guard lock(mutex_);
-    auto& slot = staged_[volume.id];
+    auto& slot = staged_[published.volume.id];
     if (!slot) slot = std::make_shared<Staged>();
     published.staged = slot;
     slot->users.insert(uid);
-    slot->staging_path = options_.folder + "/plugins/kubernetes.io/csi/" + options_.driver + "/" +
-                         Sha256Hex(volume.id) + "/globalmount";
-    slot->volume = std::move(volume);
     // Noted before the driver is asked: an error leaves it uncertain, and the end of the pod undoes
     // it.
     pods_[uid].published[name] = published;
@@ -239,19 +239,19 @@ Status VolumeStore::StageAndPublish(const Published& published, bool read_only) 
   Staged& staged = *published.staged;
   std::lock_guard lock(staged.mutex);
   if (!staged.staged) {
-    TRY(MakeFolders(staged.staging_path));
-    TRY(csi_.Stage(staged.volume, staged.staging_path).In("stage"));
+    TRY(MakeFolders(published.staging_path));
+    TRY(csi_.Stage(published.volume, published.staging_path).In("stage"));
     staged.staged = true;
   }
   TRY(MakeFolders(fs::path(published.target_path).parent_path().string()));
-  return csi_.Publish(staged.volume, staged.staging_path, published.target_path, read_only)
+  return csi_.Publish(published.volume, published.staging_path, published.target_path, read_only)
       .In("publish");
 }
 
 Status VolumeStore::GiveUp(const Published& published, const std::string& pod_uid) {
   Staged& staged = *published.staged;
   std::lock_guard lock(staged.mutex);
-  TRY(csi_.Unpublish(staged.volume.id, published.target_path).In("unpublish"));
+  TRY(csi_.Unpublish(published.volume.id, published.target_path).In("unpublish"));
   bool last = false;
   {
     std::lock_guard users_lock(mutex_);
@@ -259,9 +259,9 @@ Status VolumeStore::GiveUp(const Published& published, const std::string& pod_ui
     last = staged.users.empty();
   }
   if (!last) return {};
-  TRY(csi_.Unstage(staged.volume.id, staged.staging_path).In("unstage"));
+  TRY(csi_.Unstage(published.volume.id, published.staging_path).In("unstage"));
   staged.staged = false;
-  containers::RemoveTree(fs::path(staged.staging_path).parent_path());
+  containers::RemoveTree(fs::path(published.staging_path).parent_path());
   return {};
 }
 
@@ -324,8 +324,7 @@ Status VolumeStore::Expand(const Json& pod) {
     const std::string capacity = StringIn(pv, "spec.capacity", "storage");
     {
       std::lock_guard lock(item.staged->mutex);
-      Status grown =
-          csi_.Expand(item.staged->volume, item.target_path, item.staged->staging_path, 0);
+      Status grown = csi_.Expand(item.volume, item.target_path, item.staging_path, 0);
       if (!grown.ok()) return std::move(grown).error().In("volume " + name + ": expand");
     }
     Set(pvc, "status.capacity", JsonObject{{"storage", capacity}});

@@ -61,13 +61,13 @@ class VolumeStore {
  private:
   struct Staged {
     std::mutex mutex;  // held while the driver works on the volume
-    std::set<std::string> users;
     bool staged = false;
-    CsiVolume volume;
-    std::string staging_path;
+    std::set<std::string> users;  // pods; guarded by mutex_
   };
   struct Published {
     std::shared_ptr<Staged> staged;
+    CsiVolume volume;  // with the pod in its context
+    std::string staging_path;
     std::string target_path;
     std::string claim_namespace, claim_name;
   };
