@@ -41,6 +41,7 @@ NodeFleet::NodeFleet(Runtime& runtime, TaskGroup& parent, apiserver::ApiServer& 
       api_(api),
       authority_(authority),
       options_(options),
+      cgroup_(CgroupOf(state)),
       state_(std::move(state)) {}
 
 Status NodeFleet::WriteFiles(const std::string& name) {
@@ -61,7 +62,7 @@ Status NodeFleet::Start(const std::string& name) {
                      "--node",         name,
                      "--folder",       folder,
                      "--images",       options_.data + "/images",
-                     "--cgroup",       "/" + CgroupOf(state_) + "/" + name,
+                     "--cgroup",       "/" + cgroup_ + "/" + name,
                      "--pool-bytes",   std::to_string(options_.pool_bytes)};
   for (const auto& [image, image_folder] : options_.image_folders) {
     node.child.argv.push_back("--image");
@@ -104,7 +105,7 @@ Status NodeFleet::Destroy(const std::string& name) {
   running.group->Stop();
   running.group->Join();
   containers::RemoveTree(FolderOf(options_.data, name));
-  containers::RemoveCgroups(CgroupOf(state_) + "/" + name);
+  containers::RemoveCgroups(cgroup_ + "/" + name);
   return {};
 }
 

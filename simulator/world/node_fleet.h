@@ -43,6 +43,7 @@ class NodeFleet {
   apiserver::ApiServer& api_;
   const net::KeyPair& authority_;
   const UpOptions& options_;
+  const std::string cgroup_;
   mutable std::mutex mutex_;
   WorldState state_;
   struct Running {
