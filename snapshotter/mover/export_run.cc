@@ -81,17 +81,20 @@ Result<std::optional<ExportRun::Base>> ExportRun::LoadBase(const repo::PointName
   auto point = repo::ReadPoint(store_, keyring_, name);
   if (point.Is(Code::kNotFound)) return std::optional<Base>();
   std::optional<Base> base;
+  Status whole;
   if (point.ok()) {
     auto table = repo::ReadPackTable(store_, keyring_, *point);
     if (table.ok()) {
       base.emplace(Base{std::move(point).value(), std::move(table).value(), nullptr});
     } else {
-      point = std::move(table).error();
+      whole = std::move(table).error();
     }
+  } else {
+    whole = std::move(point).error();
   }
   if (!base) {
-    if (!point.Is(Code::kDataLoss)) return std::move(point).error().In("read the base");
-    alarm_ = point.error().message();
+    if (!whole.Is(Code::kDataLoss)) return std::move(whole).error().In("read the base");
+    alarm_ = whole.error().message();
     LogError("mover", "base " + name.str() + " cannot be used: " + alarm_);
     return base;
   }
@@ -283,6 +286,8 @@ repo::Point ExportRun::Describe(PipelineOutput output) const {
 }
 
 Result<std::optional<repo::PointInfo>> ExportRun::Commit(PipelineOutput output) {
+  // Whoever stops an export may count on it: no point comes, even where nothing else had to wait.
+  TRY(Runtime::CheckCancelled());
   repo::Point point = Describe(std::move(output));
   const std::uint64_t sent_before = point.info.uploaded_bytes + keeper_->sent_bytes();
   const std::string key = repo::PointKey(name_);
