@@ -132,7 +132,7 @@ Status ExportPipeline::Work() {
   for (;;) {
     std::optional<Segment> segment = TRY(work_.Receive());
     if (!segment) break;
-    SegmentResult result = TRY(worker.Process(std::move(*segment)));
+    SegmentResult result = TRY(worker.Process(*segment));
     TRY(results_.Send(std::move(result)));
   }
   if (--working_ == 0) results_.Close();

@@ -107,7 +107,6 @@ class ExportPipeline {
   std::optional<repo::PackBuilder> builder_;
   std::optional<LeafBuilder> leaf_;
   std::shared_ptr<const repo::Leaf> leaf_base_;
-  std::uint64_t leaf_limit_ = 0;
   PipelineOutput out_;
   MonoTime reported_{};
 

@@ -78,7 +78,7 @@ void SegmentWorker::Judge(const Segment& segment, unsigned i, BlockOutcome& outc
   outcome.fate = Fate::kNew;
 }
 
-Result<SegmentResult> SegmentWorker::Process(Segment segment) {
+Result<SegmentResult> SegmentWorker::Process(const Segment& segment) {
   SegmentResult result;
   result.sequence = segment.sequence;
   result.first_block = segment.first_block;

@@ -20,7 +20,7 @@ class SegmentWorker {
   SegmentWorker(BlockDevice& source, const repo::Key& fingerprint_key,
                 const std::set<repo::PackId>& absent);
 
-  Result<SegmentResult> Process(Segment segment);
+  Result<SegmentResult> Process(const Segment& segment);
 
  private:
   Status Read(const Segment& segment, SegmentResult& result);

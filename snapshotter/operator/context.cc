@@ -127,8 +127,9 @@ bool IsCsiRefusal(std::string_view message) {
 }
 
 kube::ObjectKey ReferenceKey(const Json& reference, const std::string& own_namespace) {
-  auto ns = StringAt(reference, "namespace");
-  return {ns.empty() ? own_namespace : std::move(ns), StringAt(reference, "name")};
+  std::string ns = StringAt(reference, "namespace");
+  if (ns.empty()) ns = own_namespace;
+  return {std::move(ns), StringAt(reference, "name")};
 }
 
 Json ReferenceTo(const kube::ObjectKey& key) {

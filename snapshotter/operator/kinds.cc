@@ -41,7 +41,7 @@ std::string ValidName(std::string_view prefix, std::string_view name, std::strin
 }
 
 SplitSessionName SplitAtSeconds(std::string_view backup_session) {
-  const SplitSessionName whole{std::string(backup_session), ""};
+  SplitSessionName whole{std::string(backup_session), ""};
   const auto dash = backup_session.rfind('-');
   if (dash == std::string_view::npos || dash + 1 == backup_session.size()) return whole;
   const auto digits = backup_session.substr(dash + 1);

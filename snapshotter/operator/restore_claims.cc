@@ -84,7 +84,7 @@ Result<std::vector<Json>> ClaimsOf(Context& context, const Json& restore) {
 Status SelectNodes(Context& context, const Json& restore) {
   if (BoolAt(restore, "spec.waitForConsumer")) return {};
   const auto claims = TRY(ClaimsOf(context, restore));
-  for (auto claim : claims) {
+  for (const Json& claim : claims) {
     if (StringAt(claim, "status.phase") == "Bound" ||
         !kube::AnnotationOf(claim, kSelectedNode).empty())
       continue;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cmath>
 #include <map>
 #include <optional>
 #include <set>
@@ -165,7 +166,7 @@ Result<std::uint64_t> ParseQuantity(std::string_view text) {
   }
   const auto unit = kUnits.find(text.substr(i));
   if (digits == 0 || unit == kUnits.end() || number * unit->second > 1e18) return refuse();
-  return static_cast<std::uint64_t>(number * unit->second + 0.5);
+  return static_cast<std::uint64_t>(std::llround(number * unit->second));
 }
 
 Result<std::vector<SourceVolume>> SourcesOf(const Json& snapshot,

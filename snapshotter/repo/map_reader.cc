@@ -52,7 +52,7 @@ class MapReader::Turn {
 
 MapReader::MapReader(store::ObjectStore& store, Runtime& runtime, const Keyring& keyring,
                      MapRoot root)
-    : store_(store), keyring_(keyring), root_(std::move(root)), turn_(runtime, 1) {
+    : store_(store), keyring_(keyring), root_(root), turn_(runtime, 1) {
   turn_.Send(0).IgnoreError();  // an empty channel has room
 }
 
@@ -100,9 +100,9 @@ Result<std::shared_ptr<const InnerNode>> MapReader::Node(int level, std::uint64_
   const std::optional<NodeRef> ref = TRY(Ref(level, first_block));
   if (!ref) return std::shared_ptr<const InnerNode>();
   const ByteSpan bytes = TRY(NodeBytes(level, *ref));
-  InnerNode node = TRY(ParseInnerNode(bytes, level, first_block, ref->stored_blocks)
-                           .In(PackKey(PackKind::kMap, ref->place.pack)));
-  kept.push_front(std::make_shared<const InnerNode>(std::move(node)));
+  const InnerNode node = TRY(ParseInnerNode(bytes, level, first_block, ref->stored_blocks)
+                                 .In(PackKey(PackKind::kMap, ref->place.pack)));
+  kept.push_front(std::make_shared<const InnerNode>(node));
   if (kept.size() > kNodesKept) kept.pop_back();
   return kept.front();
 }

@@ -200,7 +200,7 @@ Result<PackTrailer> ParsePackTrailer(PackKind kind, std::uint32_t trailer_offset
   WireReader reader(plain);
   PackTrailer trailer;
   if (reader.U8() != static_cast<std::uint8_t>(kind)) reader.Fail();
-  const std::uint64_t count = reader.Count(3, kPackMaxUnits * 2);
+  const std::uint64_t count = reader.Count(3, std::uint64_t{kPackMaxUnits} * 2);
   trailer.records.reserve(count);
   std::uint64_t offset = 0;
   for (std::uint64_t i = 0; i < count && reader.ok(); ++i) {

@@ -23,7 +23,6 @@ Code CodeOf(const S3Failure& failure) {
   switch (failure.status) {
     case 301:
     case 307:
-      return Code::kInvalidArgument;
     case 400:
       return Code::kInvalidArgument;
     case 401:

@@ -226,7 +226,7 @@ TEST_F(RepoParsersTest, SessionAndTombstone) {
 TEST_F(RepoParsersTest, Record) {
   RecordEncoder encoder;
   RecordDecoder decoder;
-  Bytes plain(3 * kBlockBytes, 0);
+  Bytes plain(std::size_t{3} * kBlockBytes, 0);
   for (std::size_t i = 0; i < plain.size(); i += 3) plain[i] = static_cast<std::uint8_t>(i / 1000);
   const ByteSpan payload = encoder.Encode(plain);
   Bytes out(plain.size());

@@ -103,7 +103,7 @@ TEST_F(GoldenTest, AnswersAsARealServer) {
           << number << " is listed as different but agrees: take it off differences.txt";
     } else {
       differ.insert(number);
-      if (differences.count(number) == 0) {
+      if (!differences.contains(number)) {
         ADD_FAILURE() << number << " " << StringAt(*recorded, "label") << ": "
                       << StringAt(*recorded, "method") << " " << StringAt(*recorded, "path") << "\n"
                       << difference;

@@ -148,7 +148,7 @@ TEST_P(KubeClientTest, WatchesFromAVersion) {
   options.timeout_seconds = 30;
   std::vector<WatchEvent::Type> seen;
   const auto status =
-      client_->Watch(types::kConfigMap, "default", options, [&](WatchEvent event) -> Status {
+      client_->Watch(types::kConfigMap, "default", options, [&](const WatchEvent& event) -> Status {
         EXPECT_EQ(StringAt(event.object, "kind"), "ConfigMap");
         if (event.type == WatchEvent::Type::kBookmark) return {};
         seen.push_back(event.type);
@@ -174,9 +174,9 @@ TEST_P(KubeClientTest, WatchesThroughSelections) {
   options.timeout_seconds = 30;
   std::vector<WatchEvent> seen;
   const auto status =
-      client_->Watch(types::kConfigMap, "default", options, [&](WatchEvent event) -> Status {
+      client_->Watch(types::kConfigMap, "default", options, [&](const WatchEvent& event) -> Status {
         if (event.type == WatchEvent::Type::kBookmark) return {};
-        seen.push_back(std::move(event));
+        seen.push_back(event);
         if (seen.size() == 2) return Error(Code::kCancelled, "enough");
         return {};
       });
@@ -197,7 +197,7 @@ TEST_P(KubeClientTest, SaysWhenAVersionIsTooOld) {
   WatchOptions options;
   options.resource_version = ResourceVersionOf(first);
   const auto status = client_->Watch(types::kConfigMap, "default", options,
-                                     [](WatchEvent) -> Status { return {}; });
+                                     [](const WatchEvent&) -> Status { return {}; });
   EXPECT_TRUE(status.Is(Code::kOutOfRange));
 }
 
@@ -206,7 +206,7 @@ TEST_P(KubeClientTest, EndsAWatchInTime) {
   options.resource_version = client_->List(types::kConfigMap, "default")->resource_version;
   options.timeout_seconds = 1;
   const auto status = client_->Watch(types::kConfigMap, "default", options,
-                                     [](WatchEvent) -> Status { return {}; });
+                                     [](const WatchEvent&) -> Status { return {}; });
   EXPECT_TRUE(status.ok()) << status.error().ToString();
 }
 
@@ -218,7 +218,7 @@ TEST_P(KubeClientTest, EndsAWatchWhenItsGroupIsStopped) {
     group.Spawn("watch", [&] {
       WatchOptions options;
       options.resource_version = "0";
-      status = client_->Watch(types::kNamespace, "", options, [&](WatchEvent) -> Status {
+      status = client_->Watch(types::kNamespace, "", options, [&](const WatchEvent&) -> Status {
         begun->Notify();
         return {};
       });
