@@ -93,11 +93,11 @@ true
 // One of each version.
 std::vector<Client> FindKubectls() {
   PosixCommandRunner runner;
-  const auto found =
-      runner.Run({.argv = {"sh", "-c", kFind, "sh",
-                           THINSNAP_BINARY_DIR "/../deps/kubectl-old/usr/bin/kubectl"},
-                  .env = {},
-                  .input = ""});
+  const auto found = runner.Run(
+      {.argv = {"sh", "-c", kFind, "sh",
+                std::string(THINSNAP_BINARY_DIR) + "/../deps/kubectl-old/usr/bin/kubectl"},
+       .env = {},
+       .input = ""});
   std::map<std::string, std::string> by_version;
   std::istringstream lines(found.ok() ? found->out : "");
   for (std::string path; std::getline(lines, path);) {

@@ -9,7 +9,6 @@ namespace thinsnap::system_test {
 namespace {
 
 using testing::HasSubstr;
-using testing::Not;
 
 class PodsTest : public UpTest {};
 

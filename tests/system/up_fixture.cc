@@ -46,6 +46,10 @@ bool OnPath(const std::string& program) {
 
 }  // namespace
 
+std::string UpTest::Program(const std::string& name) {
+  return std::string(THINSNAP_BINARY_DIR) + "/bin/" + name;
+}
+
 void UpTest::SetUp() {
   if (geteuid() != 0) GTEST_SKIP() << "needs root";
   for (const char* program : {"runc", "mkfs.xfs", "mkfs.ext4"}) {

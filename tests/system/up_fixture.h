@@ -39,9 +39,7 @@ class UpTest : public testing::Test {
   std::string data() const { return folder_ + "/data"; }
   std::string kubeconfig() const { return folder_ + "/kubeconfig"; }
   // A program of build/bin.
-  static std::string Program(const std::string& name) {
-    return std::string(THINSNAP_BINARY_DIR) + "/bin/" + name;
-  }
+  static std::string Program(const std::string& name);
 
   // All documents of the text; kinds of the cluster as kubectl finds them. Needs kubectl.
   void Apply(const std::string& yaml);
