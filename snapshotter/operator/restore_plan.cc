@@ -169,6 +169,13 @@ Result<std::uint64_t> ParseQuantity(std::string_view text) {
   return static_cast<std::uint64_t>(std::llround(number * unit->second));
 }
 
+std::string QuantityText(std::uint64_t bytes) {
+  constexpr const char* kUnits[] = {"", "Ki", "Mi", "Gi", "Ti", "Pi"};
+  std::size_t unit = 0;
+  for (; bytes != 0 && bytes % 1024 == 0 && unit + 1 < std::size(kUnits); ++unit) bytes /= 1024;
+  return std::to_string(bytes) + kUnits[unit];
+}
+
 Result<std::vector<SourceVolume>> SourcesOf(const Json& snapshot,
                                             const std::vector<std::string>& components) {
   std::vector<SourceVolume> sources;

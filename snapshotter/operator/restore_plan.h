@@ -40,5 +40,7 @@ Result<std::vector<PlannedVolume>> PlanRestore(const std::vector<SourceVolume>& 
 
 // "1Gi", "500M", "1073741824", "1.5Gi".
 Result<std::uint64_t> ParseQuantity(std::string_view text);
+// Exactly, in the largest binary unit that fits: "1Gi", "1073741825".
+std::string QuantityText(std::uint64_t bytes);
 
 }  // namespace thinsnap::backup

@@ -6,6 +6,7 @@
 
 #include "snapshotter/operator/export_progress.h"
 #include "snapshotter/operator/reconcilers.h"
+#include "snapshotter/operator/restore_plan.h"
 #include "snapshotter/operator/views.h"
 #include "snapshotter/store/s3_error.h"
 
@@ -41,7 +42,8 @@ Result<bool> FillHandle(Context& context, const Json& snapshot, const std::strin
   fields["driver"] = driver;
   fields["volumeMode"] = StringAt(*content, "spec.sourceVolumeMode", "Filesystem");
   const auto size = IntAt(*content, "status.restoreSize");
-  if (size > 0 && !fields.contains("restoreSize")) fields["restoreSize"] = std::to_string(size);
+  if (size > 0 && !fields.contains("restoreSize"))
+    fields["restoreSize"] = QuantityText(static_cast<std::uint64_t>(size));
   return true;
 }
 
@@ -71,8 +73,7 @@ Status FillFigures(repo::Repository& engine, Json& stat) {
   fields["bytesChanged"] = static_cast<std::int64_t>(point.changed_bytes);
   fields["bytesStored"] = static_cast<std::int64_t>(point.stored_bytes);
   fields["bytesUploaded"] = static_cast<std::int64_t>(point.uploaded_bytes);
-  if (StringAt(stat, "restoreSize").empty())
-    fields["restoreSize"] = std::to_string(point.size_bytes);
+  if (StringAt(stat, "restoreSize").empty()) fields["restoreSize"] = QuantityText(point.size_bytes);
   return {};
 }
 
