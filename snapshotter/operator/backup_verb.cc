@@ -122,6 +122,8 @@ class BackupRun {
                               state.volume.claim);
         continue;
       }
+      // The next pod finds out.
+      if (MayPass(made.error())) return made.error().In("making VolumeSnapshot " + state.name);
       if (!made.Is(Code::kAlreadyExists)) {
         state.failure =
             "VolumeSnapshot " + state.name + " could not be made: " + made.error().message();

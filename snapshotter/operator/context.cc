@@ -27,6 +27,21 @@ void Memory::Learn(const std::string& key, const std::string& value) {
   values_[key] = value;
 }
 
+bool MayPass(const Error& error) {
+  switch (error.code()) {
+    case Code::kCancelled:
+    case Code::kDeadlineExceeded:
+    case Code::kResourceExhausted:
+    case Code::kAborted:
+    case Code::kInternal:
+    case Code::kUnavailable:
+    case Code::kUnknownOutcome:
+      return true;
+    default:
+      return false;
+  }
+}
+
 Result<std::optional<Json>> GetIfExists(kube::KubeClient& client, const kube::ResourceType& type,
                                         const kube::ObjectKey& key) {
   auto object = client.Get(type, key);

@@ -53,6 +53,9 @@ struct Context {
 // How long until something that cannot be watched is looked at again.
 inline constexpr Duration kRetryInterval = std::chrono::seconds(10);
 
+// True of what the next try may not meet: the server was not reached, an answer was lost, a race.
+bool MayPass(const Error& error);
+
 // Nothing when the object does not exist.
 Result<std::optional<Json>> GetIfExists(kube::KubeClient& client, const kube::ResourceType& type,
                                         const kube::ObjectKey& key);

@@ -120,8 +120,9 @@ class RestoreRun {
                              state.volume_snapshot);
       return {};
     }
+    // The next pod finds out.
+    if (MayPass(made.error())) return made.error().In("making claim " + state.claim);
     if (!made.Is(Code::kAlreadyExists)) {
-      if (made.Is(Code::kUnavailable) || made.Is(Code::kCancelled)) return made.error();
       state.failure = "claim " + Namespace() + "/" + state.claim +
                       " could not be made: " + made.error().message();
       return {};

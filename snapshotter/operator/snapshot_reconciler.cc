@@ -323,7 +323,7 @@ Result<kube::Requeue> ReconcileSnapshot(Context& context, const kube::ObjectKey&
       SummarizeSnapshots(listed, snapshots);
       TRY(WriteStatus(context, context.kinds.repository, *repository, listed));
       next = std::move(complete);
-    } else if (sent.Is(Code::kUnavailable) || sent.Is(Code::kCancelled)) {
+    } else if (MayPass(sent.error())) {
       return sent.error();
     } else {
       Report(context, next, "SnapshotMetadataUploaded", false, "FailedToUploadSnapshotMetadata",

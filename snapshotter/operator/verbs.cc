@@ -35,7 +35,10 @@ Status RunTrigger(VerbContext& context, const kube::ObjectKey& key, const std::s
   const auto object =
       NewBackupSession(context.kinds, configuration, session, context.runtime.clock().Now(),
                        RetriesOf(configuration, session));
-  const auto created = context.client.Create(context.kinds.backup_session, object);
+  auto created = context.client.Create(context.kinds.backup_session, object);
+  // Another pod of this Job would take another second, and make another session.
+  if (created.Is(Code::kUnknownOutcome))
+    created = context.client.Get(context.kinds.backup_session, kube::KeyOf(object));
   // The name holds the second: one that exists already is this run, or one as good.
   if (!created.ok() && !created.Is(Code::kAlreadyExists))
     return created.error().In("making the BackupSession");
