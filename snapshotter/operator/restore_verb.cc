@@ -39,11 +39,14 @@ class RestoreRun {
                                                   " has no components in its status");
     }
     // A repeated pod must not make again what the operator has cleaned up since.
-    const bool over = std::all_of(components->begin(), components->end(), [](const auto& entry) {
-      const auto phase = StringAt(entry.value(), "phase");
-      return phase == "Succeeded" || phase == "Failed";
-    });
-    if (StringAt(restore_, "status.phase") != "Running" || over) {
+    const auto all = [&](std::initializer_list<std::string_view> phases) {
+      return std::all_of(components->begin(), components->end(), [&](const auto& entry) {
+        return std::find(phases.begin(), phases.end(), StringAt(entry.value(), "phase")) !=
+               phases.end();
+      });
+    };
+    if (all({"Succeeded"})) return {};
+    if (StringAt(restore_, "status.phase") != "Running" || all({"Succeeded", "Failed"})) {
       return Error(Code::kFailedPrecondition, "RestoreSession " + kube::KeyOf(restore_).ToString() +
                                                   " is over; its components say how it ended");
     }
