@@ -10,6 +10,9 @@
 
 namespace thinsnap::backup {
 
+// Why a Repository is not open: it is sealed, and the passphrase is not there.
+inline constexpr char kEncryptionSecretMissing[] = "EncryptionSecretNotAvailable";
+
 Result<kube::Requeue> ReconcileBackupStorage(Context& context, const kube::ObjectKey& key);
 Result<kube::Requeue> ReconcileRepository(Context& context, const kube::ObjectKey& key);
 Result<kube::Requeue> ReconcileSnapshot(Context& context, const kube::ObjectKey& key);

@@ -41,13 +41,15 @@ Result<Json> StorageOf(Context& context, const Json& repository) {
   return std::move(*storage);
 }
 
-// Makes the repository where there is none. A pinned one that is gone is an alarm, never made anew.
-Status EnsureInitialized(Context& context, const Json& repository, const Backends::Access& access,
-                         const std::optional<Backends::Passphrase>& passphrase) {
+// Makes the repository where there is none; the answer is its suite. A pinned one that is gone is
+// an alarm, never made anew.
+Result<repo::Suite> EnsureInitialized(Context& context, const Json& repository,
+                                      const Backends::Access& access,
+                                      const std::optional<Backends::Passphrase>& passphrase) {
   const auto path = StringAt(repository, "spec.path");
   auto store = TRY(context.backends.OpenFolder(access, path));
   const auto header = repo::ReadRepositoryHeader(*store);
-  if (header.ok()) return {};
+  if (header.ok()) return header->suite;
   if (!header.Is(Code::kNotFound)) return header.error();
   const auto pinned = StringAt(repository, "status.repositoryID");
   if (!pinned.empty()) {
@@ -62,7 +64,8 @@ Status EnsureInitialized(Context& context, const Json& repository, const Backend
   const auto made = repo::InitRepository(*store, context.runtime, context.random, options);
   if (made.ok()) LogInfo("operator", "initialized " + store->Describe());
   if (!made.ok() && !made.Is(Code::kAlreadyExists)) return made.error().In("making the repository");
-  return {};
+  return TRY(repo::ReadRepositoryHeader(*store))
+  .suite;
 }
 
 // True if a BackupConfiguration of the namespace writes into this Repository: that adopts it.
@@ -320,9 +323,9 @@ Result<kube::Requeue> ReconcileRepository(Context& context, const kube::ObjectKe
 
   auto passphrase = context.backends.PassphraseOf(next, opened.storage);
   if (!passphrase.ok()) {
-    Report(context, next, "EncryptionSecretFound", false, "EncryptionSecretNotAvailable",
+    Report(context, next, "EncryptionSecretFound", false, kEncryptionSecretMissing,
            passphrase.error().message());
-    return not_ready("EncryptionSecretNotAvailable", passphrase.error(), kWaitForSecret);
+    return not_ready(kEncryptionSecretMissing, passphrase.error(), kWaitForSecret);
   }
   if (*passphrase) {
     Report(context, next, "EncryptionSecretFound", true, "EncryptionSecretAvailable",
@@ -342,7 +345,11 @@ Result<kube::Requeue> ReconcileRepository(Context& context, const kube::ObjectKe
                                "; accepted is the passphrase that the repository was made with"),
                      kRetryInterval);
   }
-  if (!open.ok()) return not_ready("RepositoryNotOpened", open.error(), kRetryInterval);
+  if (!open.ok()) {
+    const bool lacks_passphrase = *initialized == repo::Suite::kSealed && !*passphrase;
+    return not_ready(lacks_passphrase ? kEncryptionSecretMissing : "RepositoryNotOpened",
+                     open.error(), kRetryInterval);
+  }
   opened.open = std::move(*open);
   return ReconcileOpened(context, *found, std::move(next), std::move(opened), *passphrase);
 }

@@ -163,11 +163,16 @@ bool DeadlinePassed(const Context& context, const Json& restore) {
 }
 
 // A Repository that came back from a bucket may not know its passphrase, or know it under a name
-// that this cluster lacks: then it takes the Secret that the RestoreSession names.
+// that this cluster lacks: then it takes the Secret that the RestoreSession names. Not before it
+// has said that it lacks one: a plain repository is not opened with a passphrase.
 Status LendPassphrase(Context& context, const Json& restore, const Json& repository) {
   const auto* given = Find(restore, "spec.dataSource.encryptionSecret");
   if (given == nullptr || !repository.is_object()) return {};
-  if (StringAt(repository, "status.phase") == "Ready") return {};
+  const auto* initialized = kube::FindCondition(repository, "RepositoryInitialized");
+  if (initialized == nullptr || StringAt(*initialized, "status") != "False" ||
+      StringAt(*initialized, "reason") != kEncryptionSecretMissing) {
+    return {};
+  }
   if (kube::AnnotationOf(repository, context.kinds.Key("imported-from")).empty()) return {};
   const auto ns = kube::NamespaceOf(repository);
   const auto offered = ReferenceKey(*given, kube::NamespaceOf(restore));
