@@ -260,17 +260,17 @@ Result<kube::Requeue> Retry(Context& context, const SessionRun& run, const Json&
   }
   Json next = run.session;
   const auto delay = ParseDuration(StringAt(run.spec, "retryConfig.delay", "0s"));
-  auto when = TimeAt(next, "status.nextRetry");
+  const auto when = TimeAt(next, "status.nextRetry");
   if (!when) {
-    when = context.Now() + (delay.ok() ? *delay : Duration{0});
-    Set(next, "status.nextRetry", Json(FormatRfc3339(*when)));
-  }
-  if (*when > context.Now()) {
+    // Written first: the time names the new session, whoever comes to make it.
+    const auto wait = delay.ok() ? *delay : Duration{0};
+    Set(next, "status.nextRetry", Json(FormatRfc3339(context.Now() + wait)));
     TRY(WriteStatus(context, context.kinds.backup_session, before, next));
-    return kube::Requeue::After(*when - context.Now());
+    return kube::Requeue::After(wait);
   }
+  if (*when > context.Now()) return kube::Requeue::After(*when - context.Now());
   const auto again = NewBackupSession(context.kinds, run.configuration,
-                                      StringAt(next, "spec.session"), context.Now(), left - 1);
+                                      StringAt(next, "spec.session"), *when, left - 1);
   TRY(EnsureExists(context.client, context.kinds.backup_session, again));
   Set(next, "status.retried", true);
   TRY(WriteStatus(context, context.kinds.backup_session, before, next));
