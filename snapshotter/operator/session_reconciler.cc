@@ -113,6 +113,8 @@ Result<bool> ApplyRetention(Context& context, SessionRun& run, std::vector<std::
           OffshootLabels(context.kinds, "BackupConfiguration", kube::NameOf(run.configuration),
                          NamespaceName(run), StringAt(run.session, "spec.session"));
       const auto job = TRY(EnsureJob(context, plan));
+      Report(context, run.session, "RetentionPolicyExecutorEnsured", true,
+             "SuccessfullyEnsuredRetentionPolicyExecutor", "the retention Jobs are there");
       const auto state = StateOfJob(job);
       if (state == JobState::kRunning) ended = false;
       if (state == JobState::kSucceeded) status["phase"] = "Applied";
@@ -225,10 +227,6 @@ Result<kube::Requeue> Advance(Context& context, SessionRun& run, const Json& bef
     TRY(RemoveVolumeSnapshots(context, run));
   }
   if (!refused && !TRY(ApplyRetention(context, run, failures))) {
-    if (!kube::ConditionIs(run.session, "RetentionPolicyExecutorEnsured")) {
-      Report(context, run.session, "RetentionPolicyExecutorEnsured", true,
-             "SuccessfullyEnsuredRetentionPolicyExecutor", "the retention Jobs are there");
-    }
     TRY(save());
     return kube::Requeue::After(kPoll);
   }
