@@ -15,36 +15,6 @@ namespace {
 
 using kube::ObjectKey;
 
-const std::vector<kube::ResourceType> AllTypes(const Kinds& kinds) {
-  return {kinds.backup_storage,
-          kinds.repository,
-          kinds.snapshot,
-          kinds.retention_policy,
-          kinds.backup_configuration,
-          kinds.backup_session,
-          kinds.restore_session,
-          kinds.addon,
-          kinds.function,
-          kube::types::kNamespace,
-          kube::types::kSecret,
-          kube::types::kPersistentVolume,
-          kube::types::kPersistentVolumeClaim,
-          kube::types::kStorageClass,
-          kube::types::kClusterRole,
-          kube::types::kClusterRoleBinding,
-          kube::types::kServiceAccount,
-          kube::types::kDeployment,
-          kube::types::kStatefulSet,
-          kube::types::kPod,
-          kube::types::kService,
-          kube::types::kNode,
-          kube::types::kJob,
-          kube::types::kCronJob,
-          kube::types::kVolumeSnapshot,
-          kube::types::kVolumeSnapshotContent,
-          kube::types::kVolumeSnapshotClass};
-}
-
 std::string Flag(const std::vector<std::string>& command, const std::string& name) {
   for (const auto& word : command) {
     if (word.starts_with("--" + name + "=")) return word.substr(name.size() + 3);
@@ -135,13 +105,45 @@ std::string TestStorage::Text(const std::string& url, const std::string& key) {
   return object.ok() ? std::string(object->bytes.begin(), object->bytes.end()) : "";
 }
 
-TestCluster::TestCluster(Clock& clock, Random& random, TestStorage& storage)
-    : runtime_(clock), random_(random), storage_(storage) {
+TestCluster::TestCluster(Runtime& runtime, Random& random, TestStorage& storage)
+    : runtime_(runtime), random_(random), storage_(storage) {
   options.domain = kinds.domain;
   opener_ = [this](const store::Location& location) { return storage_.Open(location); };
 }
 
 TestCluster::~TestCluster() = default;
+
+std::vector<kube::ResourceType> TestCluster::Types() const {
+  return {kinds.backup_storage,
+          kinds.repository,
+          kinds.snapshot,
+          kinds.retention_policy,
+          kinds.backup_configuration,
+          kinds.backup_session,
+          kinds.restore_session,
+          kinds.addon,
+          kinds.function,
+          kube::types::kNamespace,
+          kube::types::kSecret,
+          kube::types::kPersistentVolume,
+          kube::types::kPersistentVolumeClaim,
+          kube::types::kStorageClass,
+          kube::types::kClusterRole,
+          kube::types::kClusterRoleBinding,
+          kube::types::kRole,
+          kube::types::kRoleBinding,
+          kube::types::kServiceAccount,
+          kube::types::kDeployment,
+          kube::types::kStatefulSet,
+          kube::types::kPod,
+          kube::types::kService,
+          kube::types::kNode,
+          kube::types::kJob,
+          kube::types::kCronJob,
+          kube::types::kVolumeSnapshot,
+          kube::types::kVolumeSnapshotContent,
+          kube::types::kVolumeSnapshotClass};
+}
 
 Status TestCluster::Start() {
   apiserver::Options server_options;
@@ -159,7 +161,7 @@ Status TestCluster::Start() {
                      kube::NewObject(kube::types::kNamespace, {"", ns})));
   }
   for (const auto& object : CatalogObjects(kinds.domain)) {
-    for (const auto& type : AllTypes(kinds)) {
+    for (const auto& type : Types()) {
       if (type.kind != StringAt(object, "kind")) continue;
       TRY(EnsureExists(*client_, type, object));
     }
@@ -172,7 +174,7 @@ void TestCluster::Apply(const std::string& yaml) {
   ASSERT_OK(documents);
   for (const auto& object : *documents) {
     bool known = false;
-    for (const auto& type : AllTypes(kinds)) {
+    for (const auto& type : Types()) {
       if (type.kind != StringAt(object, "kind")) continue;
       known = true;
       ASSERT_OK(client_->Create(type, object));
@@ -232,15 +234,52 @@ void TestCluster::Delete(const kube::ResourceType& type, const std::string& ns,
   ASSERT_OK(client_->Delete(type, {ns, name}));
 }
 
+Status TestCluster::RunVerb(VerbContext& context, const Json& job) {
+  std::vector<std::string> command;
+  for (const auto& word : ArrayAt(ArrayAt(job, "spec.template.spec.containers")[0], "command")) {
+    command.emplace_back(std::string_view(word.get_string()));
+  }
+  const auto& verb = command.at(1);
+  const auto ns = Flag(command, "namespace");
+  if (verb == "trigger") {
+    return RunTrigger(context, {ns, Flag(command, "backup-configuration")},
+                      Flag(command, "session"));
+  }
+  if (verb == "init") return RunInit(context, {ns, Flag(command, "backup-storage")});
+  if (verb == "backup") {
+    return RunBackup(context, {ns, Flag(command, "backupsession")},
+                     Flag(command, "volume-snapshot-class-name"));
+  }
+  if (verb == "restore") return RunRestore(context, {ns, Flag(command, "restoresession")});
+  if (verb == "retention") {
+    return RunRetention(context, {ns, Flag(command, "repository")}, Flag(command, "policy-name"),
+                        Flag(command, "policy"));
+  }
+  return Error(Code::kUnimplemented, "no verb " + verb);
+}
+
+void TestCluster::EndJob(const Json& job, const Status& outcome) {
+  Edit(
+      kube::types::kJob, kube::NamespaceOf(job), kube::NameOf(job),
+      [&](Json& object) {
+        const JsonObject condition{{"type", outcome.ok() ? "Complete" : "Failed"},
+                                   {"status", "True"},
+                                   {"reason", outcome.ok() ? "Completed" : "BackoffLimitExceeded"},
+                                   {"message", outcome.ok() ? "" : outcome.error().message()}};
+        const JsonObject target{{"type", outcome.ok() ? "SuccessCriteriaMet" : "FailureTarget"},
+                                {"status", "True"}};
+        Set(object, "status.conditions", JsonArray{target, condition});
+        Set(object, outcome.ok() ? "status.succeeded" : "status.failed", 1);
+        Set(object, "status.startTime", Json(FormatRfc3339(runtime_.clock().Now())));
+        if (outcome.ok())
+          Set(object, "status.completionTime", Json(FormatRfc3339(runtime_.clock().Now())));
+      },
+      "status");
+}
+
 void TestCluster::RunJobs() {
   for (const auto& job : List(kube::types::kJob)) {
     if (StateOfJob(job) != JobState::kRunning) continue;
-    std::vector<std::string> command;
-    for (const auto& word : ArrayAt(ArrayAt(job, "spec.template.spec.containers")[0], "command")) {
-      command.emplace_back(std::string_view(word.get_string()));
-    }
-    const auto verb = command.at(1);
-    const auto ns = Flag(command, "namespace");
     Status outcome;
     {
       auto changed = runtime_.NewEventCount();
@@ -254,20 +293,9 @@ void TestCluster::RunJobs() {
         informer->Start(group);
       }
       TaskGroup work(runtime_);
-      work.Spawn(verb, [&] {
+      work.Spawn(kube::NameOf(job), [&] {
         VerbContext context{runtime_, random_, *client_, kinds, opener_, work};
-        if (verb == "trigger")
-          outcome = RunTrigger(context, {ns, Flag(command, "backup-configuration")},
-                               Flag(command, "session"));
-        if (verb == "init") outcome = RunInit(context, {ns, Flag(command, "backup-storage")});
-        if (verb == "backup")
-          outcome = RunBackup(context, {ns, Flag(command, "backupsession")},
-                              Flag(command, "volume-snapshot-class-name"));
-        if (verb == "restore") outcome = RunRestore(context, {ns, Flag(command, "restoresession")});
-        if (verb == "retention") {
-          outcome = RunRetention(context, {ns, Flag(command, "repository")},
-                                 Flag(command, "policy-name"), Flag(command, "policy"));
-        }
+        outcome = RunVerb(context, job);
         done = true;
         changed->Notify();
       });
@@ -281,23 +309,7 @@ void TestCluster::RunJobs() {
       group.Stop();
       group.Join();
     }
-    Edit(
-        kube::types::kJob, kube::NamespaceOf(job), kube::NameOf(job),
-        [&](Json& object) {
-          const JsonObject condition{
-              {"type", outcome.ok() ? "Complete" : "Failed"},
-              {"status", "True"},
-              {"reason", outcome.ok() ? "Completed" : "BackoffLimitExceeded"},
-              {"message", outcome.ok() ? "" : outcome.error().message()}};
-          const JsonObject target{{"type", outcome.ok() ? "SuccessCriteriaMet" : "FailureTarget"},
-                                  {"status", "True"}};
-          Set(object, "status.conditions", JsonArray{target, condition});
-          Set(object, outcome.ok() ? "status.succeeded" : "status.failed", 1);
-          Set(object, "status.startTime", Json(FormatRfc3339(runtime_.clock().Now())));
-          if (outcome.ok())
-            Set(object, "status.completionTime", Json(FormatRfc3339(runtime_.clock().Now())));
-        },
-        "status");
+    EndJob(job, outcome);
   }
 }
 

@@ -57,7 +57,7 @@ class TestStorage {
 // One cluster with an operator whose reconcilers are called by hand.
 class TestCluster {
  public:
-  TestCluster(Clock& clock, Random& random, TestStorage& storage);
+  TestCluster(Runtime& runtime, Random& random, TestStorage& storage);
   ~TestCluster();
 
   Status Start();
@@ -80,6 +80,13 @@ class TestCluster {
   // Called in each round of Settle: what other controllers would do.
   std::function<void()> world;
 
+  // What the pod of one of the operator's Jobs does.
+  static Status RunVerb(VerbContext& context, const Json& job);
+  // As its controller ends it.
+  void EndJob(const Json& job, const Status& outcome);
+  // Every kind that the operator has to do with.
+  std::vector<kube::ResourceType> Types() const;
+
   std::string ConditionMessage(const Json& object, const std::string& type);
   std::vector<std::string> EventMessages();
 
@@ -94,7 +101,7 @@ class TestCluster {
  private:
   void RunJobs();
 
-  ThreadRuntime runtime_;
+  Runtime& runtime_;
   Random& random_;
   TestStorage& storage_;
   StoreOpener opener_;

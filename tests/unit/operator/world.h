@@ -84,6 +84,8 @@ spec:
     if (content.empty()) {
       content = "snapcontent-" + kube::UidOf(snapshot);
       const auto handle = Cut(snapshot);
+      // An export takes its time.
+      if (!cluster_.Exists(kube::types::kVolumeSnapshot, key.ns, key.name)) return;
       cluster_.Apply(R"(
 apiVersion: snapshot.storage.k8s.io/v1
 kind: VolumeSnapshotContent
@@ -171,7 +173,7 @@ class ReconcilersTest : public testing::Test {
   void SetUp() override { StartCluster(cluster_, world_); }
 
   void StartCluster(std::unique_ptr<TestCluster>& cluster, std::unique_ptr<World>& world) {
-    cluster = std::make_unique<TestCluster>(clock_, random_, storage_);
+    cluster = std::make_unique<TestCluster>(runtime_, random_, storage_);
     ASSERT_OK(cluster->Start());
     world = std::make_unique<World>(*cluster, runtime_, random_, storage_);
     cluster->world = [&world] { world->Step(); };

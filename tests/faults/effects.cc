@@ -1,0 +1,133 @@
+#include "tests/faults/effects.h"
+
+#include <algorithm>
+#include <gtest/gtest.h>
+#include <sstream>
+
+namespace thinsnap::faults {
+namespace {
+
+// Longer than what is polled for, shorter than any patience.
+constexpr Duration kStaleFor = std::chrono::seconds(3);
+
+std::vector<std::string> Lines(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  std::sort(lines.begin(), lines.end());
+  return lines;
+}
+
+// "- line" for what is missing, "+ line" for what is too much.
+std::string Difference(const std::string& expected, const std::string& found) {
+  const auto before = Lines(expected), after = Lines(found);
+  std::vector<std::string> missing, extra;
+  std::set_difference(before.begin(), before.end(), after.begin(), after.end(),
+                      std::back_inserter(missing));
+  std::set_difference(after.begin(), after.end(), before.begin(), before.end(),
+                      std::back_inserter(extra));
+  std::string text;
+  constexpr std::size_t kShown = 12;
+  for (std::size_t i = 0; i < missing.size() && i < kShown; ++i) text += "- " + missing[i] + "\n";
+  for (std::size_t i = 0; i < extra.size() && i < kShown; ++i) text += "+ " + extra[i] + "\n";
+  return text;
+}
+
+}  // namespace
+
+const char* FaultName(Fault fault) {
+  switch (fault) {
+    case Fault::kCrash:
+      return "a crash after";
+    case Fault::kNotDone:
+      return "no connection at";
+    case Fault::kAnswerLost:
+      return "a lost answer to";
+    case Fault::kStale:
+      return "stale watches after";
+  }
+  return "";
+}
+
+void Effects::Begin() {
+  const std::lock_guard lock(mutex_);
+  counting_ = true;
+}
+
+void Effects::End() {
+  const std::lock_guard lock(mutex_);
+  counting_ = false;
+}
+
+std::optional<Fault> Effects::Next(const std::string& what) {
+  const std::lock_guard lock(mutex_);
+  if (!counting_) return std::nullopt;
+  log_.push_back(what);
+  if (at_ != kEach && at_ != static_cast<int>(log_.size())) return std::nullopt;
+  fired_ = true;
+  return fault_;
+}
+
+std::vector<std::string> Effects::log() const {
+  const std::lock_guard lock(mutex_);
+  return log_;
+}
+
+bool Effects::fired() const {
+  const std::lock_guard lock(mutex_);
+  return fired_;
+}
+
+bool Process::dead() const {
+  const std::lock_guard lock(mutex_);
+  return dead_;
+}
+
+void Process::Kill() {
+  {
+    const std::lock_guard lock(mutex_);
+    dead_ = true;
+  }
+  group_.Stop();
+}
+
+void Process::GoStale() {
+  const std::lock_guard lock(mutex_);
+  stale_until_ = runtime_.clock().MonoNow() + kStaleFor;
+}
+
+Status Process::WaitWhileStale() {
+  for (;;) {
+    Duration left;
+    {
+      const std::lock_guard lock(mutex_);
+      left = stale_until_ - runtime_.clock().MonoNow();
+    }
+    if (left <= Duration::zero()) return {};
+    TRY(runtime_.SleepFor(left));
+  }
+}
+
+void Sweep(const std::vector<Fault>& faults, const Journey& journey) {
+  Effects undisturbed;
+  const std::string expected = journey(undisturbed);
+  ASSERT_FALSE(testing::Test::HasFailure()) << "already undisturbed";
+  ASSERT_FALSE(undisturbed.log().empty());
+  for (const Fault fault : faults) {
+    for (int at = 1;; ++at) {
+      Effects effects(at, fault);
+      const std::string found = journey(effects);
+      if (!effects.fired()) break;
+      const auto log = effects.log();
+      const std::string name = std::string(FaultName(fault)) + " effect " + std::to_string(at) +
+                               ", " + log[static_cast<std::size_t>(at) - 1];
+      if (found.empty()) {
+        ADD_FAILURE() << "after " << name;
+      } else if (const auto difference = Difference(expected, found); !difference.empty()) {
+        ADD_FAILURE() << "after " << name << " it ended differently:\n" << difference;
+      }
+    }
+  }
+}
+
+}  // namespace thinsnap::faults

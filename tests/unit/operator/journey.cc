@@ -1,0 +1,299 @@
+#include "tests/unit/operator/journey.h"
+
+#include <algorithm>
+#include <cctype>
+#include <set>
+#include <utility>
+
+#include "base/data/yaml.h"
+#include "snapshotter/operator/operator.h"
+#include "tests/faults/fault_object_store.h"
+
+namespace thinsnap::backup {
+
+namespace {
+
+constexpr Duration kTick = std::chrono::milliseconds(200);
+constexpr Duration kSlowTick = std::chrono::seconds(2);
+constexpr Duration kRestartTakes = std::chrono::milliseconds(1500);
+constexpr Duration kPatience = std::chrono::hours(1);
+
+bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+
+// Names that are drawn at random, by what they are: 26 characters are a ULID, 16 hex digits a hash,
+// 10 digits a time.
+std::string Masked(const std::string& text) {
+  std::string masked;
+  for (std::size_t at = 0; at < text.size();) {
+    std::size_t end = at;
+    while (end < text.size() && (std::isalnum(static_cast<unsigned char>(text[end])) != 0)) ++end;
+    const auto word = text.substr(at, end - at);
+    const bool digits = std::any_of(word.begin(), word.end(), IsDigit);
+    if (word.size() == 26 && digits) {
+      masked += "ULID";
+    } else if (word.size() == 10 && std::all_of(word.begin(), word.end(), IsDigit)) {
+      masked += "SECOND";
+    } else if (word.size() == 16 && digits) {
+      masked += "HASH";
+    } else {
+      masked += word;
+    }
+    if (end < text.size()) masked += text[end++];
+    at = end;
+  }
+  return masked;
+}
+
+bool IsTimely(const std::string& key) {
+  static const std::set<std::string> kKeys{"uid",
+                                           "resourceVersion",
+                                           "generation",
+                                           "observedGeneration",
+                                           "managedFields",
+                                           "duration",
+                                           "size",
+                                           "totalSize",
+                                           "creationTimestamp",
+                                           "deletionTimestamp",
+                                           "lastTransitionTime",
+                                           "startTime",
+                                           "completionTime",
+                                           "lastUpdateTime",
+                                           "data",
+                                           "failed"};
+  return kKeys.contains(key);
+}
+
+class Words {
+ public:
+  explicit Words(std::vector<std::string> uids) : uids_(std::move(uids)) {}
+
+  void Put(const std::string& path, const Json& value) {
+    if (value.is_object()) {
+      for (const auto& [key, member] : value.get_object()) {
+        if (!IsTimely(std::string(key))) Put(path + "." + std::string(key), member);
+      }
+    } else if (value.is_array()) {
+      std::size_t i = 0;
+      for (const auto& item : value.get_array()) {
+        auto name = StringAt(item, "type");
+        if (name.empty()) name = std::to_string(i);
+        ++i;
+        Put(path + "[" + name + "]", item);
+      }
+    } else {
+      auto text =
+          value.is_string() ? std::string(std::string_view(value.get_string())) : ToJson(value);
+      if (ParseRfc3339(text).ok()) text = "TIME";
+      Line(path + " = " + text);
+    }
+  }
+  void Line(std::string text) {
+    for (const auto& uid : uids_) {
+      for (auto at = text.find(uid); at != std::string::npos; at = text.find(uid))
+        text.replace(at, uid.size(), "UID");
+    }
+    text_ += Masked(text) + "\n";
+  }
+  const std::string& text() const { return text_; }
+
+ private:
+  const std::vector<std::string> uids_;
+  std::string text_;
+};
+
+}  // namespace
+
+JourneyCluster::Life::Life(JourneyCluster& owner, Runtime& runtime)
+    : client(owner.cluster_->client(), owner.effects_, process), process(runtime) {
+  open_store = [this, &owner](
+                   const store::Location& location) -> Result<std::unique_ptr<store::ObjectStore>> {
+    return std::unique_ptr<store::ObjectStore>(std::make_unique<faults::FaultObjectStore>(
+        TRY(owner.storage_.Open(location)), owner.effects_, process));
+  };
+}
+
+JourneyCluster::JourneyCluster(Runtime& runtime, Random& random, TestStorage& storage,
+                               faults::Effects& effects)
+    : runtime_(runtime), random_(random), storage_(storage), effects_(effects) {
+  cluster_ = std::make_unique<TestCluster>(runtime, random, storage);
+  EXPECT_TRUE(cluster_->Start().ok());
+  world_ = std::make_unique<World>(*cluster_, runtime, bytes_, storage);
+  StartOperator();
+}
+
+JourneyCluster::~JourneyCluster() {
+  for (auto& [uid, pod] : pods_) {
+    if (pod.life) pod.life->process.Kill();
+  }
+  if (operator_) operator_->process.Kill();
+}
+
+void JourneyCluster::StartOperator() {
+  operator_ = std::make_unique<Life>(*this, runtime_);
+  auto& life = *operator_;
+  life.process.group().Spawn("operator", [this, &life] {
+    RunOperator(runtime_, random_, life.client, life.open_store, life.process.group(),
+                cluster_->options)
+        .IgnoreError();  // it ends when it is killed
+  });
+}
+
+void JourneyCluster::StartPod(const Json& job, Pod& pod) {
+  pod.life = std::make_unique<Life>(*this, runtime_);
+  pod.ended = false;
+  pod.outcome = Error(Code::kCancelled, "killed");
+  pod.life->process.group().Spawn(kube::NameOf(job), [this, &pod, job] {
+    auto& life = *pod.life;
+    VerbContext context{runtime_,        random_,         life.client,
+                        cluster_->kinds, life.open_store, life.process.group()};
+    auto outcome = TestCluster::RunVerb(context, job);
+    if (!life.process.dead()) pod.outcome = std::move(outcome);
+    pod.ended = true;
+  });
+}
+
+void JourneyCluster::MoveJobs() {
+  std::set<std::string> there;
+  const auto now = runtime_.clock().MonoNow();
+  for (const auto& job : cluster_->List(kube::types::kJob)) {
+    if (StateOfJob(job) != JobState::kRunning || kube::IsDeleting(job)) continue;
+    there.insert(kube::UidOf(job));
+    auto& pod = pods_[kube::UidOf(job)];
+    if (!pod.life) {
+      if (now >= pod.next) StartPod(job, pod);
+      continue;
+    }
+    if (!pod.ended) continue;
+    pod.life.reset();
+    if (pod.outcome.ok() || ++pod.failures > IntAt(job, "spec.backoffLimit")) {
+      cluster_->EndJob(job, pod.outcome);
+    } else {
+      pod.next = now + std::chrono::seconds(10) * pod.failures;
+    }
+  }
+  for (auto it = pods_.begin(); it != pods_.end();) {
+    if (there.contains(it->first)) {
+      ++it;
+      continue;
+    }
+    if (it->second.life) it->second.life->process.Kill();
+    it = pods_.erase(it);
+  }
+}
+
+// What the controllers of a real cluster remove: dependents without their owner, contents without
+// their VolumeSnapshot, the protection of claims.
+void JourneyCluster::CollectGarbage() {
+  const auto now = runtime_.clock().MonoNow();
+  if (now < next_collection_) return;
+  next_collection_ = now + std::chrono::seconds(5);
+  std::set<std::string> uids;
+  std::vector<std::pair<kube::ResourceType, Json>> dependents;
+  for (const auto& type : cluster_->Types()) {
+    for (auto& object : cluster_->List(type)) {
+      uids.insert(kube::UidOf(object));
+      if (!ArrayAt(object, "metadata.ownerReferences").empty() && !kube::IsDeleting(object))
+        dependents.emplace_back(type, object);
+      if (type == kube::types::kPersistentVolumeClaim && kube::IsDeleting(object)) {
+        cluster_->Edit(type, kube::NamespaceOf(object), kube::NameOf(object),
+                       [](Json& claim) { Remove(claim, "metadata.finalizers"); });
+      }
+      const auto& snapshot = StringAt(object, "spec.volumeSnapshotRef.name");
+      if (type == kube::types::kVolumeSnapshotContent &&
+          StringAt(object, "spec.deletionPolicy") == "Delete" &&
+          !cluster_->Exists(kube::types::kVolumeSnapshot,
+                            StringAt(object, "spec.volumeSnapshotRef.namespace"), snapshot)) {
+        cluster_->Delete(type, "", kube::NameOf(object));
+      }
+    }
+  }
+  for (const auto& [type, object] : dependents) {
+    const auto& owners = ArrayAt(object, "metadata.ownerReferences");
+    if (std::none_of(owners.begin(), owners.end(),
+                     [&](const Json& owner) { return uids.contains(StringAt(owner, "uid")); })) {
+      cluster_->Delete(type, kube::NamespaceOf(object), kube::NameOf(object));
+    }
+  }
+}
+
+void JourneyCluster::Step() {
+  const auto now = runtime_.clock().MonoNow();
+  if (operator_ && operator_->process.dead()) {
+    operator_.reset();
+    restart_ = now + kRestartTakes;
+  }
+  if (!operator_ && now >= restart_) StartOperator();
+  world_->Step();
+  MoveJobs();
+  CollectGarbage();
+}
+
+bool JourneyCluster::Until(const std::string& what, const std::function<bool()>& condition) {
+  const auto deadline = runtime_.clock().MonoNow() + kPatience;
+  while (!condition()) {
+    if (runtime_.clock().MonoNow() > deadline) {
+      ADD_FAILURE() << "never came to that: " << what << "\n" << Sessions();
+      return false;
+    }
+    Step();
+    EXPECT_TRUE(runtime_.SleepFor(kTick).ok());
+  }
+  return true;
+}
+
+std::string JourneyCluster::Sessions() {
+  std::string text;
+  const auto& kinds = cluster_->kinds;
+  for (const auto* type : {&kinds.backup_session, &kinds.restore_session, &kinds.snapshot,
+                           &kinds.repository, &kinds.backup_storage, &kube::types::kJob}) {
+    for (const auto& object : cluster_->List(*type)) {
+      const auto* status = Find(object, "status");
+      text += type->kind + " " + kube::NameOf(object) + ": " +
+              (status == nullptr ? "no status" : ToJson(*status)) + "\n";
+    }
+  }
+  return text;
+}
+
+void JourneyCluster::Run(Duration duration) {
+  const auto until = runtime_.clock().MonoNow() + duration;
+  while (runtime_.clock().MonoNow() < until) {
+    Step();
+    EXPECT_TRUE(runtime_.SleepFor(kSlowTick).ok());
+  }
+}
+
+std::string JourneyCluster::Describe() {
+  std::vector<std::pair<kube::ResourceType, Json>> objects;
+  std::vector<std::string> uids;
+  for (const auto& type : cluster_->Types()) {
+    for (auto& object : cluster_->List(type)) {
+      uids.push_back(kube::UidOf(object));
+      objects.emplace_back(type, std::move(object));
+    }
+  }
+  Words words(std::move(uids));
+  for (const auto& [type, object] : objects) {
+    words.Put(type.kind + " " + kube::KeyOf(object).ToString(), object);
+    words.Line(type.kind + " " + kube::KeyOf(object).ToString());
+  }
+  return words.text();
+}
+
+std::string DescribeBucket(TestStorage& storage, const std::string& url) {
+  Words words({});
+  for (const auto& key : storage.Keys(url)) {
+    // What no point and no repo.json names is garbage: a later collection takes it.
+    if (key.find("/packs/") != std::string::npos || key.find("/keys/") != std::string::npos)
+      continue;
+    words.Line("bucket " + key);
+    if (!key.ends_with(".yaml")) continue;
+    auto view = ParseYaml(storage.Text(url, key));
+    EXPECT_TRUE(view.ok()) << key;
+    if (view.ok()) words.Put("bucket " + key, *view);
+  }
+  return words.text();
+}
+
+}  // namespace thinsnap::backup
