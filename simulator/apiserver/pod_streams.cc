@@ -161,13 +161,8 @@ ApiResult<net::ServerResponse> PodStreams::Attach(const net::ServerRequest& requ
                                                   const registry::Target& target) {
   streams::ExecRequest exec;
   exec.container = TRY(Locate(request, target));
-  registry::Target pod_target = target;
-  pod_target.subresource.clear();
-  const auto pod = TRY(registry_.Get(pod_target));
-  for (const Json& container : ArrayAt(pod->value(), "spec.containers")) {
-    if (StringAt(container, "name") == exec.container.container)
-      exec.stdin_open = BoolAt(container, "stdin") && QueryFlag(request.query, "stdin");
-  }
+  // Whether the container has an input is known where it runs.
+  exec.stdin_open = QueryFlag(request.query, "stdin");
   exec.tty = QueryFlag(request.query, "tty");
   return Upgrade(request, std::move(exec));
 }

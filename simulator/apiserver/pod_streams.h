@@ -27,7 +27,7 @@ class PodStreams {
   // pods/x/exec by WebSocket or SPDY.
   schema::ApiResult<net::ServerResponse> Exec(const net::ServerRequest& request,
                                               const registry::Target& target);
-  // pods/x/attach: what the running program says from now on.
+  // pods/x/attach: what the running program says from now on, and its input.
   schema::ApiResult<net::ServerResponse> Attach(const net::ServerRequest& request,
                                                 const registry::Target& target);
   // pods/x/portforward by SPDY, SPDY within WebSocket, or WebSocket channels.

@@ -128,7 +128,7 @@ Json BuildProcess(const ContainerInputs& inputs, const std::vector<std::string>&
   if (folder.empty()) folder = inputs.image.working_folder;
   if (folder.empty()) folder = "/";
   return JsonObject{
-      {"terminal", false},
+      {"terminal", BoolAt(container, "tty")},
       {"user", std::move(user)},
       {"args", std::move(args)},
       {"env", std::move(env)},

@@ -12,14 +12,14 @@
 #include "base/core/clock.h"
 #include "base/core/result.h"
 #include "simulator/containers/child_process.h"
-#include "simulator/containers/log_file.h"
+#include "simulator/containers/container_io.h"
 
 namespace thinsnap::containers {
 
 struct ContainerLaunch {
   std::string id;
   std::string bundle;  // the folder with config.json
-  std::shared_ptr<LogFile> log;
+  std::shared_ptr<ContainerIo> io;
 };
 
 struct ContainerExit {
@@ -40,7 +40,7 @@ struct ExecStart {
 class ContainerRuntime {
  public:
   virtual ~ContainerRuntime() = default;
-  // Runs it. `on_exit` comes once, from another task, after everything it wrote is in the log. The
+  // Runs it. `on_exit` comes once, from another task, after everything it wrote is in `io`. The
   // error of a program that cannot be run is kInvalidArgument with the runtime's own words.
   virtual Status Start(const ContainerLaunch& launch,
                        std::function<void(ContainerExit)> on_exit) = 0;

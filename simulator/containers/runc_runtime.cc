@@ -8,17 +8,21 @@
 #include <cstdlib>
 #include <fcntl.h>
 #include <fstream>
+#include <optional>
 #include <sstream>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <tuple>
 #include <unistd.h>
 #include <utility>
 #include <vector>
 
 #include "base/core/log.h"
 #include "base/data/json.h"
+#include "simulator/containers/console_socket.h"
 
 namespace thinsnap::containers {
 namespace {
@@ -27,8 +31,8 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 // What epoll hands back: the container's token times four, plus which of its descriptors.
-constexpr std::uint64_t kStdout = 0, kStderr = 1, kPidfd = 2;
-constexpr std::uint64_t kStopToken = 0;
+constexpr std::uint64_t kStdout = 0, kStderr = 1, kPidfd = 2, kStdin = 3;
+constexpr std::uint64_t kStopKey = 0, kWakeKey = 1;
 constexpr milliseconds kReapEvery{1000};
 constexpr int kReadsInTurn = 8;
 
@@ -58,14 +62,23 @@ Status SetNonBlocking(int fd) {
   return {};
 }
 
+Status Watch(int epoll, int fd, std::uint64_t key) {
+  struct epoll_event event = {};
+  event.events = EPOLLIN;
+  event.data.u64 = key;
+  if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) != 0) return ErrnoError(errno, "epoll");
+  return {};
+}
+
 }  // namespace
 
 struct RuncRuntime::Watched {
   std::string id;
   std::uint64_t token = 0;
   pid_t pid = -1;
-  UniqueFd pidfd, out, err;
-  std::shared_ptr<LogFile> log;
+  UniqueFd pidfd, out, err;  // of a terminal: out alone
+  std::shared_ptr<ContainerIo> io;
+  bool paused = false;  // its output is not read, because a client has not taken the last
   std::function<void(ContainerExit)> on_exit;
 };
 
@@ -73,7 +86,8 @@ RuncRuntime::RuncRuntime(Runtime& runtime, CommandRunner& runner, std::string st
     : runtime_(runtime),
       runner_(runner),
       state_folder_(std::move(state_folder)),
-      epoll_(epoll_create1(EPOLL_CLOEXEC)) {
+      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   // Containers become children of ours when runc has set them up.
   prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
@@ -83,11 +97,8 @@ RuncRuntime::~RuncRuntime() = default;
 Status RuncRuntime::StartWatching(TaskGroup& group) {
   TRY(MakeFolders(state_folder_, 0700));
   auto stop = std::make_shared<StopFd>(group);
-  struct epoll_event event = {};
-  event.events = EPOLLIN;
-  event.data.u64 = kStopToken;
-  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, stop->fd(), &event) != 0)
-    return ErrnoError(errno, "epoll");
+  TRY(Watch(epoll_.get(), stop->fd(), kStopKey));
+  TRY(Watch(epoll_.get(), wake_.get(), kWakeKey));
   group.Spawn("containers", [this, stop] { WatchLoop(stop->fd()); });
   return {};
 }
@@ -109,29 +120,63 @@ void RuncRuntime::WatchLoop(int stop_fd) {
     }
     for (int i = 0; i < n; ++i) {
       const std::uint64_t key = events[static_cast<std::size_t>(i)].data.u64;
-      if (key == kStopToken) {
+      if (key == kStopKey) {
         epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, stop_fd, nullptr);
         return;
       }
-      std::shared_ptr<Watched> container;
-      {
-        std::lock_guard lock(mutex_);
-        if (const auto it = by_token_.find(key / 4); it != by_token_.end())
-          container = it->second.lock();
-      }
-      if (!container) continue;
-      switch (key % 4) {
-        case kStdout:
-          Drain(*container, false, false);
-          break;
-        case kStderr:
-          Drain(*container, true, false);
-          break;
-        default:
-          Finish(container);
-      }
+      OnEvent(key);
     }
   }
+}
+
+void RuncRuntime::OnEvent(std::uint64_t key) {
+  if (key == kWakeKey) return Attend();
+  std::shared_ptr<Watched> container;
+  {
+    std::lock_guard lock(mutex_);
+    if (const auto it = by_token_.find(key / 4); it != by_token_.end())
+      container = it->second.lock();
+  }
+  if (!container) return;
+  switch (key % 4) {
+    case kStdout:
+      return Drain(*container, false, false);
+    case kStderr:
+      return Drain(*container, true, false);
+    case kStdin:
+      container->io->FeedInput();
+      return container->io->WatchInput(epoll_.get(), key);
+    default:
+      return Finish(container);
+  }
+}
+
+void RuncRuntime::Attend() {
+  std::uint64_t count = 0;
+  [[maybe_unused]] const ssize_t n = read(wake_.get(), &count, sizeof count);
+  std::vector<std::shared_ptr<Watched>> containers;
+  {
+    std::lock_guard lock(mutex_);
+    for (const std::uint64_t token : std::exchange(attention_, {})) {
+      const auto it = by_token_.find(token);
+      if (it == by_token_.end()) continue;
+      if (auto container = it->second.lock()) containers.push_back(std::move(container));
+    }
+  }
+  for (const auto& container : containers) {
+    container->io->WatchInput(epoll_.get(), container->token * 4 + kStdin);
+    if (!container->paused || container->io->Congested()) continue;
+    container->paused = false;
+    if (const Status watched = WatchOutput(*container); !watched.ok())
+      LogError("kubelet", container->id + ": " + watched.error().ToString());
+  }
+}
+
+Status RuncRuntime::WatchOutput(Watched& container) {
+  const std::uint64_t key = container.token * 4;
+  if (container.out) TRY(Watch(epoll_.get(), container.out.get(), key + kStdout));
+  if (container.err) TRY(Watch(epoll_.get(), container.err.get(), key + kStderr));
+  return {};
 }
 
 void RuncRuntime::Drain(Watched& container, bool error_stream, bool all) {
@@ -139,9 +184,16 @@ void RuncRuntime::Drain(Watched& container, bool error_stream, bool all) {
   std::array<char, 16384> buffer;
   // A container that never stops talking must not keep the end of others from being seen.
   for (int reads = 0; fd && (all || reads < kReadsInTurn); ++reads) {
+    if (!all && container.io->Congested()) {
+      for (const UniqueFd* output : {&container.out, &container.err}) {
+        if (*output) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, output->get(), nullptr);
+      }
+      container.paused = true;
+      return;
+    }
     const ssize_t n = read(fd.get(), buffer.data(), buffer.size());
     if (n > 0) {
-      container.log->Write(error_stream ? "stderr" : "stdout",
+      container.io->Output(error_stream,
                            std::string_view(buffer.data(), static_cast<std::size_t>(n)));
       continue;
     }
@@ -165,7 +217,7 @@ void RuncRuntime::Finish(const std::shared_ptr<Watched>& container) {
   // Everything in its PID namespace is dead now: what the pipes hold is all that comes.
   Drain(*container, false, true);
   Drain(*container, true, true);
-  container->log->Close();
+  container->io->Close();
   container->pidfd.Reset();
   ContainerExit exit;
   exit.at = runtime_.clock().Now();
@@ -173,23 +225,54 @@ void RuncRuntime::Finish(const std::shared_ptr<Watched>& container) {
   container->on_exit(exit);
 }
 
-Status RuncRuntime::Start(const ContainerLaunch& launch,
-                          std::function<void(ContainerExit)> on_exit) {
-  Pipe out = TRY(MakePipe());
-  Pipe err = TRY(MakePipe());
-  TRY(SetNonBlocking(out.read.get()));
-  TRY(SetNonBlocking(err.read.get()));
+struct RuncRuntime::Ends {
+  UniqueFd in, out, err;                    // ours
+  UniqueFd child_in, child_out, child_err;  // runc's
+  std::optional<ConsoleSocket> console;     // the terminal comes through it
+};
+
+Result<RuncRuntime::Ends> RuncRuntime::MakeEnds(const ContainerLaunch& launch) {
+  Ends ends;
+  const ContainerInput& input = launch.io->input();
+  if (input.tty) {
+    ends.console = TRY(ConsoleSocket::Listen(launch.bundle));
+    return ends;
+  }
+  const std::tuple<UniqueFd*, UniqueFd*, bool> outputs[] = {
+      {&ends.out, &ends.child_out, true},
+      {&ends.err, &ends.child_err, true},
+      {&ends.in, &ends.child_in, false},
+  };
+  for (const auto& [own, childs, is_output] : outputs) {
+    if (!is_output && !input.open) continue;
+    Pipe pipe = TRY(MakePipe());
+    *own = std::move(is_output ? pipe.read : pipe.write);
+    *childs = std::move(is_output ? pipe.write : pipe.read);
+    TRY(SetNonBlocking(own->get()));
+  }
+  return ends;
+}
+
+// `runc create`: everything is set up, and the program waits for `runc start`.
+Result<std::shared_ptr<RuncRuntime::Watched>> RuncRuntime::Create(const ContainerLaunch& launch) {
+  Ends ends = TRY(MakeEnds(launch));
   const std::string pid_file = launch.bundle + "/pid";
   const std::string runc_log = launch.bundle + "/runc.log";
   ChildOptions create;
   create.argv = {"runc",         "--root", state_folder_,      "--log",    runc_log,
                  "--log-format", "json",   "create",           "--bundle", launch.bundle,
                  "--pid-file",   pid_file, "--no-new-keyring", launch.id};
-  create.stdout_fd = out.write.get();
-  create.stderr_fd = err.write.get();
+  if (ends.console) {
+    // Seen from the bundle, where runc goes first.
+    create.argv.insert(create.argv.end() - 1, {"--console-socket", ConsoleSocket::kName});
+  }
+  create.stdin_fd = ends.child_in ? ends.child_in.get() : -1;
+  create.stdout_fd = ends.child_out ? ends.child_out.get() : -1;
+  create.stderr_fd = ends.child_err ? ends.child_err.get() : -1;
   ChildProcess child = TRY(StartChild(create));
-  out.write.Reset();
-  err.write.Reset();
+  ends.child_in.Reset();
+  ends.child_out.Reset();
+  ends.child_err.Reset();
   const int code = TRY(child.Wait(seconds(60)));
   if (code != 0) {
     const std::string message = LastError(runc_log);
@@ -204,11 +287,28 @@ Status RuncRuntime::Start(const ContainerLaunch& launch,
   container->pid = static_cast<pid_t>(std::strtol(pid_text.c_str(), nullptr, 10));
   container->pidfd.Reset(static_cast<int>(syscall(SYS_pidfd_open, container->pid, 0)));
   if (!container->pidfd) return ErrnoError(errno, "watch process " + pid_text);
-  container->out = std::move(out.read);
-  container->err = std::move(err.read);
-  container->log = launch.log;
-  container->on_exit = std::move(on_exit);
+  if (ends.console) {
+    ends.out = TRY(ends.console->Receive());
+    TRY(SetNonBlocking(ends.out.get()));
+    ends.in.Reset(fcntl(ends.out.get(), F_DUPFD_CLOEXEC, 3));
+  }
+  container->out = std::move(ends.out);
+  container->err = std::move(ends.err);
+  container->io = launch.io;
+  {
+    std::lock_guard lock(mutex_);
+    container->token = next_token_++;
+  }
+  launch.io->Connect(std::move(ends.in),
+                     [this, token = container->token] { RequestAttention(token); });
+  return container;
+}
 
+Status RuncRuntime::Start(const ContainerLaunch& launch,
+                          std::function<void(ContainerExit)> on_exit) {
+  const std::shared_ptr<Watched> container = TRY(Create(launch));
+  container->on_exit = std::move(on_exit);
+  const std::string runc_log = launch.bundle + "/runc.log";
   const CommandOutput started =
       TRY(runner_.Run(Command{.argv = {"runc", "--root", state_folder_, "--log", runc_log,
                                        "--log-format", "json", "start", launch.id},
@@ -224,21 +324,20 @@ Status RuncRuntime::Start(const ContainerLaunch& launch,
   }
   {
     std::lock_guard lock(mutex_);
-    container->token = next_token_++;
     by_token_[container->token] = container;
     running_[container->id] = container;
   }
-  const std::pair<int, std::uint64_t> watched[] = {{container->out.get(), kStdout},
-                                                   {container->err.get(), kStderr},
-                                                   {container->pidfd.get(), kPidfd}};
-  for (const auto& [fd, which] : watched) {
-    struct epoll_event event = {};
-    event.events = EPOLLIN;
-    event.data.u64 = container->token * 4 + which;
-    if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
-      return ErrnoError(errno, "watch a container");
+  TRY(WatchOutput(*container));
+  return Watch(epoll_.get(), container->pidfd.get(), container->token * 4 + kPidfd);
+}
+
+void RuncRuntime::RequestAttention(std::uint64_t token) {
+  {
+    std::lock_guard lock(mutex_);
+    attention_.push_back(token);
   }
-  return {};
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t n = write(wake_.get(), &one, sizeof one);
 }
 
 void RuncRuntime::Signal(const std::string& id, int signal) {

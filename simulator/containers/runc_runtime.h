@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "base/core/command.h"
 #include "base/core/file.h"
@@ -31,17 +32,27 @@ class RuncRuntime final : public ContainerRuntime {
 
  private:
   struct Watched;
+  // The descriptors of a new container: the runtime's ends and those that runc is given.
+  struct Ends;
+  static Result<Ends> MakeEnds(const ContainerLaunch& launch);
+  Result<std::shared_ptr<Watched>> Create(const ContainerLaunch& launch);
+
   void WatchLoop(int stop_fd);
+  void OnEvent(std::uint64_t key);
+  void Attend();
+  void RequestAttention(std::uint64_t token);
+  Status WatchOutput(Watched& container);
   void Drain(Watched& container, bool error_stream, bool all);
   void Finish(const std::shared_ptr<Watched>& container);
 
   Runtime& runtime_;
   CommandRunner& runner_;
   const std::string state_folder_;
-  UniqueFd epoll_;
+  UniqueFd epoll_, wake_;
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<Watched>> running_;  // by id
   std::map<std::uint64_t, std::weak_ptr<Watched>> by_token_;
+  std::vector<std::uint64_t> attention_;  // tokens of containers to look at; wake_ tells
   std::uint64_t next_token_ = 4;
   OrphanReaper orphans_;  // of the watching task
 };

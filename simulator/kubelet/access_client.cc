@@ -22,11 +22,6 @@ JsonObject AddressJson(const streams::ContainerAddress& address) {
           {"container", address.container}};
 }
 
-// Attaching is following the log from its end.
-constexpr int kNoLines = 0;
-constexpr const char* kNoInput =
-    "thinsnap-sim: programs of containers run without an input; for one that reads use exec -i\r\n";
-
 // Sends the request and reads the kubelet's yes or no.
 Result<std::shared_ptr<UniqueFd>> Open(const std::string& socket, const std::string& node,
                                        FrameType type, const Json& request) {
@@ -81,15 +76,11 @@ class RemoteExec final : public streams::ExecSession {
   std::mutex write_mutex_;
 };
 
-void ReadExec(const std::shared_ptr<RemoteExec::State>& state, bool attached) {
+void ReadExec(const std::shared_ptr<RemoteExec::State>& state) {
   for (;;) {
     const Result<Frame> frame = ReadFrame(state->fd->get());
     std::lock_guard lock(state->mutex);
     if (state->gone) return;
-    if (!frame.ok() && attached) {
-      state->callbacks.on_exit(0, "");
-      return;
-    }
     if (!frame.ok()) {
       state->callbacks.on_exit(137, "the node went down");
       return;
@@ -150,25 +141,18 @@ class AccessClient final : public streams::ContainerAccess {
                                                      streams::ExecCallbacks callbacks) override {
     JsonObject message = AddressJson(request.container);
     const bool attach = request.command.empty();
-    if (attach) {
-      message["follow"] = true;
-      message["tailLines"] = kNoLines;
-    } else {
-      message["command"] = JsonArray(request.command.begin(), request.command.end());
-      message["stdin"] = request.stdin_open;
-      message["tty"] = request.tty;
-    }
+    if (!attach) message["command"] = JsonArray(request.command.begin(), request.command.end());
+    message["stdin"] = request.stdin_open;
+    message["tty"] = request.tty;
     const std::string& node = request.container.node;
     auto state = std::make_shared<RemoteExec::State>();
-    state->fd = TRY(Open(socket_of_(node), node, attach ? FrameType::kLogs : FrameType::kExec,
+    state->fd = TRY(Open(socket_of_(node), node, attach ? FrameType::kAttach : FrameType::kExec,
                          std::move(message)));
     state->callbacks = std::move(callbacks);
-    if (attach && request.stdin_open)
-      (request.tty ? state->callbacks.on_stdout : state->callbacks.on_stderr)(kNoInput);
-    group_.Spawn("exec", [this, state, attach] {
+    group_.Spawn("exec", [this, state] {
       const TaskGroup::StopToken token =
           group_.OnStop([state] { shutdown(state->fd->get(), SHUT_RDWR); });
-      ReadExec(state, attach);
+      ReadExec(state);
     });
     return std::unique_ptr<streams::ExecSession>(std::make_unique<RemoteExec>(state));
   }

@@ -18,6 +18,7 @@
 #include "base/core/log.h"
 #include "base/data/json.h"
 #include "simulator/containers/log_file.h"
+#include "simulator/kubelet/attach_relay.h"
 
 namespace thinsnap::kubelet {
 namespace {
@@ -219,6 +220,7 @@ void AccessServer::Serve(TaskGroup& group, int fd) {
   if (!request.ok()) return;
   if (request->type == FrameType::kLogs) ServeLogs(group, fd, request->payload);
   if (request->type == FrameType::kExec) ServeExec(group, fd, request->payload);
+  if (request->type == FrameType::kAttach) ServeAttach(group, fd, request->payload);
 }
 
 void AccessServer::ServeLogs(TaskGroup& group, int fd, const std::string& payload) {
@@ -248,7 +250,8 @@ void AccessServer::ServeLogs(TaskGroup& group, int fd, const std::string& payloa
     options.since = WallTime(std::chrono::nanoseconds(IntAt(*request, "sinceNanos")));
   }
   if (!WriteFrame(fd, FrameType::kAccepted, "").ok()) return;
-  const std::shared_ptr<containers::LogFile> live = previous ? nullptr : place->live_log;
+  const std::shared_ptr<containers::LogFile> live =
+      previous || !place->io ? nullptr : place->io->log();
   // Who follows a quiet log and leaves is noticed by the closed socket.
   std::atomic<bool> left{false};
   options.abandoned = [&left] { return left.load(); };
@@ -270,20 +273,31 @@ void AccessServer::ServeLogs(TaskGroup& group, int fd, const std::string& payloa
   shutdown(fd, SHUT_RDWR);
 }
 
+Result<ContainerPlace> AccessServer::LocateRunning(const Json& request) const {
+  ContainerPlace place = TRY(locate_(StringAt(request, "namespace"), StringAt(request, "pod"),
+                                     StringAt(request, "uid"), StringAt(request, "container")));
+  if (place.running) return place;
+  return Error(Code::kFailedPrecondition, "container \"" + StringAt(request, "container") +
+                                              "\" of pod \"" + StringAt(request, "pod") +
+                                              "\" is not running");
+}
+
+void AccessServer::ServeAttach(TaskGroup& group, int fd, const std::string& payload) {
+  const Result<Json> request = ParseJson(payload);
+  if (!request.ok()) return Refuse(fd, request.error()).IgnoreError();
+  const Result<ContainerPlace> place = LocateRunning(*request);
+  if (!place.ok()) return Refuse(fd, place.error()).IgnoreError();
+  if (!WriteFrame(fd, FrameType::kAccepted, "").ok()) return;
+  const containers::StopFd stop(group);
+  RelayAttach(fd, place->io, BoolAt(*request, "stdin"), stop.fd());
+}
+
 void AccessServer::ServeExec(TaskGroup& group, int fd, const std::string& payload) {
   static std::atomic<std::uint64_t> counter{0};
   const Result<Json> request = ParseJson(payload);
   if (!request.ok()) return Refuse(fd, request.error()).IgnoreError();
-  const Result<ContainerPlace> place =
-      locate_(StringAt(*request, "namespace"), StringAt(*request, "pod"), StringAt(*request, "uid"),
-              StringAt(*request, "container"));
+  const Result<ContainerPlace> place = LocateRunning(*request);
   if (!place.ok()) return Refuse(fd, place.error()).IgnoreError();
-  if (!place->running) {
-    return Refuse(fd, Error(Code::kFailedPrecondition,
-                            "container \"" + StringAt(*request, "container") + "\" of pod \"" +
-                                StringAt(*request, "pod") + "\" is not running"))
-        .IgnoreError();
-  }
   const bool tty = BoolAt(*request, "tty");
   Result<Plumbing> plumbing = MakePlumbing(tty, BoolAt(*request, "stdin"));
   if (!plumbing.ok()) return Refuse(fd, plumbing.error()).IgnoreError();

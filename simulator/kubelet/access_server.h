@@ -1,4 +1,4 @@
-// AccessServer: the kubelet's end of logs and exec, on a unix socket in the node's folder.
+// AccessServer: the kubelet's end of logs, exec and attach, on a unix socket in the node's folder.
 #pragma once
 
 #include <functional>
@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/core/runtime.h"
+#include "base/data/json_fwd.h"
 #include "simulator/containers/container_runtime.h"
 #include "simulator/kubelet/frames.h"
 #include "simulator/kubelet/pod_worker.h"
@@ -28,6 +29,8 @@ class AccessServer {
   void Serve(TaskGroup& group, int fd);
   void ServeLogs(TaskGroup& group, int fd, const std::string& payload);
   void ServeExec(TaskGroup& group, int fd, const std::string& payload);
+  void ServeAttach(TaskGroup& group, int fd, const std::string& payload);
+  Result<ContainerPlace> LocateRunning(const Json& request) const;
 
   Runtime& runtime_;
   containers::ContainerRuntime& containers_;

@@ -1,9 +1,9 @@
 // Frames: how the API server's side and a node's kubelet talk over the node's unix socket about
-// logs and exec. A frame is a type byte, a length (32 bits, little-endian) and the payload.
+// logs, exec and attach. A frame is a type byte, a length (32 bits, little-endian) and the payload.
 //
-//   client: kLogs or kExec (JSON), then for exec kStdin, kStdinEnd, kResize (JSON)
-//   server: kAccepted or kRefused (JSON: code, message), then kStdout, kStderr, at the end of an
-//   exec kExit (JSON)
+//   client: kLogs, kExec or kAttach (JSON), then for the latter two kStdin, kStdinEnd, kResize
+//   (JSON) server: kAccepted or kRefused (JSON: code, message), then kStdout, kStderr, at the end
+//   of an exec and of what is attached to kExit (JSON)
 #pragma once
 
 #include <cstdint>
@@ -26,6 +26,7 @@ enum class FrameType : std::uint8_t {
   kStdout,
   kStderr,
   kExit,
+  kAttach,
 };
 
 struct Frame {

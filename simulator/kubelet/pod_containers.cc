@@ -66,6 +66,7 @@ Result<containers::Variables> PodWorker::EnvironmentOf(const Json& container,
   sources.defaults = {{"PATH", image.path_variable},
                       {"HOME", is_root ? "/root" : "/"},
                       {"HOSTNAME", HostnameOf(*pod_)}};
+  if (BoolAt(container, "tty")) containers::SetVariable(sources.defaults, "TERM", "xterm");
   for (const auto& [name, value] : image.environment)
     containers::SetVariable(sources.defaults, name, value);
   for (const auto& [name, value] : node_.environment)
@@ -210,18 +211,21 @@ Status PodWorker::StartContainer(Slot& slot, const Json& container) {
   Emit("Normal", "Pulled", "Container image \"" + image + "\" already present on machine");
 
   const std::string id = uid_ + "-" + slot.name + "-" + std::to_string(slot.attempt);
-  const std::shared_ptr<containers::LogFile> log =
-      TRY(containers::LogFile::Open(node_.runtime, LogPath(slot, slot.attempt)));
+  const auto io = std::make_shared<containers::ContainerIo>(
+      TRY(containers::LogFile::Open(node_.runtime, LogPath(slot, slot.attempt))),
+      containers::ContainerInput{.open = BoolAt(container, "stdin"),
+                                 .once = BoolAt(container, "stdinOnce"),
+                                 .tty = BoolAt(container, "tty")});
   const bool default_command =
       ArrayAt(container, "command").empty() && ArrayAt(container, "args").empty();
-  if (default_command && !plan.note.empty()) log->Write("stderr", plan.note + "\n");
+  if (default_command && !plan.note.empty()) io->log()->Write("stderr", plan.note + "\n");
   {
     std::lock_guard lock(mutex_);
     slot.id = id;
   }
   Emit("Normal", "Created", "Created container " + slot.name);
   Status started =
-      node_.containers.Start({id, bundle, log}, [this, id](containers::ContainerExit exit) {
+      node_.containers.Start({id, bundle, io}, [this, id](containers::ContainerExit exit) {
         {
           std::lock_guard lock(mutex_);
           exits_.push_back({id, exit});
@@ -229,12 +233,12 @@ Status PodWorker::StartContainer(Slot& slot, const Json& container) {
         changed_->Notify();
       });
   if (!started.ok()) {
-    log->Close();
+    io->Close();
     return started;
   }
   {
     std::lock_guard lock(mutex_);
-    slot.log = log;
+    slot.io = io;
     slot.running = slot.ran = true;
     slot.stopping = slot.killed = false;
     slot.own_grace.reset();
@@ -318,7 +322,7 @@ void PodWorker::EndAttempt(Slot& slot, const containers::ContainerExit& exit) {
     std::lock_guard lock(mutex_);
     slot.running = false;
     slot.started = slot.ready = false;
-    slot.log.reset();
+    slot.io.reset();
     slot.ended = std::move(end);
     slot.finished = node_.runtime.clock().MonoNow();
     slot.stopping = slot.killed = false;

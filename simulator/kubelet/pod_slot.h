@@ -17,8 +17,8 @@ struct PodWorker::Slot {
   bool init = false, sidecar = false;
   int attempt = 0;  // of the present or next run: Kubernetes' restartCount
   bool ran = false, running = false;
-  std::string id;  // of the running or last attempt
-  std::shared_ptr<containers::LogFile> log;
+  std::string id;                               // of the running or last attempt
+  std::shared_ptr<containers::ContainerIo> io;  // while it runs
   WallTime started_at;
   std::atomic<bool> started{false};  // the startup probe has passed
   bool ready = false, has_readiness_probe = false;

@@ -111,7 +111,7 @@ std::optional<ContainerPlace> PodWorker::Locate(const std::string& container) co
     ContainerPlace place;
     place.id = slot->id;
     place.running = slot->running;
-    place.live_log = slot->running ? slot->log : nullptr;
+    place.io = slot->running ? slot->io : nullptr;
     // Between two attempts the last one is the present one.
     const int present = slot->ran ? slot->attempt : slot->attempt - 1;
     place.ever_started = present >= 0;

@@ -48,7 +48,7 @@ struct ContainerPlace {
   std::string id;
   bool running = false, ever_started = false;
   std::string log_path, previous_log_path;
-  std::shared_ptr<containers::LogFile> live_log;  // null when it does not run
+  std::shared_ptr<containers::ContainerIo> io;  // null when it does not run
 };
 
 class PodWorker {

@@ -28,7 +28,7 @@ struct LogRequest {
 
 struct ExecRequest {
   ContainerAddress container;
-  // Empty: the program that runs already is listened to; stdin_open says that it waits for input.
+  // Empty: the client joins the program that runs already; stdin_open: its input goes there.
   std::vector<std::string> command;
   bool stdin_open = false, tty = false;
 };

@@ -1,6 +1,6 @@
 // Containers for tests without a kubelet. They know a few commands: echo WORDS, cat (standard input
-// back, until it ends), zeros MIB and fail CODE; they have said "one" and "two", and send back what
-// port 7 gets.
+// back, until it ends), zeros MIB and fail CODE; they have said "one" and "two", send back what
+// port 7 gets, and to clients that attach what these say.
 #pragma once
 
 #include <memory>
@@ -32,6 +32,7 @@ class EchoSession final : public streams::ExecSession {
     const std::string& command = request_.command[0];
     if (command == "attach") {
       callbacks_.on_stdout("what it says\n");
+      if (request_.stdin_open) SendBack();
       callbacks_.on_exit(0, "");
     } else if (command == "zeros") {
       for (int left = std::stoi(request_.command[1]); left > 0; --left)
@@ -44,15 +45,19 @@ class EchoSession final : public streams::ExecSession {
       callbacks_.on_stdout(text + "\n");
       callbacks_.on_exit(0, "");
     } else if (command == "cat") {
-      for (auto piece = input_.Receive(); piece.ok() && *piece; piece = input_.Receive()) {
-        callbacks_.on_stdout(std::move(**piece));
-      }
+      SendBack();
       callbacks_.on_exit(0, "");
     } else if (command == "fail") {
       callbacks_.on_stderr("bad\n");
       callbacks_.on_exit(std::stoi(request_.command[1]), "");
     } else {
       callbacks_.on_exit(0, "exec: " + command + ": not found");
+    }
+  }
+
+  void SendBack() {
+    for (auto piece = input_.Receive(); piece.ok() && *piece; piece = input_.Receive()) {
+      callbacks_.on_stdout(std::move(**piece));
     }
   }
 

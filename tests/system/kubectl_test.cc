@@ -1,12 +1,8 @@
-// What people type: the real kubectl against our server, in every version that is found: those that
-// THINSNAP_KUBECTLS names (paths with ':' between), the one on PATH, those beside it
-// (kubectl.1.NN) and, where it is unpacked under build/deps, Debian's old one. Skipped by name
-// where there is none.
+// What people type: the real kubectl against our server, in every version that is found. Skipped by
+// name where there is none.
 #include <cctype>
 #include <gtest/gtest.h>
-#include <map>
 #include <memory>
-#include <sstream>
 #include <string>
 #include <unistd.h>
 #include <vector>
@@ -20,6 +16,7 @@
 #include "base/kube/object.h"
 #include "simulator/apiserver/api_server.h"
 #include "tests/system/echo_containers.h"
+#include "tests/system/kubectls.h"
 
 namespace thinsnap {
 namespace {
@@ -40,7 +37,7 @@ constexpr const char* kPod = R"(
 apiVersion: v1
 kind: Pod
 metadata: {name: p}
-spec: {nodeName: n1, containers: [{name: c, image: i}]}
+spec: {nodeName: n1, containers: [{name: c, image: i, stdin: true}]}
 )";
 
 constexpr const char* kDefinition = R"(
@@ -71,50 +68,7 @@ spec:
           status: {type: object, x-kubernetes-preserve-unknown-fields: true}
 )";
 
-struct Client {
-  std::string path, version;  // "v1.33.1"
-};
-
-void PrintTo(const Client& client, std::ostream* to) { *to << client.path; }
-
-constexpr const char* kFind = R"sh(
-if [ -n "${THINSNAP_KUBECTLS:-}" ]; then
-  echo "$THINSNAP_KUBECTLS" | tr : '\n'
-  exit
-fi
-for each in "$(command -v kubectl)" "$1"; do
-  [ -x "$each" ] || continue
-  echo "$each"
-  ls "$(dirname "$(readlink -f "$each")")"/kubectl.1.[0-9][0-9] 2>/dev/null
-done
-true
-)sh";
-
-// One of each version.
-std::vector<Client> FindKubectls() {
-  PosixCommandRunner runner;
-  const auto found = runner.Run(
-      {.argv = {"sh", "-c", kFind, "sh",
-                std::string(THINSNAP_BINARY_DIR) + "/../deps/kubectl-old/usr/bin/kubectl"},
-       .env = {},
-       .input = ""});
-  std::map<std::string, std::string> by_version;
-  std::istringstream lines(found.ok() ? found->out : "");
-  for (std::string path; std::getline(lines, path);) {
-    const auto version =
-        runner.Run({.argv = {path, "version", "--client", "-o", "json"}, .env = {}, .input = ""});
-    const auto parsed = version.ok() ? ParseJson(version->out) : Result<Json>(Json());
-    if (!parsed.ok()) continue;
-    const std::string name = StringAt(*parsed, "clientVersion.gitVersion");
-    if (!name.empty()) by_version.emplace(name, path);
-  }
-  std::vector<Client> all;
-  for (const auto& [version, path] : by_version) all.push_back({path, version});
-  if (all.empty()) all.push_back({"", "none"});
-  return all;
-}
-
-class KubectlTest : public ::testing::TestWithParam<Client> {
+class KubectlTest : public ::testing::TestWithParam<KubectlClient> {
  protected:
   void SetUp() override {
     if (GetParam().path.empty()) GTEST_SKIP() << "no kubectl";
@@ -341,6 +295,7 @@ TEST_P(KubectlTest, ReadsLogsAndExecutes) {
   ASSERT_TRUE(counted.ok());
   EXPECT_EQ(std::stoll(counted->out), 100LL << 20) << counted->err;
   Expect(Kubectl({"attach", "p"}), "what it says");
+  Expect(Kubectl({"attach", "-i", "p"}, "read this\n"), "read this");
   Kubectl({"delete", "pod", "p", "--now", "--wait=false"});
 }
 
@@ -381,7 +336,8 @@ TEST_P(KubectlTest, WaitsAndWatches) {
   if (minor_ >= 23) Kubectl({"wait", "--for=jsonpath={.metadata.name}=c", "cm/c", "--timeout=5s"});
 }
 
-INSTANTIATE_TEST_SUITE_P(Clients, KubectlTest, ::testing::ValuesIn(FindKubectls()),
+INSTANTIATE_TEST_SUITE_P(Clients, KubectlTest,
+                         ::testing::ValuesIn(FindKubectls(THINSNAP_BINARY_DIR)),
                          [](const auto& each) {
                            std::string name;
                            for (const char c : each.param.version)

@@ -3,6 +3,7 @@
 
 #include "base/data/json.h"
 #include "base/kube/object.h"
+#include "tests/system/kubectls.h"
 #include "tests/system/up_fixture.h"
 
 namespace thinsnap::system_test {
@@ -94,6 +95,42 @@ spec:
   const CommandOutput sum = Kubectl({"exec", "p", "--", "sha256sum", "/tmp/program"});
   EXPECT_EQ(sum.out.substr(0, 64), Run({"sha256sum", Program("thinsnap-sim")}).out.substr(0, 64));
   ASSERT_EQ(Kubectl({"delete", "pod", "p", "--timeout=60s"}).exit_code, 0);
+}
+
+// A person's way to a container, by every kubectl that is here: with a file, with a terminal.
+TEST_F(PodsTest, ProgramsReadWhatKubectlIsGiven) {
+  StartUp();
+  if (HasFatalFailure()) return;
+  for (const KubectlClient& client : FindKubectls(THINSNAP_BINARY_DIR)) {
+    if (client.path.empty()) GTEST_SKIP() << "no kubectl";
+    SCOPED_TRACE(client.version);
+    const std::vector<std::string> run = {client.path,
+                                          "--kubeconfig",
+                                          kubeconfig(),
+                                          "run",
+                                          "reader",
+                                          "--rm",
+                                          "--image",
+                                          "busybox",
+                                          "--restart",
+                                          "Never",
+                                          "--pod-running-timeout",
+                                          "1m"};
+    std::vector<std::string> with_file = run;
+    with_file.insert(with_file.end(), {"-i", "--", "sh", "-c", "wc -c; exit 7"});
+    const CommandOutput counted = Run(with_file, std::string(3'000'000, 'z'));
+    EXPECT_THAT(counted.out, HasSubstr("3000000\n")) << counted.err;
+    EXPECT_EQ(counted.exit_code, 7) << counted.err;
+    WaitForGone(kube::types::kPod, {"default", "reader"});
+
+    std::string line;
+    for (const std::string& word : run) line += word + " ";
+    const CommandOutput typed = Run({"script", "-qec", line + "-it -- sh", "/dev/null"},
+                                    "tty; echo said-$((40+2))\nexit 3\n");
+    EXPECT_THAT(typed.out, HasSubstr("/dev/pts/0\r\nsaid-42")) << typed.err;
+    EXPECT_EQ(typed.exit_code, 3) << typed.out;
+    WaitForGone(kube::types::kPod, {"default", "reader"});
+  }
 }
 
 TEST_F(PodsTest, ServiceAccountsReachTheApiServer) {
