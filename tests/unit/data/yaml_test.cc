@@ -36,6 +36,11 @@ TEST(YamlTest, RefusesDuplicateKeysAndBombs) {
   EXPECT_FALSE(ParseYaml("a: [").ok());
 }
 
+TEST(YamlTest, NothingIsNoDocument) {
+  EXPECT_TRUE(ParseYaml(std::string_view()).ok());
+  EXPECT_TRUE(ParseYaml(std::string_view())->is_null());
+}
+
 TEST(YamlTest, ReadsStreams) {
   EXPECT_EQ(ParseYamlStream("---\na: 1\n---\n---\nb: 2\n")->size(), 2U);
   EXPECT_FALSE(ParseYaml("a: 1\n---\nb: 2\n").ok());
