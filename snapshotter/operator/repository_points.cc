@@ -141,4 +141,36 @@ Result<bool> CompareWithPoints(Context& context, const Json& repository, repo::R
   return damaged.empty();
 }
 
+Result<bool> RestoreViews(Context& context, const Json& repository, store::ObjectStore& folder,
+                          const std::vector<Json>& snapshots) {
+  // Whether the view at the key stands for the object.
+  const auto stands = [&](const std::string& key, const Json& object) -> Result<bool> {
+    const auto view = ReadView(folder, key);
+    const bool lost = view.Is(Code::kNotFound) || view.Is(Code::kInvalidArgument);
+    if (!view.ok() && !lost) return view.error();
+    if (!lost && StringAt(*view, "kind") == StringAt(object, "kind") &&
+        StringAt(*view, "metadata.name") == kube::NameOf(object) &&
+        StringAt(*view, "spec.snapshotID") == StringAt(object, "spec.snapshotID")) {
+      return true;
+    }
+    context.events.Emit(repository, "Warning", "ViewRebuilt",
+                        (view.ok()                  ? key + ": found another object's view"
+                         : view.Is(Code::kNotFound) ? key + ": found nothing"
+                                                    : view.error().message()) +
+                            "; it is written anew from " + StringAt(object, "kind") + " " +
+                            kube::KeyOf(object).ToString());
+    return false;
+  };
+  for (const auto& snapshot : snapshots) {
+    TRY(Runtime::CheckCancelled());
+    // Only what was uploaded before; the rest is on its way, or not sealed by anything.
+    if (kube::IsDeleting(snapshot) || kube::ConditionIs(snapshot, "Unverified") ||
+        !kube::ConditionIs(snapshot, "SnapshotMetadataUploaded"))
+      continue;
+    const auto key = kSnapshotsPrefix + kube::NameOf(snapshot) + ".yaml";
+    if (!TRY(stands(key, snapshot))) TRY(PutText(folder, key, ViewOf(snapshot)));
+  }
+  return !TRY(stands(kRepositoryKey, repository));
+}
+
 }  // namespace thinsnap::backup

@@ -15,4 +15,9 @@ namespace thinsnap::backup {
 Result<bool> CompareWithPoints(Context& context, const Json& repository, repo::Repository& engine,
                                const std::vector<Json>& snapshots);
 
+// Views of the repository and of its Snapshots that are gone or damaged: those of Snapshots are
+// written again, with an event; the answer is whether the repository's own is to be.
+Result<bool> RestoreViews(Context& context, const Json& repository, store::ObjectStore& folder,
+                          const std::vector<Json>& snapshots);
+
 }  // namespace thinsnap::backup

@@ -97,7 +97,8 @@ Result<std::string> Register(Context& context, const Json& repository,
                         cluster};
   std::string owner = cluster;
   TRY(ChangeMetadata(*store, [&](Json& metadata) {
-    owner = cluster;
+    // Without an entry, as after a loss of metadata.yaml, it stays whose it was.
+    owner = kube::ConditionIs(repository, "OwnedElsewhere") ? "unknown" : cluster;
     for (const auto& known : RepositoriesOf(metadata)) {
       if (known.name == entry.name && known.ns == entry.ns && !known.cluster.empty())
         owner = known.cluster;
@@ -175,10 +176,12 @@ Result<kube::Requeue> ReconcileOpened(Context& context, const Json& before, Json
     return IsFinalPhase(StringAt(snapshot, "status.phase"));
   });
   // Integrity is what the last comparison found; a bad one is looked at again with each pass.
+  bool view_lost = false;
   const bool doubtful = !BoolAt(next, "status.integrity");
   if (quiet && (DueForComparison(context, *Find(next, "metadata.uid"), snapshots) || doubtful)) {
     Set(next, "status.integrity", TRY(CompareWithPoints(context, next, engine, snapshots)));
     snapshots = TRY(SnapshotsOf(context, next));
+    if (ours) view_lost = TRY(RestoreViews(context, next, *opened.open.store, snapshots));
   }
   SummarizeSnapshots(next, snapshots);
   const bool first = StringAt(before, "status.phase") != "Ready";
@@ -214,8 +217,10 @@ Result<kube::Requeue> ReconcileOpened(Context& context, const Json& before, Json
          "repository " + engine.id().str() + " is open");
   Set(next, "status.phase", "Ready");
   // The bucket first: whoever wakes at the status, such as the BackupStorage, finds it current.
-  if (ours && (first || *Find(pinned, "status") != *Find(next, "status"))) {
-    TRY(PutText(*opened.open.store, kRepositoryKey, ViewOf(next)));
+  if (ours && (first || view_lost || *Find(pinned, "status") != *Find(next, "status"))) {
+    Json view = next;
+    kube::SetAnnotation(view, context.kinds.Key("cluster"), cluster);
+    TRY(PutText(*opened.open.store, kRepositoryKey, ViewOf(view)));
     TRY(Register(context, next, opened.access, engine.id().str()));  // the size in metadata.yaml
   }
   TRY(WriteStatus(context, context.kinds.repository, pinned, next));

@@ -77,7 +77,9 @@ Status WipeData(Context& context, const Json& repository, const std::string& id)
     const auto removed = ChangeMetadata(*storage, [&](Json& metadata) {
       return RemoveEntry(metadata, kube::NamespaceOf(repository), kube::NameOf(repository));
     });
-    if (!removed.ok() && !removed.Is(Code::kNotFound)) return removed;
+    // One that cannot be read is written anew from what is left.
+    if (!removed.ok() && !removed.Is(Code::kNotFound) && !removed.Is(Code::kDataLoss))
+      return removed;
   }
   LogInfo("operator", "wiped " + store->Describe());
   return {};

@@ -92,7 +92,14 @@ Result<Initialization> Initialize(Context& context, const Json& storage,
     result.metadata = std::move(*metadata);
     return result;
   }
-  if (!metadata.Is(Code::kNotFound)) {
+  if (metadata.Is(Code::kDataLoss)) {
+    context.events.Emit(storage, "Warning", "MetadataDamaged",
+                        "BackupStorage " + kube::KeyOf(storage).ToString() + ": " +
+                            metadata.error().message() +
+                            "; it is written anew from the repositories that the bucket holds, and "
+                            "what was there is kept as " +
+                            kDamagedMetadataKey);
+  } else if (!metadata.Is(Code::kNotFound)) {
     if (metadata.Is(Code::kCancelled)) return std::move(metadata).error();
     result.failure = failure(metadata.error());
     return result;
@@ -162,11 +169,13 @@ Status RemoveMetadata(Context& context, const Json& storage) {
   if (Find(storage, "status.totalSize") == nullptr) return {};
   auto store = TRY(context.backends.OpenStorage(*access));
   const auto metadata = ReadMetadata(*store);
+  if (metadata.Is(Code::kDataLoss)) return store->Delete(kMetadataKey);
   if (!metadata.ok()) {
     const bool gone = metadata.Is(Code::kNotFound) || store::BucketIsGone(metadata.error());
     return gone ? Status() : Status(metadata.error());
   }
   if (!RepositoriesOf(metadata->content).empty()) return {};
+  TRY(store->Delete(kDamagedMetadataKey));
   return store->Delete(kMetadataKey);
 }
 

@@ -71,6 +71,12 @@ Result<std::string> ImportEntry(Context& context, const Json& storage,
     return std::string();
   }
 
+  // An entry is a view too: what it names has to be there.
+  const auto header = repo::ReadRepositoryHeader(*folder);
+  if (header.Is(Code::kNotFound)) {
+    return "metadata.yaml names a repository at " + entry.path +
+           ", but there is no repo.json; accepted is a path that holds a repository";
+  }
   auto view = ReadView(*folder, kRepositoryKey);
   if (!view.ok() && !view.Is(Code::kNotFound) && !view.Is(Code::kInvalidArgument))
     return std::move(view).error();

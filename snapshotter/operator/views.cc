@@ -76,6 +76,34 @@ Result<Json> Import(const Json& view, const kube::ResourceType& type, const Kind
   return object;
 }
 
+// Adds the repositories whose folder has a repo.json, by the names that their repository.yaml has.
+// One that does not say which cluster owns it is somebody else's until it is adopted.
+Status AddRepositoriesOf(store::ObjectStore& store, Json& metadata) {
+  constexpr std::string_view kHeader = "/repo.json";
+  std::vector<std::string> folders;
+  TRY(store::ListAll(store, "", [&](const store::ObjectInfo& info) -> Status {
+    if (info.key.ends_with(kHeader))
+      folders.push_back(info.key.substr(0, info.key.size() - kHeader.size()));
+    return {};
+  }));
+  for (const auto& folder : folders) {
+    const auto view = ReadView(store, folder + "/" + kRepositoryKey);
+    if (view.Is(Code::kNotFound) || view.Is(Code::kInvalidArgument)) continue;
+    if (!view.ok()) return view.error();
+    RepositoryEntry entry;
+    entry.name = StringAt(*view, "metadata.name");
+    entry.ns = StringAt(*view, "metadata.namespace");
+    entry.path = "/" + folder;
+    entry.size = StringAt(*view, "status.size", "0 B");
+    entry.id = StringAt(*view, "status.repositoryID");
+    entry.cluster = StringIn(*view, "metadata.annotations", DomainOf(*view) + "/cluster");
+    if (entry.cluster.empty()) entry.cluster = "unknown";
+    if (StringAt(*view, "kind") == "Repository" && !entry.name.empty() && !entry.ns.empty())
+      PutEntry(metadata, entry);
+  }
+  return {};
+}
+
 }  // namespace
 
 Json NewMetadata(const std::string& domain, const std::string& created) {
@@ -128,7 +156,9 @@ bool RemoveEntry(Json& metadata, const std::string& ns, const std::string& name)
 
 Result<Metadata> ReadMetadata(store::ObjectStore& store) {
   auto object = TRY(store.Get(kMetadataKey));
-  auto content = TRY(ParseView(object.bytes, kMetadataKey));
+  auto parsed = ParseView(object.bytes, kMetadataKey);
+  if (!parsed.ok()) return Error(Code::kDataLoss, parsed.error().message());
+  Json content = std::move(*parsed);
   if (StringAt(content, "kind") != "BackendMeta") {
     return Error(Code::kInvalidArgument, std::string(kMetadataKey) + " has kind \"" +
                                              StringAt(content, "kind") +
@@ -160,11 +190,17 @@ Status InitMetadata(store::ObjectStore& store, const std::string& domain,
                     const std::string& created) {
   const auto existing = ReadMetadata(store);
   if (existing.ok()) return {};
-  if (!existing.Is(Code::kNotFound)) return existing.error();
+  if (!existing.Is(Code::kNotFound) && !existing.Is(Code::kDataLoss)) return existing.error();
   store::PutCondition condition;
-  condition.if_absent = true;
-  const auto put =
-      store.Put(kMetadataKey, AsBytes(ToYaml(NewMetadata(domain, created))), condition);
+  condition.if_absent = existing.Is(Code::kNotFound);
+  if (!condition.if_absent) {
+    const auto damaged = TRY(store.Get(kMetadataKey));
+    TRY(store.Put(kDamagedMetadataKey, damaged.bytes));
+    condition.if_match = damaged.info.etag;
+  }
+  Json metadata = NewMetadata(domain, created);
+  TRY(AddRepositoriesOf(store, metadata));
+  const auto put = store.Put(kMetadataKey, AsBytes(ToYaml(metadata)), condition);
   if (put.ok() || put.Is(Code::kFailedPrecondition)) return {};
   if (put.Is(Code::kUnknownOutcome)) {
     TRY(ReadMetadata(store));

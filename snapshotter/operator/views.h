@@ -19,6 +19,7 @@
 namespace thinsnap::backup {
 
 inline constexpr char kMetadataKey[] = "metadata.yaml";
+inline constexpr char kDamagedMetadataKey[] = "metadata.yaml.damaged";
 inline constexpr char kRepositoryKey[] = "repository.yaml";
 inline constexpr char kSnapshotsPrefix[] = "snapshots/";
 
@@ -39,12 +40,13 @@ struct Metadata {
   Json content;
   std::string etag;
 };
-// kNotFound: not initialized; kInvalidArgument: not a metadata.yaml.
+// kNotFound: not initialized; kDataLoss: damaged; kInvalidArgument: something else of this name.
 Result<Metadata> ReadMetadata(store::ObjectStore& store);
 // Reads, lets `change` edit, and writes on the condition that nobody wrote meanwhile; again when
 // somebody did. `change` returns false to leave it as it is. kNotFound when there is none.
 Status ChangeMetadata(store::ObjectStore& store, const std::function<bool(Json& metadata)>& change);
-// Writes an empty one where there is none. Idempotent; two at once are harmless.
+// Writes one where there is none or a damaged one, which is kept as kDamagedMetadataKey, with the
+// repositories that the store holds. Idempotent; two at once are harmless.
 Status InitMetadata(store::ObjectStore& store, const std::string& domain,
                     const std::string& created);
 

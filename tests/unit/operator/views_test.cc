@@ -64,7 +64,40 @@ TEST_F(ViewsTest, RefusesWhatIsNoMetadata) {
   ASSERT_TRUE(PutText(store_, kMetadataKey, "kind: Something\n").ok());
   EXPECT_TRUE(ReadMetadata(store_).Is(Code::kInvalidArgument));
   ASSERT_TRUE(PutText(store_, kMetadataKey, "[1, 2]").ok());
-  EXPECT_TRUE(ReadMetadata(store_).Is(Code::kInvalidArgument));
+  EXPECT_TRUE(ReadMetadata(store_).Is(Code::kDataLoss));
+  // Something else of this name is not ours to write over.
+  ASSERT_TRUE(PutText(store_, kMetadataKey, "kind: Something\n").ok());
+  EXPECT_TRUE(
+      InitMetadata(store_, "kubestash.com", "2026-01-01T00:00:00Z").Is(Code::kInvalidArgument));
+}
+
+TEST_F(ViewsTest, LostMetadataIsWrittenAnewFromWhatTheStoreHolds) {
+  ASSERT_TRUE(PutText(store_, "a/owned/repo.json", "{}").ok());
+  ASSERT_TRUE(PutText(store_, "a/owned/repository.yaml", R"(
+apiVersion: storage.kubestash.com/v1alpha1
+kind: Repository
+metadata: {name: owned, namespace: demo, annotations: {kubestash.com/cluster: uid-1}}
+)")
+                  .ok());
+  ASSERT_TRUE(PutText(store_, "old/repo.json", "{}").ok());
+  ASSERT_TRUE(PutText(store_, "old/repository.yaml",
+                      "apiVersion: storage.kubestash.com/v1alpha1\nkind: Repository\n"
+                      "metadata: {name: old, namespace: demo}\n")
+                  .ok());
+  ASSERT_TRUE(PutText(store_, "nameless/repo.json", "{}").ok());
+  for (const char* damage : {"", "}{", "[1, 2]"}) {
+    ASSERT_TRUE(PutText(store_, kMetadataKey, damage).ok());
+    ASSERT_TRUE(InitMetadata(store_, "kubestash.com", "2026-01-01T00:00:00Z").ok());
+    const auto metadata = ReadMetadata(store_);
+    ASSERT_TRUE(metadata.ok());
+    const auto entries = RepositoriesOf(metadata->content);
+    ASSERT_EQ(entries.size(), 2u);
+    EXPECT_EQ(entries[0].path, "/a/owned");
+    EXPECT_EQ(entries[0].cluster, "uid-1");
+    // Whoever it belongs to: not to the one that happens to look.
+    EXPECT_EQ(entries[1].cluster, "unknown");
+    EXPECT_EQ(store_.Get(kDamagedMetadataKey)->bytes.size(), std::string(damage).size());
+  }
 }
 
 TEST_F(ViewsTest, ObjectsComeBackForThisClusterFromEitherDomain) {
