@@ -372,10 +372,14 @@ Result<csi::v1::ControllerExpandVolumeResponse> NodeDriver::ControllerExpandVolu
                                           std::to_string(pool.size_bytes));
     }
     size_bytes = TRY(WithRoom([&] { return pool_.Resize(volume.id, range.required_bytes); }));
-    TRY(pool_.TagVolume(volume.id, {{tags::kSize, std::to_string(range.required_bytes)}}));
   } else if (range.limit_bytes != 0 && size_bytes > range.limit_bytes) {
     return Error(Code::kOutOfRange, "the volume has " + std::to_string(size_bytes) +
                                         " bytes already, more than capacity_range.limit_bytes");
+  }
+  // Also where an earlier call came no further than to the new size.
+  const std::string asked = tags::Get(volume.tags, tags::kSize);
+  if (asked.empty() || std::stoull(asked) < range.required_bytes) {
+    TRY(pool_.TagVolume(volume.id, {{tags::kSize, std::to_string(range.required_bytes)}}));
   }
   csi::v1::ControllerExpandVolumeResponse response;
   response.set_capacity_bytes(static_cast<std::int64_t>(size_bytes));
