@@ -82,6 +82,8 @@ class NodeDriver final : public proto::CsiService {
   Status CheckCompatible(const pool::VolumeInfo& existing, const VolumePlan& plan) const;
   Result<pool::VolumeInfo> MakeVolume(const VolumePlan& plan);
   Result<pool::VolumeInfo> MakeClone(const VolumePlan& plan);
+  // What an earlier call left between source and clone.
+  Status RemoveCloneSource(const VolumePlan& plan);
   Result<pool::VolumeInfo> MakeFromSnapshot(const VolumePlan& plan);
   Result<pool::VolumeInfo> MakeImport(const VolumePlan& plan, const SnapshotHandle& source);
   Result<pool::VolumeInfo> MakeSized(const VolumePlan& plan, std::uint64_t least,

@@ -141,10 +141,16 @@ Result<pool::VolumeInfo> NodeDriver::MakeClone(const VolumePlan& plan) {
   cut.tags[tags::kInternal] = "1";
   const pool::SnapshotInfo snapshot = TRY(WithRoom([&] { return pool_.Snapshot(cut, quiesce_); }));
   auto made = MakeSized(plan, source.size_bytes, snapshot.id);
-  if (auto removed = pool_.RemoveSnapshot(snapshot.id); !removed.ok()) {
-    LogWarning("driver", removed.error().ToString());  // the next start does it
-  }
+  // Where it stays, the call is repeated; RemoveCloneSource or the next start does it.
+  TRY(pool_.RemoveSnapshot(snapshot.id));
   return made;
+}
+
+Status NodeDriver::RemoveCloneSource(const VolumePlan& plan) {
+  if (plan.source.empty() || plan.from_snapshot) return {};
+  const auto snapshot = TRY(FindSnapshotByName(CloneName(plan.name)));
+  if (!snapshot || !tags::Has(snapshot->tags, tags::kInternal)) return {};
+  return pool_.RemoveSnapshot(snapshot->id);
 }
 
 Result<pool::VolumeInfo> NodeDriver::MakeFromSnapshot(const VolumePlan& plan) {
@@ -201,6 +207,7 @@ Result<csi::v1::CreateVolumeResponse> NodeDriver::CreateVolume(
   auto volume = TRY(FindVolumeByName(plan.name));
   if (volume) {
     TRY(CheckCompatible(*volume, plan));
+    TRY(RemoveCloneSource(plan));
   } else {
     // The import of an earlier call may have ended for good since.
     if (const auto failure = importer_.TakeFailure(plan.name)) return *failure;
