@@ -64,6 +64,14 @@ void Exporter::Add(const pool::VolumeId& volume) {
   changed_->Notify();
 }
 
+void Exporter::Ensure(const pool::VolumeId& volume) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (volumes_.contains(volume)) return;
+  }
+  Add(volume);
+}
+
 void Exporter::RunVolume(const pool::VolumeId& volume) {
   Duration retry = options_.first_retry;
   for (;;) {

@@ -40,6 +40,8 @@ class Exporter {
   Status Resume();
   // After a cut.
   void Add(const pool::VolumeId& volume);
+  // Add, unless the volume is seen to already: a cut whose own call failed after it.
+  void Ensure(const pool::VolumeId& volume);
   // Ends the snapshot's export, if there is one, and waits for that. It is not taken up again.
   Status Cancel(const pool::SnapshotId& snapshot);
   // The repository's configuration changed: waiting exports try again, running ones stop if it is

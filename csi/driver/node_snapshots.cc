@@ -122,9 +122,12 @@ Result<csi::v1::CreateSnapshotResponse> NodeDriver::CreateSnapshot(
     }
     if (tags::IsExported(*snapshot)) {
       exporter_.ForgetReports(snapshot->id);
-    } else if (const auto failure = exporter_.FailureToReport(snapshot->id)) {
-      return Error(Code::kInternal, "export of snapshot " + handle.ToString() +
-                                        " fails and is tried again: " + failure->message());
+    } else {
+      exporter_.Ensure(snapshot->volume);
+      if (const auto failure = exporter_.FailureToReport(snapshot->id)) {
+        return Error(Code::kInternal, "export of snapshot " + handle.ToString() +
+                                          " fails and is tried again: " + failure->message());
+      }
     }
   } else {
     const SnapshotParameters parameters = TRY(ReadSnapshotParameters(request.parameters()));
