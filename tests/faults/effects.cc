@@ -33,6 +33,14 @@ std::string Difference(const std::string& expected, const std::string& found) {
   return text;
 }
 
+void Compare(const std::string& expected, const std::string& found, const std::string& name) {
+  if (found.empty()) {
+    ADD_FAILURE() << "after " << name;
+  } else if (const auto difference = Difference(expected, found); !difference.empty()) {
+    ADD_FAILURE() << "after " << name << " it ended differently:\n" << difference;
+  }
+}
+
 }  // namespace
 
 const char* FaultName(Fault fault) {
@@ -63,7 +71,7 @@ std::optional<Fault> Effects::Next(const std::string& what) {
   const std::lock_guard lock(mutex_);
   if (!counting_) return std::nullopt;
   log_.push_back(what);
-  if (at_ != kEach && at_ != static_cast<int>(log_.size())) return std::nullopt;
+  if (at_ != static_cast<int>(log_.size())) return std::nullopt;
   fired_ = true;
   return fault_;
 }
@@ -119,13 +127,9 @@ void Sweep(const std::vector<Fault>& faults, const Journey& journey) {
       const std::string found = journey(effects);
       if (!effects.fired()) break;
       const auto log = effects.log();
-      const std::string name = std::string(FaultName(fault)) + " effect " + std::to_string(at) +
-                               ", " + log[static_cast<std::size_t>(at) - 1];
-      if (found.empty()) {
-        ADD_FAILURE() << "after " << name;
-      } else if (const auto difference = Difference(expected, found); !difference.empty()) {
-        ADD_FAILURE() << "after " << name << " it ended differently:\n" << difference;
-      }
+      Compare(expected, found,
+              std::string(FaultName(fault)) + " effect " + std::to_string(at) + ", " +
+                  log[static_cast<std::size_t>(at) - 1]);
     }
   }
 }

@@ -35,7 +35,6 @@ const char* FaultName(Fault fault);
 class Effects {
  public:
   Effects() = default;  // only counts
-  static constexpr int kEach = 0;
   Effects(int at, Fault fault) : at_(at), fault_(fault) {}
 
   // Effects before this do not count: what a journey starts from.
