@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
+#include <openssl/rsa.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
@@ -89,7 +90,8 @@ Result<KeyPair> ToPem(X509* certificate, EVP_PKEY* key) {
   const Buffer cert_bio(BIO_new(BIO_s_mem()));
   const Buffer key_bio(BIO_new(BIO_s_secmem()));
   if (PEM_write_bio_X509(cert_bio.get(), certificate) != 1 ||
-      PEM_write_bio_PrivateKey(key_bio.get(), key, nullptr, nullptr, 0, nullptr, nullptr) != 1) {
+      PEM_write_bio_PrivateKey_traditional(key_bio.get(), key, nullptr, nullptr, 0, nullptr,
+                                           nullptr) != 1) {
     return OpenSslError("write PEM");
   }
   return KeyPair{Drain(cert_bio.get()), Secret(Drain(key_bio.get()))};
@@ -124,7 +126,7 @@ Result<KeyPair> IssueCertificate(const KeyPair& authority, const CertificateRequ
     ERR_clear_error();
     return Error(Code::kInvalidArgument, "the authority's certificate or key is no PEM");
   }
-  const PrivateKey key(EVP_EC_gen("P-256"));
+  const PrivateKey key(request.key == KeyKind::kRsa2048 ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256"));
   if (key == nullptr) return OpenSslError("make a key");
   const Certificate certificate = TRY(NewCertificate(key.get(), clock, request.validity));
   X509* x509 = certificate.get();

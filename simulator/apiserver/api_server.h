@@ -70,7 +70,7 @@ class ApiServer {
   virtual std::string ca_pem() const = 0;
   // For a person: group system:masters by client certificate. Also works with a server started
   // again on the folder.
-  virtual std::string Kubeconfig() const = 0;
+  virtual Result<std::string> Kubeconfig() const = 0;
   // A kubeconfig for another user, by client certificate: "system:node:n1" in "system:nodes".
   virtual Result<std::string> KubeconfigFor(const registry::UserInfo& user) const = 0;
 

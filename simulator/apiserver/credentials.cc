@@ -1,6 +1,8 @@
 #include "simulator/apiserver/credentials.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "base/core/bytes.h"
@@ -13,6 +15,8 @@ namespace thinsnap::apiserver {
 namespace {
 
 constexpr auto kServerValidity = std::chrono::hours(24 * 365 * 5);
+constexpr auto kAdminValidity = std::chrono::hours(24 * 365 * 5);
+constexpr char kAdmin[] = "admin";
 
 bool IsAddress(const std::string& name) {
   return name.find(':') != std::string::npos ||
@@ -56,6 +60,9 @@ Result<Credentials> LoadCredentials(const std::string& folder, const std::string
     if (durable) {
       TRY(WriteFileAtomic(folder + "/service-account.key", credentials.token_key.Reveal(), 0600));
       TRY(StorePair(folder, "ca", credentials.authority));
+      // One of another authority would be refused.
+      std::error_code missing;
+      std::filesystem::remove(folder + "/" + kAdmin + ".crt", missing);
     }
   }
   // The server's own certificate is made anew each time: its names may have changed.
@@ -73,6 +80,22 @@ Result<Credentials> LoadCredentials(const std::string& folder, const std::string
   for (const std::string& name : extra_names) add(name);
   credentials.server = TRY(net::IssueCertificate(credentials.authority, request, clock));
   return credentials;
+}
+
+Result<net::KeyPair> LoadAdmin(const std::string& folder, const net::KeyPair& authority,
+                               Clock& clock) {
+  if (!folder.empty()) {
+    auto known = LoadPair(folder, kAdmin);
+    if (known.ok() || !known.Is(Code::kNotFound)) return known;
+  }
+  net::CertificateRequest request;
+  request.common_name = "kubernetes-admin";
+  request.organizations = {"system:masters"};
+  request.validity = kAdminValidity;
+  request.key = net::KeyKind::kRsa2048;
+  auto admin = TRY(net::IssueCertificate(authority, request, clock));
+  if (!folder.empty()) TRY(StorePair(folder, kAdmin, admin));
+  return admin;
 }
 
 std::string FormatKubeconfig(const std::string& url, const std::string& ca_pem,

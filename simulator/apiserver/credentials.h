@@ -23,6 +23,11 @@ struct Credentials {
 Result<Credentials> LoadCredentials(const std::string& folder, const std::string& address,
                                     const std::vector<std::string>& extra_names, Clock& clock);
 
+// The client certificate of the kubeconfig's user, kept in the folder like the rest. RSA, as those
+// of kubeadm, kind and minikube: some clients read no other key without an optional library.
+Result<net::KeyPair> LoadAdmin(const std::string& folder, const net::KeyPair& authority,
+                               Clock& clock);
+
 // A kubeconfig with an embedded client certificate.
 std::string FormatKubeconfig(const std::string& url, const std::string& ca_pem,
                              const std::string& user, const net::KeyPair& client);

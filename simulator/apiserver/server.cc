@@ -22,6 +22,11 @@ constexpr auto kHousekeeping = std::chrono::seconds(30);
 constexpr std::uint64_t kMaxPending = 64 * kMiB;
 constexpr auto kEventLife = std::chrono::hours(1);
 
+// Empty for a server that keeps everything in memory.
+std::string CredentialsFolder(const Options& options) {
+  return options.data_folder.empty() ? "" : options.data_folder + "/pki";
+}
+
 class Server final : public ApiServer {
  public:
   Server(Runtime& runtime, Random& random, Options options, Credentials credentials,
@@ -44,7 +49,6 @@ class Server final : public ApiServer {
 
   Status Open() {
     TRY(registry_.Bootstrap(credentials_.authority.cert_pem));
-    TRY(IssueAdmin());
     if (!options_.without_http) TRY(StartFront());
     tasks_.Spawn("apiserver housekeeping", [this] { KeepHouse(); });
     return {};
@@ -66,8 +70,10 @@ class Server final : public ApiServer {
     return "https://" + (any ? "127.0.0.1" : options_.address) + ":" + std::to_string(port_);
   }
   std::string ca_pem() const override { return credentials_.authority.cert_pem; }
-  std::string Kubeconfig() const override {
-    return FormatKubeconfig(url(), credentials_.authority.cert_pem, "admin", admin_);
+  Result<std::string> Kubeconfig() const override {
+    const net::KeyPair admin =
+        TRY(LoadAdmin(CredentialsFolder(options_), credentials_.authority, runtime_.clock()));
+    return FormatKubeconfig(url(), credentials_.authority.cert_pem, "admin", admin);
   }
 
   Result<std::string> KubeconfigFor(const registry::UserInfo& user) const override {
@@ -94,11 +100,6 @@ class Server final : public ApiServer {
     request.organizations = user.groups;
     request.validity = kClientValidity;
     return net::IssueCertificate(credentials_.authority, request, runtime_.clock());
-  }
-
-  Status IssueAdmin() {
-    admin_ = TRY(Issue({"kubernetes-admin", {"system:masters"}}));
-    return {};
   }
 
   Status StartFront() {
@@ -157,7 +158,6 @@ class Server final : public ApiServer {
   Runtime& runtime_;
   const Options options_;
   const Credentials credentials_;
-  net::KeyPair admin_;
   std::unique_ptr<objects::VersionedStore> store_;
   schema::KindTable kinds_;
   registry::Registry registry_;
@@ -180,14 +180,12 @@ Result<std::unique_ptr<ApiServer>> ApiServer::Start(Runtime& runtime, Random& ra
                                                     streams::ContainerAccess* access) {
   objects::StoreOptions store_options;
   store_options.log_events_per_resource = options.watch_history;
-  std::string credentials_folder;
   if (!options.data_folder.empty()) {
     TRY(MakeFolders(options.data_folder, 0700));
     store_options.path = options.data_folder + "/objects.db";
-    credentials_folder = options.data_folder + "/pki";
   }
-  auto credentials = TRY(
-      LoadCredentials(credentials_folder, options.address, options.extra_names, runtime.clock()));
+  auto credentials = TRY(LoadCredentials(CredentialsFolder(options), options.address,
+                                         options.extra_names, runtime.clock()));
   auto signer = TRY(TokenSigner::FromKey(credentials.token_key));
   auto store = TRY(objects::VersionedStore::Open(std::move(store_options)));
   auto server =

@@ -118,7 +118,8 @@ Status World::Start() {
   api_options.port = options_.port;
   api_ = TRY(apiserver::ApiServer::Start(runtime_, random_, std::move(api_options), access_.get())
                  .In("API server"));
-  const std::string kubeconfig = TRY(NameDataFolder(api_->Kubeconfig(), options_.data));
+  const std::string admin = TRY(api_->Kubeconfig());
+  const std::string kubeconfig = TRY(NameDataFolder(admin, options_.data));
   TRY(WriteFileAtomic(options_.kubeconfig, kubeconfig, 0600));
   client_ = apiserver::MakeInProcessKubeClient(*api_, "system:thinsnap-sim");
 

@@ -79,7 +79,7 @@ class KubectlTest : public ::testing::TestWithParam<KubectlClient> {
     auto server = apiserver::ApiServer::Start(runtime_, random_, {}, &containers_);
     ASSERT_TRUE(server.ok()) << server.error().ToString();
     server_ = std::move(*server);
-    ASSERT_TRUE(WriteFileAtomic(folder_ + "/config", server_->Kubeconfig(), 0600).ok());
+    ASSERT_TRUE(WriteFileAtomic(folder_ + "/config", server_->Kubeconfig().ValueOr(""), 0600).ok());
   }
 
   void TearDown() override {

@@ -52,7 +52,7 @@ class GoldenTest : public ::testing::Test {
     auto server = ApiServer::Start(runtime_, random_, options);
     ASSERT_TRUE(server.ok()) << server.error().ToString();
     server_ = std::move(*server);
-    auto config = kube::ParseKubeconfig(server_->Kubeconfig(), "");
+    auto config = kube::ParseKubeconfig(server_->Kubeconfig().ValueOr(""), "");
     ASSERT_TRUE(config.ok()) << config.error().ToString();
     net::HttpClientOptions client;
     client.ca_pem = config->ca_pem;

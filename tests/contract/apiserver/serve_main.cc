@@ -24,7 +24,7 @@ int main(int argc, char** argv) {
     std::cerr << server.error().ToString() << "\n";
     return 1;
   }
-  std::cout << (*server)->Kubeconfig() << std::flush;
+  std::cout << (*server)->Kubeconfig().ValueOr("") << std::flush;
   // The reader of a pipe sees the end of the kubeconfig.
   std::fclose(stdout);
   int signal = 0;

@@ -28,7 +28,7 @@ class ServerTest : public ::testing::Test {
     auto server = ApiServer::Start(runtime_, random_, std::move(options));
     ASSERT_TRUE(server.ok()) << server.error().ToString();
     server_ = std::move(*server);
-    client_ = ClientFor(server_->Kubeconfig());
+    client_ = ClientFor(server_->Kubeconfig().ValueOr(""));
   }
 
   static std::unique_ptr<net::HttpClient> ClientFor(const std::string& kubeconfig) {

@@ -267,7 +267,7 @@ TEST_F(ServerTest, GoesOnWhereItWas) {
           .status,
       201);
   const std::string url = server_->url();
-  const std::string kubeconfig = server_->Kubeconfig();
+  const std::string kubeconfig = server_->Kubeconfig().ValueOr("");
   const auto before = Call("GET", kMaps + "/a");
   server_.reset();
   Start(options);
