@@ -93,7 +93,8 @@ TEST_F(VolumeStoreTest, PodsThatShareAClaimArePublishedUnderTheirOwnNames) {
       const Status mounted = store_->MountAll(PodWithClaim("second"));
       EXPECT_TRUE(mounted.ok()) << mounted.error().ToString();
     });
-    while (!store_->HasVolumes("uid-second")) std::this_thread::yield();
+    while (!store_->HasVolumes("uid-second"))
+      ASSERT_TRUE(runtime_.SleepFor(std::chrono::milliseconds(1)).ok());
   };
   const Status mounted = store_->MountAll(PodWithClaim("first"));
   EXPECT_TRUE(mounted.ok()) << mounted.error().ToString();
