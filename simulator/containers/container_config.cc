@@ -176,7 +176,9 @@ Json BuildLinux(const ContainerInputs& inputs, bool privileged) {
                                JsonObject{{"type", "uts"}}}},
   };
   if (!BoolAt(inputs.pod, "spec.hostPID")) {
-    linux_part["namespaces"].as_array().push_back(JsonObject{{"type", "pid"}});
+    JsonObject pids{{"type", "pid"}};
+    if (!inputs.pid_namespace.empty()) pids["path"] = inputs.pid_namespace;
+    linux_part["namespaces"].as_array().push_back(std::move(pids));
   }
   if (!privileged) {
     linux_part["maskedPaths"] = JsonArray{"/proc/acpi",       "/proc/kcore",       "/proc/keys",

@@ -34,6 +34,7 @@ struct ContainerInputs {
   Variables environment;
   std::vector<ContainerMount> mounts;
   std::vector<ContainerDevice> devices;
+  std::string pid_namespace;  // of another container, to be joined; empty: its own
 };
 
 // What the container runs: command and args, or the image's default.

@@ -34,13 +34,14 @@ bool AnyChildIsDead() {
 
 }  // namespace
 
-void OrphanReaper::Reap() {
+void OrphanReaper::Reap(const std::set<pid_t>& owned) {
   std::map<pid_t, int> dead;
   if (AnyChildIsDead()) {
     std::error_code error;
     for (const auto& task : std::filesystem::directory_iterator("/proc/self/task", error)) {
       std::ifstream children(task.path() / "children");
       for (pid_t pid = 0; children >> pid;) {
+        if (owned.contains(pid)) continue;
         const std::vector<pid_t> numbers = NumbersOfDead(pid);
         const bool deeper = numbers.size() > 1;
         if (numbers.empty() || (deeper && numbers.back() == 1)) continue;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <sys/types.h>
 
 namespace thinsnap::containers {
@@ -15,8 +16,8 @@ class OrphanReaper {
   // Reaps, of the children that are dead: at once those of a deeper PID namespace that are not its
   // process 1, since nobody here started them; the others at the tenth call, by when whoever
   // started them would have waited: call it once in a second. Process 1 of a namespace always has
-  // an owner. Never blocks; one thread.
-  void Reap();
+  // an owner, and so have those of `owned`. Never blocks; one thread.
+  void Reap(const std::set<pid_t>& owned);
 
  private:
   std::map<pid_t, int> dead_;  // how many calls have seen it

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <fstream>
 #include <optional>
+#include <set>
 #include <sstream>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -116,7 +117,12 @@ void RuncRuntime::WatchLoop(int stop_fd) {
     }
     if (const MonoTime now = runtime_.clock().MonoNow(); now >= next_reap) {
       next_reap = now + kReapEvery;
-      orphans_.Reap();
+      std::set<pid_t> owned;
+      {
+        std::lock_guard lock(mutex_);
+        for (const auto& [id, container] : running_) owned.insert(container->pid);
+      }
+      orphans_.Reap(owned);
     }
     for (int i = 0; i < n; ++i) {
       const std::uint64_t key = events[static_cast<std::size_t>(i)].data.u64;

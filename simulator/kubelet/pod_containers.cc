@@ -30,15 +30,6 @@ using std::chrono::seconds;
 constexpr Duration kRetrySetup = seconds(2);
 constexpr std::size_t kTerminationMessageBytes = 4096;
 
-const Json* SpecOf(const Json& pod, const std::string& name) {
-  for (const char* list : {"spec.containers", "spec.initContainers"}) {
-    for (const Json& container : ArrayAt(pod, list)) {
-      if (StringAt(container, "name") == name) return &container;
-    }
-  }
-  return nullptr;
-}
-
 // The host name of a pod: at most 63 characters.
 std::string HostnameOf(const Json& pod) {
   std::string name = StringAt(pod, "spec.hostname", kube::NameOf(pod));
@@ -127,6 +118,14 @@ Result<std::vector<containers::ContainerDevice>> PodWorker::DevicesOf(const Json
   return devices;
 }
 
+// Of an ephemeral container that looks at another one's processes; else empty.
+std::string PodWorker::PidNamespaceOf(const Json& container) {
+  const Slot* target = FindSlot(StringAt(container, "targetContainerName"));
+  if (target == nullptr || !target->running) return "";
+  const Result<std::string> pid = ReadFile(BundleOf(*target) + "/pid", 64);
+  return pid.ok() ? "/proc/" + *pid + "/ns/pid" : "";
+}
+
 void PodWorker::TryStart(Slot& slot) {
   const Json* container = SpecOf(*pod_, slot.name);
   ASSERT(container != nullptr);
@@ -201,6 +200,7 @@ Status PodWorker::StartContainer(Slot& slot, const Json& container) {
       .environment = environment,
       .mounts = mounts,
       .devices = devices,
+      .pid_namespace = PidNamespaceOf(container),
   }));
   UniqueFd fd(
       open((bundle + "/config.json").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));

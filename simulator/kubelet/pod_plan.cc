@@ -47,7 +47,13 @@ void StopAll(const PodView& pod, PodPlan* plan) {
     // Sidecars outlast those that they serve.
     if (!main_running || !container.sidecar) plan->stop.push_back(container.name);
   }
-  plan->finished = !main_running && !init_running;
+  bool ephemeral_running = false;
+  for (const ContainerView& container : pod.ephemeral) {
+    if (!container.running) continue;
+    ephemeral_running = true;
+    plan->stop.push_back(container.name);
+  }
+  plan->finished = !main_running && !init_running && !ephemeral_running;
 }
 
 // Returns true when the main containers may start. `main_ran`: they already did, so only sidecars
@@ -142,6 +148,9 @@ PodPlan PlanPod(const PodView& pod, MonoTime now) {
     } else if (ComesBack(pod.restart_policy, container)) {
       StartAgain(container, now, &plan);
     }
+  }
+  for (const ContainerView& container : pod.ephemeral) {
+    if (!container.ran && main_ran) plan.start.push_back(container.name);
   }
   return plan;
 }

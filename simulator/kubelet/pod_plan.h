@@ -4,6 +4,8 @@
 // Vocabulary
 //   Attempt  one run of a container; a restart is a new attempt.
 //   Sidecar  an init container with restartPolicy Always: started in order, kept beside the others.
+//   Ephemeral  a container that was added to look around in a pod that runs: started once, and no
+//            part of what the pod is for.
 #pragma once
 
 #include <optional>
@@ -42,7 +44,7 @@ struct PodView {
   RestartPolicy restart_policy = RestartPolicy::kAlways;
   bool terminating = false;  // deleted, evicted or past its deadline
   bool volumes_ready = false;
-  std::vector<ContainerView> init, main;
+  std::vector<ContainerView> init, main, ephemeral;
 };
 
 struct PodPlan {

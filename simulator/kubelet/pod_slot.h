@@ -1,5 +1,5 @@
-// PodWorker::Slot: one container of a pod, over all its attempts. Private to pod_worker.cc and
-// pod_containers.cc.
+// PodWorker::Slot: one container of a pod, over all its attempts. Private to pod_worker.cc,
+// pod_slots.cc and pod_containers.cc.
 #pragma once
 
 #include <atomic>
@@ -12,9 +12,24 @@
 
 namespace thinsnap::kubelet {
 
+// Where a pod's spec and status have its containers.
+struct ContainerList {
+  const char *spec, *status;
+};
+inline constexpr ContainerList kMainContainers = {"spec.containers", "status.containerStatuses"};
+inline constexpr ContainerList kInitContainers = {"spec.initContainers",
+                                                  "status.initContainerStatuses"};
+inline constexpr ContainerList kEphemeralContainers = {"spec.ephemeralContainers",
+                                                       "status.ephemeralContainerStatuses"};
+
+RestartPolicy PolicyOf(const Json& pod);
+bool IsOver(const Json& pod);
+// The container's part of the pod's spec; null if there is none.
+const Json* SpecOf(const Json& pod, const std::string& name);
+
 struct PodWorker::Slot {
   std::string name;
-  bool init = false, sidecar = false;
+  bool init = false, sidecar = false, ephemeral = false;
   int attempt = 0;  // of the present or next run: Kubernetes' restartCount
   bool ran = false, running = false;
   std::string id;                               // of the running or last attempt

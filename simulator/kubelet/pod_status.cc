@@ -167,6 +167,8 @@ Json BuildPodStatus(const Json& pod, const PodReport& report, WallTime now) {
   if (StringAt(status, "qosClass").empty()) Set(status, "qosClass", Json(QosClass(pod)));
   if (!report.init.empty()) Set(status, "initContainerStatuses", StatusesOf(report.init));
   Set(status, "containerStatuses", StatusesOf(report.main));
+  if (!report.ephemeral.empty())
+    Set(status, "ephemeralContainerStatuses", StatusesOf(report.ephemeral));
 
   JsonArray conditions = ArrayAt(status, "conditions");
   const bool over = phase == "Succeeded" || phase == "Failed";

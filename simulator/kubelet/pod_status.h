@@ -32,7 +32,7 @@ struct ContainerReport {
 
 struct PodReport {
   RestartPolicy restart_policy = RestartPolicy::kAlways;
-  std::vector<ContainerReport> init, main;
+  std::vector<ContainerReport> init, main, ephemeral;
   bool init_done = false;
   bool terminating = false;
   // Set for a pod that the kubelet ended: DeadlineExceeded, Evicted.

@@ -20,52 +20,11 @@ using std::chrono::seconds;
 
 constexpr Duration kRefreshEvery = seconds(60);
 
-RestartPolicy PolicyOf(const Json& pod) {
-  const std::string policy = StringAt(pod, "spec.restartPolicy", "Always");
-  if (policy == "Never") return RestartPolicy::kNever;
-  return policy == "OnFailure" ? RestartPolicy::kOnFailure : RestartPolicy::kAlways;
-}
-
 std::uint64_t VersionNumber(const Json& object) {
   return std::strtoull(kube::ResourceVersionOf(object).c_str(), nullptr, 10);
 }
 
-bool IsOver(const Json& pod) {
-  const std::string phase = StringAt(pod, "status.phase");
-  return phase == "Succeeded" || phase == "Failed";
-}
-
-std::optional<Termination> ReadTermination(const Json* state) {
-  if (state == nullptr) return std::nullopt;
-  Termination end;
-  end.exit_code = static_cast<int>(IntAt(*state, "exitCode"));
-  end.reason = StringAt(*state, "reason");
-  end.message = StringAt(*state, "message");
-  end.container_id = StringAt(*state, "containerID");
-  end.started = ParseRfc3339(StringAt(*state, "startedAt")).ValueOr(WallTime());
-  end.finished = ParseRfc3339(StringAt(*state, "finishedAt")).ValueOr(WallTime());
-  return end;
-}
-
 }  // namespace
-
-PodWorker::PodWorker(NodeContext& node, kube::ObjectPtr pod)
-    : node_(node),
-      uid_(kube::UidOf(*pod)),
-      key_(kube::KeyOf(*pod)),
-      changed_(node.runtime.NewEventCount()),
-      latest_(pod),
-      pod_(std::move(pod)) {
-  const auto add = [this](const Json& container, bool init) {
-    auto slot = std::make_unique<Slot>();
-    slot->name = StringAt(container, "name");
-    slot->init = init;
-    slot->sidecar = init && StringAt(container, "restartPolicy") == "Always";
-    slots_.push_back(std::move(slot));
-  };
-  for (const Json& container : ArrayAt(*pod_, "spec.initContainers")) add(container, true);
-  for (const Json& container : ArrayAt(*pod_, "spec.containers")) add(container, false);
-}
 
 PodWorker::~PodWorker() = default;
 
@@ -97,88 +56,6 @@ void PodWorker::ClaimChanged(const kube::ObjectKey& claim) {
   changed_->Notify();
 }
 
-PodWorker::Slot* PodWorker::FindSlot(const std::string& name) {
-  for (const auto& slot : slots_) {
-    if (slot->name == name) return slot.get();
-  }
-  return nullptr;
-}
-
-std::optional<ContainerPlace> PodWorker::Locate(const std::string& container) const {
-  std::lock_guard lock(mutex_);
-  for (const auto& slot : slots_) {
-    if (slot->name != container) continue;
-    ContainerPlace place;
-    place.id = slot->id;
-    place.running = slot->running;
-    place.io = slot->running ? slot->io : nullptr;
-    // Between two attempts the last one is the present one.
-    const int present = slot->ran ? slot->attempt : slot->attempt - 1;
-    place.ever_started = present >= 0;
-    if (present >= 0) place.log_path = LogPath(*slot, present);
-    if (present >= 1) place.previous_log_path = LogPath(*slot, present - 1);
-    return place;
-  }
-  return std::nullopt;
-}
-
-void PodWorker::TakeOver() {
-  const bool over = IsOver(*pod_);
-  reported_over_ = over;
-  const RestartPolicy policy = PolicyOf(*pod_);
-  bool main_starts = false;
-  for (auto it = slots_.rbegin(); it != slots_.rend(); ++it) {  // the main ones first
-    Slot& slot = **it;
-    const char* list = slot.init ? "status.initContainerStatuses" : "status.containerStatuses";
-    const Json* found = nullptr;
-    for (const Json& status : ArrayAt(*pod_, list)) {
-      if (StringAt(status, "name") == slot.name) found = &status;
-    }
-    std::optional<Termination> end;
-    if (found != nullptr) {
-      slot.attempt = static_cast<int>(IntAt(*found, "restartCount"));
-      end = ReadTermination(Find(*found, "state.terminated"));
-      if (!end) end = ReadTermination(Find(*found, "lastState.terminated"));
-      if (Find(*found, "state.running") != nullptr) {
-        // It ran when the node went down.
-        end = Termination{
-            .exit_code = 137,
-            .reason = "Error",
-            .message = "the node went down",
-            .container_id = StringAt(*found, "containerID"),
-            .started =
-                ParseRfc3339(StringAt(*found, "state.running.startedAt")).ValueOr(WallTime()),
-            .finished = node_.runtime.clock().Now()};
-      }
-    }
-    if (over) {
-      // Nothing runs any more, but its logs are still asked for.
-      slot.ran = end.has_value();
-      slot.ended = end;
-      continue;
-    }
-    if (slot.init) {
-      // A new life of the pod runs its init containers again, if there is anything left to
-      // initialize.
-      if (end && main_starts) slot.previous = end;
-      if (end && main_starts) ++slot.attempt;
-      continue;
-    }
-    const bool again = !end || policy == RestartPolicy::kAlways ||
-                       (policy == RestartPolicy::kOnFailure && end->exit_code != 0);
-    main_starts |= again;
-    if (!end) continue;
-    if (again) {
-      slot.previous = end;
-      ++slot.attempt;
-    } else {
-      slot.ran = true;
-      slot.ended = end;
-      slot.finished = node_.runtime.clock().MonoNow();
-    }
-  }
-}
-
 void PodWorker::Run(TaskGroup& group) {
   group_ = &group;
   TakeOver();
@@ -190,6 +67,7 @@ void PodWorker::Run(TaskGroup& group) {
       gone_ = latest_gone_;
       if (std::exchange(claim_changed_, false)) next_mount_ = next_refresh_ = MonoTime();
     }
+    AddSlots();  // ephemeral containers come to a pod that runs
     CollectExits();
     const MonoTime look_again = Step();
     if (finished_) return;
@@ -250,7 +128,10 @@ PodView PodWorker::BuildView() const {
     container.exit_code = slot->ended ? slot->ended->exit_code : 0;
     container.finished = slot->finished;
     container.backoff = slot->backoff;
-    (slot->init ? view.init : view.main).push_back(std::move(container));
+    (slot->init        ? view.init
+     : slot->ephemeral ? view.ephemeral
+                       : view.main)
+        .push_back(std::move(container));
   }
   return view;
 }
@@ -358,15 +239,12 @@ void PodWorker::RequestStop(Slot& slot, const std::string& why) {
   slot.probes.reset();
   slot.ready = false;
   Emit("Normal", "Killing", why);
-  for (const char* list : {"spec.containers", "spec.initContainers"}) {
-    for (const Json& container : ArrayAt(*pod_, list)) {
-      const Json* hook = Find(container, "lifecycle.preStop");
-      if (StringAt(container, "name") != slot.name || hook == nullptr || Grace() == Duration{0})
-        continue;
-      const Status done = node_.prober.Ask(*group_, *hook, container, slot.id, Grace());
-      if (!done.ok())
-        Emit("Warning", "FailedPreStopHook", "PreStopHook failed: " + done.error().message());
-    }
+  const Json* container = SpecOf(*pod_, slot.name);
+  const Json* hook = container == nullptr ? nullptr : Find(*container, "lifecycle.preStop");
+  if (hook != nullptr && Grace() != Duration{0}) {
+    const Status done = node_.prober.Ask(*group_, *hook, *container, slot.id, Grace());
+    if (!done.ok())
+      Emit("Warning", "FailedPreStopHook", "PreStopHook failed: " + done.error().message());
   }
   node_.containers.Signal(slot.id, Grace() == Duration{0} ? SIGKILL : SIGTERM);
 }
@@ -444,12 +322,12 @@ PodReport PodWorker::BuildReport() const {
       container.waiting_reason =
           report.init_done || slot->init ? "ContainerCreating" : "PodInitializing";
     }
-    for (const char* list : {"spec.containers", "spec.initContainers"}) {
-      for (const Json& item : ArrayAt(*pod_, list)) {
-        if (StringAt(item, "name") == slot->name) container.image = StringAt(item, "image");
-      }
-    }
-    (slot->init ? report.init : report.main).push_back(std::move(container));
+    if (const Json* spec = SpecOf(*pod_, slot->name); spec != nullptr)
+      container.image = StringAt(*spec, "image");
+    (slot->init        ? report.init
+     : slot->ephemeral ? report.ephemeral
+                       : report.main)
+        .push_back(std::move(container));
   }
   return report;
 }

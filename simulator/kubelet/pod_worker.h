@@ -68,6 +68,7 @@ class PodWorker {
  private:
   struct Slot;  // a container
 
+  void AddSlots();  // for what the pod's spec names and has none
   void TakeOver();  // at first sight: what the API server remembers of an earlier life of this node
   void CollectExits();
   // The time to look again, if nothing happens before.
@@ -83,6 +84,7 @@ class PodWorker {
   Result<std::vector<containers::ContainerDevice>> DevicesOf(const Json& container) const;
   Result<containers::Variables> EnvironmentOf(const Json& container,
                                               const containers::RootPlan& image) const;
+  std::string PidNamespaceOf(const Json& container);
   void StartProbes(Slot& slot, const Json& container);
   void RunPostStart(Slot& slot, const Json& container);
   void RequestStop(Slot& slot, const std::string& why);

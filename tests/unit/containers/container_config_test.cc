@@ -37,7 +37,8 @@ Result<Json> Build(const std::string& container_text,
                                .hostname = "p",
                                .environment = {{"WHO", "world"}},
                                .mounts = {{"/v/a/b", "/data/sub", false}, {"/v/a", "/data", true}},
-                               .devices = {{"/dev/xvda", 7, 3}}});
+                               .devices = {{"/dev/xvda", 7, 3}},
+                               .pid_namespace = {}});
 }
 
 std::vector<std::string> Strings(const Json& json, const char* path) {
@@ -114,7 +115,8 @@ TEST(ContainerConfigTest, LimitsReachTheControlGroup) {
                                                     .hostname = "p",
                                                     .environment = {},
                                                     .mounts = {},
-                                                    .devices = {}});
+                                                    .devices = {},
+                                                    .pid_namespace = {}});
   ASSERT_TRUE(config.ok());
   EXPECT_EQ(IntAt(*config, "linux.resources.memory.limit"), 64 * 1048576);
   EXPECT_EQ(IntAt(*config, "linux.resources.cpu.quota"), 50000);

@@ -71,7 +71,7 @@ TEST_F(OrphanReaperTest, WhatAProgramInAContainerLeftIsTakenAtOnce) {
   const pid_t init = StartChild(true);
   const pid_t orphan = LeaveOrphan(init);
   WaitUntilDead(orphan);
-  reaper_.Reap();
+  reaper_.Reap({});
   EXPECT_EQ(kill(orphan, 0), -1);
   EXPECT_EQ(errno, ESRCH);
   // Nothing holds the container's process 1 back now.
@@ -84,7 +84,7 @@ TEST_F(OrphanReaperTest, AContainersOwnProcessIsLeftToItsOwner) {
   const pid_t init = StartChild(true);
   kill(init, SIGKILL);
   WaitUntilDead(init);
-  for (int i = 0; i < 100; ++i) reaper_.Reap();
+  for (int i = 0; i < 100; ++i) reaper_.Reap({});
   int status = 0;
   EXPECT_EQ(waitpid(init, &status, 0), init);
   EXPECT_EQ(WTERMSIG(status), SIGKILL);
@@ -92,12 +92,12 @@ TEST_F(OrphanReaperTest, AContainersOwnProcessIsLeftToItsOwner) {
 
 TEST_F(OrphanReaperTest, AnOrdinaryChildIsTakenOnlyWhenNobodyWaitsForIt) {
   const pid_t child = StartChild(false);
-  reaper_.Reap();  // alive: not counted
+  reaper_.Reap({});  // alive: not counted
   kill(child, SIGKILL);
   WaitUntilDead(child);
-  for (int i = 0; i < 9; ++i) reaper_.Reap();
+  for (int i = 0; i < 9; ++i) reaper_.Reap({});
   EXPECT_EQ(kill(child, 0), 0) << "its owner may still come";
-  reaper_.Reap();
+  reaper_.Reap({});
   EXPECT_EQ(kill(child, 0), -1);
 }
 

@@ -432,6 +432,26 @@ TEST_F(KubeletTest, ATerminalOutlivesItsClients) {
   EXPECT_EQ(ExitCode(*client_.Get(kube::types::kPod, {"default", "p"})), 4);
 }
 
+TEST_F(KubeletTest, AnEphemeralContainerLooksAtAnotherOnesProcesses) {
+  CreatePod("p", R"({"terminationGracePeriodSeconds": 0, "containers": [
+    {"name": "c", "image": "busybox", "command": ["sleep", "600"]}]})");
+  ASSERT_TRUE(WaitForPhase("p", "Running"));
+  const Json patch = *ParseJson(R"({"spec": {"ephemeralContainers": [
+    {"name": "debug", "image": "busybox", "targetContainerName": "c",
+     "command": ["sh", "-c", "grep -q sleep /proc/1/cmdline && exit 9"]},
+    {"name": "alone", "image": "busybox", "command": ["grep", "-q", "alone", "/proc/1/cmdline"]}]}})");
+  ASSERT_TRUE(client_
+                  .Patch(kube::types::kPod, {"default", "p"}, kube::PatchType::kMerge, patch,
+                         {.subresource = "", .field_manager = "test"})
+                  .ok());
+  EXPECT_TRUE(WaitForPod("p", [](const Json& pod) {
+    const JsonArray& statuses = ArrayAt(pod, "status.ephemeralContainerStatuses");
+    return statuses.size() == 2 && IntAt(statuses[0], "state.terminated.exitCode") == 9 &&
+           IntAt(statuses[1], "state.terminated.exitCode", -1) == 0 &&
+           StringAt(pod, "status.phase") == "Running";
+  }));
+}
+
 TEST_F(KubeletTest, AClaimIsStagedOnceAndGivenBack) {
   const Json pv =
       *ParseJson(R"({"metadata": {"name": "pv1"}, "spec": {"accessModes": ["ReadWriteOnce"],

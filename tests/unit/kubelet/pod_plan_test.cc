@@ -133,5 +133,20 @@ TEST(PodPlanTest, TerminatingStopsEverythingAndStartsNothing) {
   EXPECT_FALSE(plan.finished);
 }
 
+TEST(PodPlanTest, EphemeralContainersRunOnceBesideOthers) {
+  PodView pod = Pod({}, {Fresh("a")});
+  pod.ephemeral = {Fresh("e")};
+  EXPECT_THAT(PlanPod(pod, At(0)).start, ElementsAre("a"));
+  pod.main = {Running("a")};
+  EXPECT_THAT(PlanPod(pod, At(0)).start, ElementsAre("e"));
+  pod.ephemeral = {Ended("e", 1)};
+  EXPECT_THAT(PlanPod(pod, At(200)).start, IsEmpty());
+  // It does not keep a pod that is over.
+  pod = Pod({}, {Ended("a", 0)}, RestartPolicy::kNever);
+  pod.ephemeral = {Running("e")};
+  EXPECT_THAT(PlanPod(pod, At(200)).stop, ElementsAre("e"));
+  EXPECT_FALSE(PlanPod(pod, At(200)).finished);
+}
+
 }  // namespace
 }  // namespace thinsnap::kubelet
