@@ -184,6 +184,12 @@ Status EnsureRepositories(Context& context, Json& configuration, bool make,
         if (make)
           findings.repositories.push_back("Repository " + name + " is not Ready: " + reason + ".");
       }
+      const auto* elsewhere = existing ? kube::FindCondition(*existing, "OwnedElsewhere") : nullptr;
+      if (elsewhere != nullptr && make) {
+        status["reason"] = StringAt(*elsewhere, "message");
+        findings.repositories.push_back("Repository " + name + " belongs to another cluster: " +
+                                        StringAt(*elsewhere, "message") + ".");
+      }
       statuses.push_back(std::move(status));
     }
   }

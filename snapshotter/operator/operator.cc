@@ -121,6 +121,16 @@ Status RunOperator(Runtime& runtime, Random& random, kube::KubeClient& client,
     return {{kube::NamespaceOf(object), StringAt(object, "spec.repository")}};
   });
 
+  // One that is made may adopt a Repository.
+  repository->WatchMapped(configurations, [](const Json& object) {
+    std::vector<ObjectKey> keys;
+    for (const auto& session : ArrayAt(object, "spec.sessions")) {
+      for (const auto& item : ArrayAt(session, "repositories"))
+        keys.push_back({kube::NamespaceOf(object), StringAt(item, "name")});
+    }
+    return keys;
+  });
+
   auto snapshot = controller("snapshot", kinds.snapshot, ReconcileSnapshot);
   snapshot->WatchOwn(snapshots);
 

@@ -68,12 +68,13 @@ Result<repo::Suite> EnsureInitialized(Context& context, const Json& repository,
   .suite;
 }
 
-// True if a BackupConfiguration of the namespace writes into this Repository: that adopts it.
-Result<bool> IsConfigured(Context& context, const Json& repository) {
+// True if a BackupConfiguration of the namespace, made at `since` or later, writes into this
+// Repository: that adopts it.
+Result<bool> IsConfigured(Context& context, const Json& repository, WallTime since) {
   const auto list =
       TRY(context.client.List(context.kinds.backup_configuration, kube::NamespaceOf(repository)));
   for (const auto& configuration : list.items) {
-    if (kube::IsDeleting(configuration)) continue;
+    if (kube::IsDeleting(configuration) || CreationTime(configuration) < since) continue;
     for (const auto& session : ArrayAt(configuration, "spec.sessions")) {
       for (const auto& item : ArrayAt(session, "repositories")) {
         if (StringAt(item, "name") == kube::NameOf(repository)) return true;
@@ -83,11 +84,22 @@ Result<bool> IsConfigured(Context& context, const Json& repository) {
   return false;
 }
 
+// Adoption is an act, not a state: two clusters with a BackupConfiguration each would take the
+// repository from each other for ever. At first sight any configuration adopts, later one that was
+// made since the Repository is somebody else's.
+Result<bool> MayAdopt(Context& context, const Json& repository, const std::string& cluster) {
+  const auto known = StringAt(repository, "status.owner");
+  if (known == cluster) return false;
+  const auto* elsewhere = kube::FindCondition(repository, "OwnedElsewhere");
+  const auto since = elsewhere == nullptr ? std::nullopt : TimeAt(*elsewhere, "lastTransitionTime");
+  return IsConfigured(context, repository, known.empty() ? WallTime{} : since.value_or(WallTime{}));
+}
+
 // Enters the repository into metadata.yaml; the answer is the cluster that owns it.
 Result<std::string> Register(Context& context, const Json& repository,
                              const Backends::Access& access, const std::string& id) {
   const auto cluster = TRY(ClusterUid(context));
-  const bool adopt = TRY(IsConfigured(context, repository));
+  const bool adopt = TRY(MayAdopt(context, repository, cluster));
   auto store = TRY(context.backends.OpenStorage(access));
   RepositoryEntry entry{kube::NameOf(repository),
                         kube::NamespaceOf(repository),
@@ -98,7 +110,7 @@ Result<std::string> Register(Context& context, const Json& repository,
   std::string owner = cluster;
   TRY(ChangeMetadata(*store, [&](Json& metadata) {
     // Without an entry, as after a loss of metadata.yaml, it stays whose it was.
-    owner = kube::ConditionIs(repository, "OwnedElsewhere") ? "unknown" : cluster;
+    owner = StringAt(repository, "status.owner", cluster);
     for (const auto& known : RepositoriesOf(metadata)) {
       if (known.name == entry.name && known.ns == entry.ns && !known.cluster.empty())
         owner = known.cluster;
@@ -162,6 +174,8 @@ Result<kube::Requeue> ReconcileOpened(Context& context, const Json& before, Json
   const auto cluster = TRY(ClusterUid(context));
   const auto owner = TRY(Register(context, next, opened.access, engine.id().str()));
   const bool ours = owner == cluster;
+  const bool taken = !ours && StringAt(next, "status.owner") == cluster;
+  Set(next, "status.owner", Json(owner));
 
   DriverAccess access;
   access.id = engine.id().str();
@@ -198,9 +212,9 @@ Result<kube::Requeue> ReconcileOpened(Context& context, const Json& before, Json
   } else {
     Report(context, next, "OwnedElsewhere", true, "OwnedByAnotherCluster",
            "metadata.yaml names cluster " + owner + " as the owner, this is cluster " + cluster +
-               ": restores work, backups and deletion do not until a BackupConfiguration here "
-               "names this Repository",
-           true);
+               ": restores work, backups and deletion do not. A BackupConfiguration that names "
+               "this Repository and is made from now on adopts it",
+           !taken);
   }
   if (sealed) {
     Report(context, next, "Sealed", true, "SealedWithPassphrase",

@@ -35,8 +35,9 @@ Status ImportSnapshots(Context& context, store::ObjectStore& folder, const Json&
     if (!imported.ok()) {
       if (imported.Is(Code::kUnavailable) || imported.Is(Code::kCancelled))
         return std::move(imported).error();
-      context.events.Emit(repository, "Warning", "SnapshotNotImported",
-                          key + ": " + imported.error().message());
+      context.events.Emit(
+          repository, "Warning", "SnapshotNotImported",
+          view.ok() ? key + ": " + imported.error().message() : imported.error().message());
       continue;
     }
     kube::SetCondition(
@@ -77,17 +78,22 @@ Result<std::string> ImportEntry(Context& context, const Json& storage,
     return "metadata.yaml names a repository at " + entry.path +
            ", but there is no repo.json; accepted is a path that holds a repository";
   }
-  auto view = ReadView(*folder, kRepositoryKey);
+  const auto view = ReadView(*folder, kRepositoryKey);
   if (!view.ok() && !view.Is(Code::kNotFound) && !view.Is(Code::kInvalidArgument))
-    return std::move(view).error();
-  if (!view.ok()) {
+    return view.error();
+  auto imported = view.ok() ? ImportRepository(*view, context.kinds, storage, entry)
+                            : Result<Json>(view.error());
+  if (!imported.ok()) {
+    context.events.Emit(storage, "Warning", "ViewIgnored",
+                        entry.path + "/" + kRepositoryKey + ": " + imported.error().message() +
+                            "; Repository " + entry.ns + "/" + entry.name +
+                            " is brought back without it");
     // Without its view a repository still has its points; a RestoreSession can name the passphrase.
     auto bare = kube::NewObject(context.kinds.repository, {entry.ns, entry.name});
     bare.as_object()["spec"] = JsonObject{{"deletionPolicy", "Delete"}};
-    view = std::move(bare);
+    imported = ImportRepository(bare, context.kinds, storage, entry);
+    if (!imported.ok()) return imported.error().message();
   }
-  auto imported = ImportRepository(*view, context.kinds, storage, entry);
-  if (!imported.ok()) return imported.error().message();
   kube::SetAnnotation(*imported, context.kinds.Key("imported-from"),
                       entry.cluster.empty() ? "unknown" : entry.cluster);
   auto created = TRY(EnsureExists(context.client, context.kinds.repository, *imported));
