@@ -8,6 +8,7 @@
 #include "simulator/sidecars/parameters.h"
 #include "simulator/sidecars/parts.h"
 #include "simulator/sidecars/provision_plan.h"
+#include "simulator/sidecars/snapshot_names.h"
 #include "simulator/sidecars/volume_sources.h"
 
 namespace thinsnap::sidecars {
@@ -40,8 +41,10 @@ class Provisioner final : public QueuePart {
     queue_.WatchOwn(claims_);
     sweep_.WatchOwn(For(types::kVolumeSnapshot));
     sweep_.WatchMapped(claims_, [](const Json& claim) {
-      return std::vector<ObjectKey>{
+      std::vector<ObjectKey> keys{
           {kube::NamespaceOf(claim), StringAt(DataSourceOf(claim), "name")}};
+      if (kube::HasFinalizer(claim, kCloneFinalizer)) keys.push_back(kube::KeyOf(claim));
+      return keys;
     });
     const auto waiting = [this](const Json&) {
       std::vector<ObjectKey> keys;
@@ -80,8 +83,11 @@ class Provisioner final : public QueuePart {
     const ObjectPtr claim = claims_.Get(key);
     if (auto pending = TakeInProgress(key, claim ? kube::UidOf(*claim) : ""))
       return Create(*pending);
-    if (!claim || !AwaitsDriver(*claim, driver_) || kube::IsDeleting(*claim))
+    if (!claim || kube::IsDeleting(*claim)) return Requeue::Done();
+    if (!AwaitsDriver(*claim, driver_)) {
+      TRY(Settle(*claim));
       return Requeue::Done();
+    }
     const ObjectPtr storage_class = classes_.Get({"", placement::StorageClassOf(*claim)});
     if (!storage_class || StringAt(*storage_class, "provisioner") != driver_)
       return Requeue::Done();
@@ -90,7 +96,10 @@ class Provisioner final : public QueuePart {
     if (const auto wait = backoffs_.Remaining(BackoffKey(*claim)); wait > Duration::zero())
       return Requeue::After(wait);
     const auto made = client_.Get(types::kPersistentVolume, {"", VolumeNameOf(*claim)});
-    if (made.ok()) return Requeue::Done();
+    if (made.ok()) {
+      TRY(Settle(*claim));
+      return Requeue::Done();
+    }
     if (!made.Is(Code::kNotFound)) return made.error();
 
     const Json source = DataSourceOf(*claim);
@@ -114,7 +123,8 @@ class Provisioner final : public QueuePart {
     return kube::UidOf(claim) + "@" + kube::AnnotationOf(claim, placement::kSelectedNode);
   }
 
-  // A snapshot or claim whose last restore was given up while this program was not running.
+  // A snapshot or claim whose last restore or clone ended while this program was not running, or
+  // could not be let go then.
   Result<Requeue> Sweep(const ObjectKey& key) {
     if (key.name.empty()) return Requeue::Done();
     {
@@ -148,6 +158,18 @@ class Provisioner final : public QueuePart {
   void Remember(const InProgress& pending) {
     std::lock_guard lock(mutex_);
     in_progress_[kube::KeyOf(pending.claim)] = pending;
+  }
+  // The PV is there, though the answer to its creation was lost.
+  Status Settle(const Json& claim) {
+    {
+      std::lock_guard lock(mutex_);
+      const auto known = in_progress_.find(kube::KeyOf(claim));
+      if (known == in_progress_.end() || kube::UidOf(known->second.claim) != kube::UidOf(claim))
+        return {};
+    }
+    TRY(sources_.Release(claim));
+    Forget(claim);
+    return {};
   }
   void Forget(const Json& claim) {
     std::lock_guard lock(mutex_);

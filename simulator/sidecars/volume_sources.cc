@@ -109,13 +109,11 @@ Status VolumeSources::Release(const Json& claim) {
   return Drop(kind, key);
 }
 
-Status VolumeSources::Sweep(const ObjectKey& snapshot) {
-  const auto live = client_.Get(types::kVolumeSnapshot, snapshot);
-  if (live.Is(Code::kNotFound)) return {};
-  if (!live.ok()) return live.error();
-  if (!kube::IsDeleting(*live) || !kube::HasFinalizer(*live, kRestoreFinalizer)) return {};
-  if (IsAwaited(kSnapshotKind, snapshot, "")) return {};
-  return Drop(kSnapshotKind, snapshot);
+Status VolumeSources::Sweep(const ObjectKey& source) {
+  for (const char* kind : {kSnapshotKind, kClaimKind}) {
+    if (!IsAwaited(kind, source, "")) TRY(Drop(kind, source));
+  }
+  return {};
 }
 
 Status VolumeSources::Drop(const std::string& kind, const ObjectKey& key) {

@@ -32,8 +32,8 @@ class VolumeSources {
   Status Fill(const Json& claim, const Json& source, csi::v1::CreateVolumeRequest& request);
   // Lets the claim's source go, unless another claim is still being made from it.
   Status Release(const Json& claim);
-  // Lets the snapshot of this name go if it is being deleted and no claim is being made from it.
-  Status Sweep(const kube::ObjectKey& snapshot);
+  // Lets the snapshot and the claim of this name go, unless a claim is being made from it.
+  Status Sweep(const kube::ObjectKey& source);
 
  private:
   Status FillSnapshot(const Json& claim, const kube::ObjectKey& key,
