@@ -1,13 +1,13 @@
 #include "tests/unit/operator/journey.h"
 
 #include <algorithm>
-#include <cctype>
 #include <set>
 #include <utility>
 
 #include "base/data/yaml.h"
 #include "snapshotter/operator/operator.h"
 #include "tests/faults/fault_object_store.h"
+#include "tests/faults/words.h"
 
 namespace thinsnap::backup {
 
@@ -17,90 +17,6 @@ constexpr Duration kTick = std::chrono::milliseconds(200);
 constexpr Duration kSlowTick = std::chrono::seconds(2);
 constexpr Duration kRestartTakes = std::chrono::milliseconds(1500);
 constexpr Duration kPatience = std::chrono::hours(1);
-
-bool IsDigit(char c) { return c >= '0' && c <= '9'; }
-
-// Names that are drawn at random, by what they are: 26 characters are a ULID, 16 hex digits a hash,
-// 10 digits a time.
-std::string Masked(const std::string& text) {
-  std::string masked;
-  for (std::size_t at = 0; at < text.size();) {
-    std::size_t end = at;
-    while (end < text.size() && (std::isalnum(static_cast<unsigned char>(text[end])) != 0)) ++end;
-    const auto word = text.substr(at, end - at);
-    const bool digits = std::any_of(word.begin(), word.end(), IsDigit);
-    if (word.size() == 26 && digits) {
-      masked += "ULID";
-    } else if (word.size() == 10 && std::all_of(word.begin(), word.end(), IsDigit)) {
-      masked += "SECOND";
-    } else if (word.size() == 16 && digits) {
-      masked += "HASH";
-    } else {
-      masked += word;
-    }
-    if (end < text.size()) masked += text[end++];
-    at = end;
-  }
-  return masked;
-}
-
-bool IsTimely(const std::string& key) {
-  static const std::set<std::string> kKeys{"uid",
-                                           "resourceVersion",
-                                           "generation",
-                                           "observedGeneration",
-                                           "managedFields",
-                                           "duration",
-                                           "size",
-                                           "totalSize",
-                                           "creationTimestamp",
-                                           "deletionTimestamp",
-                                           "lastTransitionTime",
-                                           "startTime",
-                                           "completionTime",
-                                           "lastUpdateTime",
-                                           "data",
-                                           "failed"};
-  return kKeys.contains(key);
-}
-
-class Words {
- public:
-  explicit Words(std::vector<std::string> uids) : uids_(std::move(uids)) {}
-
-  void Put(const std::string& path, const Json& value) {
-    if (value.is_object()) {
-      for (const auto& [key, member] : value.get_object()) {
-        if (!IsTimely(std::string(key))) Put(path + "." + std::string(key), member);
-      }
-    } else if (value.is_array()) {
-      std::size_t i = 0;
-      for (const auto& item : value.get_array()) {
-        auto name = StringAt(item, "type");
-        if (name.empty()) name = std::to_string(i);
-        ++i;
-        Put(path + "[" + name + "]", item);
-      }
-    } else {
-      auto text =
-          value.is_string() ? std::string(std::string_view(value.get_string())) : ToJson(value);
-      if (ParseRfc3339(text).ok()) text = "TIME";
-      Line(path + " = " + text);
-    }
-  }
-  void Line(std::string text) {
-    for (const auto& uid : uids_) {
-      for (auto at = text.find(uid); at != std::string::npos; at = text.find(uid))
-        text.replace(at, uid.size(), "UID");
-    }
-    text_ += Masked(text) + "\n";
-  }
-  const std::string& text() const { return text_; }
-
- private:
-  const std::vector<std::string> uids_;
-  std::string text_;
-};
 
 }  // namespace
 
@@ -266,23 +182,20 @@ void JourneyCluster::Run(Duration duration) {
 
 std::string JourneyCluster::Describe() {
   std::vector<std::pair<kube::ResourceType, Json>> objects;
-  std::vector<std::string> uids;
+  faults::Words words;
   for (const auto& type : cluster_->Types()) {
     for (auto& object : cluster_->List(type)) {
-      uids.push_back(kube::UidOf(object));
+      words.MaskObject(object);
       objects.emplace_back(type, std::move(object));
     }
   }
-  Words words(std::move(uids));
-  for (const auto& [type, object] : objects) {
+  for (const auto& [type, object] : objects)
     words.Put(type.kind + " " + kube::KeyOf(object).ToString(), object);
-    words.Line(type.kind + " " + kube::KeyOf(object).ToString());
-  }
   return words.text();
 }
 
 std::string DescribeBucket(TestStorage& storage, const std::string& url) {
-  Words words({});
+  faults::Words words;
   for (const auto& key : storage.Keys(url)) {
     // What no point and no repo.json names is garbage: a later collection takes it.
     if (key.find("/packs/") != std::string::npos || key.find("/keys/") != std::string::npos)
