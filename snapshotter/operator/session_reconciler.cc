@@ -206,9 +206,12 @@ Result<kube::Requeue> Advance(Context& context, SessionRun& run, const Json& bef
     const auto job = TRY(GetIfExists(context.client, kube::types::kJob, job_key));
     if (deadline && context.Now() > *deadline) {
       TRY(DeleteIfExists(context.client, kube::types::kJob, job_key));
+      const auto* stalled = kube::FindCondition(before, kBackupProgressing);
       TRY(MarkIncomplete(context, run,
-                         "the backup did not end within backupTimeout, " +
-                             StringAt(run.session, "spec.backupTimeout")));
+                         "the backup did not end within backupTimeout: it had to by " +
+                             StringAt(run.session, "status.backupDeadline") +
+                             (stalled == nullptr ? "" : "; " + StringAt(*stalled, "message")),
+                         /*overdue=*/true));
     } else if (!refused && (!job || StateOfJob(*job) != JobState::kRunning)) {
       TRY(MarkIncomplete(
           context, run,
@@ -328,7 +331,9 @@ Result<kube::Requeue> ReconcileBackupSession(Context& context, const kube::Objec
       return kube::Requeue::Done();
     }
     Set(run.session, "status.phase", "Running");
-    auto timeout = StringAt(run.session, "spec.backupTimeout");
+    // A session made by hand has what the configuration says.
+    const auto timeout =
+        StringAt(run.session, "spec.backupTimeout", StringAt(run.spec, "backupTimeout"));
     if (const auto parsed = ParseDuration(timeout); !timeout.empty() && parsed.ok()) {
       Set(run.session, "status.backupDeadline", Json(FormatRfc3339(context.Now() + *parsed)));
     }

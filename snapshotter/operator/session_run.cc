@@ -78,13 +78,14 @@ Status EnsureSnapshots(Context& context, SessionRun& run, const std::vector<Json
   return {};
 }
 
-Status MarkIncomplete(Context& context, const SessionRun& run, const std::string& why) {
+Status MarkIncomplete(Context& context, const SessionRun& run, const std::string& why,
+                      bool overdue) {
   for (const auto& item : ArrayAt(run.session, "status.snapshots")) {
     const auto snapshot = TRY(GetIfExists(context.client, context.kinds.snapshot,
                                           {NamespaceName(run), StringAt(item, "name")}));
-    if (!snapshot || IsFinalPhase(StringAt(*snapshot, "status.phase")) ||
-        ComponentsEnded(*snapshot))
-      continue;
+    if (!snapshot || IsFinalPhase(StringAt(*snapshot, "status.phase"))) continue;
+    // What ended only has its view to be sent yet, unless that has no end either.
+    if (ComponentsEnded(*snapshot) && !overdue) continue;
     Json next = *snapshot;
     Report(context, next, "BackupIncomplete", true, "BackupExecutorTerminatedBeforeCompletion", why,
            false);

@@ -32,8 +32,9 @@ Status EnsureSnapshots(Context& context, SessionRun& run, const std::vector<Json
 // Takes over the phases of the Snapshots; true when all have ended.
 Result<bool> FollowSnapshots(Context& context, SessionRun& run, bool& any_failed);
 // Nothing more will come: the Snapshots that have not ended are marked, so that they fail with a
-// reason.
-Status MarkIncomplete(Context& context, const SessionRun& run, const std::string& why);
+// reason. `overdue`: also those that wait for nothing but the bucket.
+Status MarkIncomplete(Context& context, const SessionRun& run, const std::string& why,
+                      bool overdue = false);
 // Why the Snapshots failed.
 Status NameFailures(Context& context, const SessionRun& run, std::vector<std::string>& failures);
 // VolumeSnapshots of a session that did not succeed are of no use to anybody.

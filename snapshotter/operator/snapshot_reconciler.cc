@@ -14,6 +14,18 @@ namespace thinsnap::backup {
 
 namespace {
 
+// What the components say went wrong.
+std::vector<std::string> FailureOfComponents(const Json& snapshot) {
+  std::vector<std::string> reasons;
+  if (const auto* components = FindObject(snapshot, "status.components")) {
+    for (const auto& [name, component] : *components) {
+      if (const auto error = StringAt(component, "error"); !error.empty())
+        reasons.push_back("component " + std::string(name) + ": " + error);
+    }
+  }
+  return reasons;
+}
+
 // Reads handle and driver of one volume from its VolumeSnapshot's content. False while they are not
 // there.
 Result<bool> FillHandle(Context& context, const Json& snapshot, const std::string& repository_id,
@@ -77,6 +89,14 @@ Status FillFigures(repo::Repository& engine, Json& stat) {
   return {};
 }
 
+// The size of a component is what its volumes uploaded.
+void SumUp(Json& component) {
+  std::uint64_t uploaded = 0;
+  for (const auto& stat : ArrayAt(component, "volumeSnapshotterStats"))
+    uploaded += static_cast<std::uint64_t>(IntAt(stat, "bytesUploaded"));
+  component.as_object()["size"] = SizeText(uploaded);
+}
+
 // True if some volume still lacks what its ended component should have.
 bool Incomplete(const Json& component) {
   for (const auto& stat : ArrayAt(component, "volumeSnapshotterStats")) {
@@ -86,6 +106,24 @@ bool Incomplete(const Json& component) {
       return true;
   }
   return false;
+}
+
+// True where this repository has a sound point of every volume, whatever became of the rest: one
+// cut goes to several repositories, and one of them that fails is no loss of the others.
+Result<bool> HasEveryPoint(Context& context, const Json& repository, Json& stats) {
+  const auto& volumes = stats.get_array();
+  const bool cut = std::all_of(volumes.begin(), volumes.end(), [](const Json& stat) {
+    const auto handle = ParseSnapshotHandle(StringAt(stat, "volumeSnapshotHandle"));
+    return handle && !handle->repository.empty();
+  });
+  if (!cut || volumes.empty()) return false;
+  const auto opened = TRY(OpenRepositoryOf(context, repository));
+  for (auto& stat : stats.get_array()) {
+    const auto filled = FillFigures(*opened.open.repository, stat);
+    if (filled.Is(Code::kNotFound) || filled.Is(Code::kDataLoss)) return false;
+    TRY(filled);
+  }
+  return true;
 }
 
 // Fills in what is there to be had. A component that the Job calls done, but whose point is not in
@@ -98,9 +136,16 @@ Status FillComponents(Context& context, const Json& repository, Json& snapshot) 
     auto* stats = FindMutable(component, "volumeSnapshotterStats");
     if (stats == nullptr || !stats->is_array()) continue;
     for (auto& stat : stats->get_array()) TRY(FillHandle(context, snapshot, repository_id, stat));
+    const auto phase = StringAt(component, "phase");
+    const bool given_up = phase == "Failed" ||
+                          (phase != "Succeeded" && kube::ConditionIs(snapshot, "BackupIncomplete"));
+    if (given_up && TRY(HasEveryPoint(context, repository, *stats))) {
+      component.as_object()["phase"] = "Succeeded";
+      component.as_object().erase("error");
+      SumUp(component);
+    }
     if (StringAt(component, "phase") != "Succeeded" || !Incomplete(component)) continue;
     const auto opened = TRY(OpenRepositoryOf(context, repository));
-    std::uint64_t uploaded = 0;
     for (auto& stat : stats->get_array()) {
       const auto filled = FillFigures(*opened.open.repository, stat);
       if (filled.Is(Code::kNotFound) || filled.Is(Code::kDataLoss)) {
@@ -112,9 +157,8 @@ Status FillComponents(Context& context, const Json& repository, Json& snapshot) 
         break;
       }
       if (!filled.ok()) return filled;
-      uploaded += static_cast<std::uint64_t>(IntAt(stat, "bytesUploaded"));
     }
-    component.as_object()["size"] = SizeText(uploaded);
+    SumUp(component);
   }
   return {};
 }
@@ -224,13 +268,7 @@ bool IsFinalPhase(std::string_view phase) {
 }
 
 std::string FailureOfSnapshot(const Json& snapshot) {
-  std::vector<std::string> reasons;
-  if (const auto* components = FindObject(snapshot, "status.components")) {
-    for (const auto& [name, component] : *components) {
-      if (const auto error = StringAt(component, "error"); !error.empty())
-        reasons.push_back("component " + std::string(name) + ": " + error);
-    }
-  }
+  auto reasons = FailureOfComponents(snapshot);
   if (const auto* incomplete = kube::FindCondition(snapshot, "BackupIncomplete");
       incomplete != nullptr && reasons.empty()) {
     reasons.push_back(StringAt(*incomplete, "message"));
@@ -294,13 +332,18 @@ Result<kube::Requeue> ReconcileSnapshot(Context& context, const kube::ObjectKey&
 
   Json next = *found;
   auto filled = FillComponents(context, *repository, next);
-  const bool ended = ComponentsEnded(next) || kube::ConditionIs(next, "BackupIncomplete");
+  if (filled.ok() && ComponentsEnded(next) && FailureOfComponents(next).empty())
+    RemoveCondition(next, "BackupIncomplete");
+  // Nobody waits any longer, not even for a bucket that does not answer; its view comes later.
+  const bool given_up = kube::ConditionIs(next, "BackupIncomplete");
+  const bool ended = ComponentsEnded(next) || given_up;
   if (!filled.ok() && (!ended || filled.Is(Code::kCancelled))) return filled.error();
   SummarizeComponents(next);
   if (!ended) TRY(FollowExports(context, *repository, next));
 
   if (ended && !uploaded) {
-    if (!filled.ok()) return filled.error().In("the figures of Snapshot " + key.ToString());
+    if (!filled.ok() && !given_up)
+      return filled.error().In("the figures of Snapshot " + key.ToString());
     Json complete = next;
     const bool ours = !kube::ConditionIs(*repository, "OwnedElsewhere");
     kube::SetCondition(complete, "SnapshotMetadataUploaded", true,
@@ -323,9 +366,9 @@ Result<kube::Requeue> ReconcileSnapshot(Context& context, const kube::ObjectKey&
       SummarizeSnapshots(listed, snapshots);
       TRY(WriteStatus(context, context.kinds.repository, *repository, listed));
       next = std::move(complete);
-    } else if (MayPass(sent.error())) {
+    } else if (MayPass(sent.error()) && (!given_up || sent.Is(Code::kCancelled))) {
       return sent.error();
-    } else {
+    } else if (!MayPass(sent.error())) {
       Report(context, next, "SnapshotMetadataUploaded", false, "FailedToUploadSnapshotMetadata",
              sent.error().message());
     }
@@ -338,7 +381,10 @@ Result<kube::Requeue> ReconcileSnapshot(Context& context, const kube::ObjectKey&
                         good ? "every component succeeded" : FailureOfSnapshot(next));
   }
   TRY(WriteStatus(context, context.kinds.snapshot, *found, next));
-  if (!IsFinalPhase(StringAt(next, "status.phase"))) return kube::Requeue::After(kRetryInterval);
+  const bool view_owed =
+      given_up && kube::FindCondition(next, "SnapshotMetadataUploaded") == nullptr;
+  if (!IsFinalPhase(StringAt(next, "status.phase")) || view_owed)
+    return kube::Requeue::After(kRetryInterval);
   return kube::Requeue::Done();
 }
 
