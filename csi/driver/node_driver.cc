@@ -33,18 +33,25 @@ Status NodeDriver::Start() {
   return {};
 }
 
-void NodeDriver::SetLost(bool lost) {
+void NodeDriver::SetStanding(PoolStanding standing) {
   const std::lock_guard lock(mutex_);
-  if (lost != lost_) {
-    LogWarning("driver", lost ? "pool " + pool_id_.str() + " is declared lost: it is only read"
-                              : "pool " + pool_id_.str() + " is taken back");
+  if (standing != standing_ && standing == PoolStanding::kLost) {
+    LogWarning("driver", "pool " + pool_id_.str() + " is declared lost: it is only read");
+  } else if (standing_ == PoolStanding::kLost && standing == PoolStanding::kServes) {
+    LogWarning("driver", "pool " + pool_id_.str() + " is taken back");
   }
-  lost_ = lost;
+  standing_ = standing;
 }
 
 Status NodeDriver::CheckWritable() {
   const std::lock_guard lock(mutex_);
-  if (!lost_) return {};
+  if (standing_ == PoolStanding::kServes) return {};
+  if (standing_ == PoolStanding::kUnknown) {
+    return Error(Code::kUnavailable,
+                 "pool " + pool_id_.str() +
+                     " is only read until its node has seen in the ConfigMap thinsnap-lost-pools "
+                     "that it was not declared lost");
+  }
   return Error(Code::kFailedPrecondition,
                "pool " + pool_id_.str() +
                    " was declared lost and is only read; removing its id from the ConfigMap "

@@ -2,6 +2,7 @@
 // volumes, snapshots and what is to be done with them stand in the pool's tags.
 #pragma once
 
+#include <cstdint>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -19,6 +20,8 @@
 
 namespace thinsnap::driver {
 
+enum class PoolStanding : std::uint8_t { kUnknown, kServes, kLost };
+
 class NodeDriver final : public proto::CsiService {
  public:
   NodeDriver(Runtime& runtime, pool::ThinPool& pool, node::VolumeMounts& mounts,
@@ -28,8 +31,9 @@ class NodeDriver final : public proto::CsiService {
   // Reads the pool's id and cleans up what an earlier life left half done.
   Status Start();
   const pool::PoolId& pool_id() const { return pool_id_; }
-  // Somebody declared this pool lost: from now on it is only read.
-  void SetLost(bool lost);
+  // Only a pool that serves is written to: one that somebody declared lost is read-only, and so is
+  // one of which nobody said yet that it is not. It serves until told otherwise.
+  void SetStanding(PoolStanding standing);
 
 #define THINSNAP_DECLARE_VERB(verb)                             \
   Result<csi::v1::verb##Response> verb(const proto::Call& call, \
@@ -121,7 +125,7 @@ class NodeDriver final : public proto::CsiService {
   pool::PoolId pool_id_;
   std::mutex mutex_;
   BusyKeys busy_;
-  bool lost_ = false;
+  PoolStanding standing_ = PoolStanding::kServes;
 };
 
 }  // namespace thinsnap::driver

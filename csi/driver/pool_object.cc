@@ -40,10 +40,11 @@ void PoolReporter::Run() {
   }
 }
 
-Result<bool> PoolReporter::IsLost(const pool::PoolId& id) {
-  const auto lost = client_.Get(kube::types::kConfigMap, {options_.ns, kLostPoolsName});
+Result<bool> IsDeclaredLost(kube::KubeClient& client, const std::string& ns,
+                            const pool::PoolId& id) {
+  const auto lost = client.Get(kube::types::kConfigMap, {ns, kLostPoolsName});
   if (lost.Is(Code::kNotFound)) return false;
-  if (!lost.ok()) return lost.error();
+  if (!lost.ok()) return Error(lost.error()).In("read ConfigMap " + ns + "/" + kLostPoolsName);
   const JsonObject* data = FindObject(*lost, "data");
   return data != nullptr && data->contains(id.str());
 }
@@ -75,7 +76,7 @@ Result<Json> PoolReporter::StatusOf(const pool::PoolStatus& pool, bool lost) {
 
 Status PoolReporter::ReportOnce() {
   const pool::PoolStatus pool = TRY(pool_.GetStatus());
-  const bool lost = TRY(IsLost(pool.id).In("read ConfigMap " + options_.ns + "/" + kLostPoolsName));
+  const bool lost = TRY(IsDeclaredLost(client_, options_.ns, pool.id));
   if (options_.on_lost) options_.on_lost(lost);
 
   const kube::ObjectKey key{"", pool.id.str()};

@@ -35,6 +35,10 @@ struct PoolRecord {
 };
 PoolRecord ReadPoolObject(const Json& object);
 
+// Whether that pool stands in the ConfigMap of lost pools of the namespace.
+Result<bool> IsDeclaredLost(kube::KubeClient& client, const std::string& ns,
+                            const pool::PoolId& id);
+
 // Writes the object of one pool, again and again.
 class PoolReporter {
  public:
@@ -54,7 +58,6 @@ class PoolReporter {
   Status ReportOnce();
 
  private:
-  Result<bool> IsLost(const pool::PoolId& id);
   Result<Json> StatusOf(const pool::PoolStatus& pool, bool lost);
 
   Runtime& runtime_;

@@ -32,6 +32,8 @@ std::string Advertised(const NodeDriverOptions& options, const std::string& addr
   return options.advertised_host + address.substr(address.rfind(':'));
 }
 
+PoolStanding StandingOf(bool lost) { return lost ? PoolStanding::kLost : PoolStanding::kServes; }
+
 }  // namespace
 
 Status RunNodeDriver(Runtime& runtime, TaskGroup& group, Random& random, pool::ThinPool& pool,
@@ -67,6 +69,12 @@ Status RunNodeDriver(Runtime& runtime, TaskGroup& group, Random& random, pool::T
     TRY(driver.Start());
     TRY(exporter.Resume());
     TRY(importer.Resume());
+    if (kube != nullptr) {
+      // Nobody may be answered by a pool that came back from the dead. Where the API server does
+      // not answer now, the reporter asks again.
+      const auto lost = IsDeclaredLost(*kube, options.ns, driver.pool_id());
+      driver.SetStanding(lost.ok() ? StandingOf(*lost) : PoolStanding::kUnknown);
+    }
     proto::CsiServer::Options serving;
     serving.unix_socket = options.socket_path;
     serving.listen_address = options.listen_address;
@@ -83,7 +91,7 @@ Status RunNodeDriver(Runtime& runtime, TaskGroup& group, Random& random, pool::T
       reporting.address = Advertised(options, server->address());
       reporting.ns = options.ns;
       reporting.period = options.heartbeat;
-      reporting.on_lost = [&](bool lost) { driver.SetLost(lost); };
+      reporting.on_lost = [&](bool lost) { driver.SetStanding(StandingOf(lost)); };
       reporter = std::make_unique<PoolReporter>(runtime, *kube, pool, std::move(reporting));
       work.Spawn("pool object", [&] { reporter->Run(); });
     }
