@@ -49,6 +49,8 @@ const char* FaultName(Fault fault) {
       return "a crash after";
     case Fault::kNotDone:
       return "no connection at";
+    case Fault::kFull:
+      return "no room at";
     case Fault::kAnswerLost:
       return "a lost answer to";
     case Fault::kStale:

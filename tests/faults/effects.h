@@ -27,6 +27,7 @@ namespace thinsnap::faults {
 enum class Fault {
   kCrash,       // done; then the process is killed and its answer with it
   kNotDone,     // kUnavailable
+  kFull,        // kResourceExhausted, not done: a disk, a quota
   kAnswerLost,  // done; kUnknownOutcome, the process lives on
   kStale,       // done and answered; watches of the process show nothing for a while
 };
@@ -87,6 +88,7 @@ Result<T> Perform(Effects& effects, Process& process, const std::string& what,
   if (process.dead()) return Process::Gone();
   const auto fault = effects.Next(what);
   if (fault == Fault::kNotDone) return Error(Code::kUnavailable, what + ": not reached");
+  if (fault == Fault::kFull) return Error(Code::kResourceExhausted, what + ": no room");
   Result<T> result = effect();
   if (fault == Fault::kCrash) {
     process.Kill();

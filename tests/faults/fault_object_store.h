@@ -14,33 +14,37 @@ namespace thinsnap::faults {
 class FaultObjectStore final : public store::ObjectStore {
  public:
   FaultObjectStore(std::unique_ptr<store::ObjectStore> inner, Effects& effects, Process& process)
-      : inner_(std::move(inner)), effects_(effects), process_(process) {}
+      : owned_(std::move(inner)), inner_(*owned_), effects_(effects), process_(process) {}
+  // One that outlives the process.
+  FaultObjectStore(store::ObjectStore& inner, Effects& effects, Process& process)
+      : inner_(inner), effects_(effects), process_(process) {}
 
   Result<store::PutResult> Put(const std::string& key, ByteSpan body,
                                const store::PutCondition& condition) override {
     return Perform<store::PutResult>(effects_, process_, "put " + key,
-                                     [&] { return inner_->Put(key, body, condition); });
+                                     [&] { return inner_.Put(key, body, condition); });
   }
   Result<store::Object> Get(const std::string& key,
                             std::optional<store::ByteRange> range) override {
     if (process_.dead()) return Process::Gone();
-    return inner_->Get(key, range);
+    return inner_.Get(key, range);
   }
   Result<store::ObjectInfo> Head(const std::string& key) override {
     if (process_.dead()) return Process::Gone();
-    return inner_->Head(key);
+    return inner_.Head(key);
   }
   Result<store::Page> List(const std::string& prefix, const std::string& after) override {
     if (process_.dead()) return Process::Gone();
-    return inner_->List(prefix, after);
+    return inner_.List(prefix, after);
   }
   Status Delete(const std::string& key) override {
-    return Perform<void>(effects_, process_, "delete " + key, [&] { return inner_->Delete(key); });
+    return Perform<void>(effects_, process_, "delete " + key, [&] { return inner_.Delete(key); });
   }
-  std::string Describe() const override { return inner_->Describe(); }
+  std::string Describe() const override { return inner_.Describe(); }
 
  private:
-  const std::unique_ptr<store::ObjectStore> inner_;
+  const std::unique_ptr<store::ObjectStore> owned_;
+  store::ObjectStore& inner_;
   Effects& effects_;
   Process& process_;
 };

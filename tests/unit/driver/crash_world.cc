@@ -114,29 +114,6 @@ class OneRepository final : public RepositorySource {
   const RepositoryConfig config_;
 };
 
-// The store of everybody.
-class SharedStore final : public store::ObjectStore {
- public:
-  explicit SharedStore(store::ObjectStore& inner) : inner_(inner) {}
-  Result<store::PutResult> Put(const std::string& key, ByteSpan body,
-                               const store::PutCondition& condition) override {
-    return inner_.Put(key, body, condition);
-  }
-  Result<store::Object> Get(const std::string& key,
-                            std::optional<store::ByteRange> range) override {
-    return inner_.Get(key, range);
-  }
-  Result<store::ObjectInfo> Head(const std::string& key) override { return inner_.Head(key); }
-  Result<store::Page> List(const std::string& prefix, const std::string& after) override {
-    return inner_.List(prefix, after);
-  }
-  Status Delete(const std::string& key) override { return inner_.Delete(key); }
-  std::string Describe() const override { return inner_.Describe(); }
-
- private:
-  store::ObjectStore& inner_;
-};
-
 pool::SimThinPoolOptions PoolOptions(Effects& effects, Process& process) {
   pool::SimThinPoolOptions options;
   options.fault = [&](std::string_view verb) {
@@ -177,7 +154,7 @@ struct CrashWorld::Life {
             runtime, world.random_, source,
             [this, &world](const store::Location&) -> Result<std::unique_ptr<store::ObjectStore>> {
               return std::unique_ptr<store::ObjectStore>(std::make_unique<faults::FaultObjectStore>(
-                  std::make_unique<SharedStore>(world.bucket_), world.effects, process));
+                  world.bucket_, world.effects, process));
             }),
         exporter(runtime, process.group(), world.random_, *pool, repositories, {"node-a"}),
         importer(runtime, process.group(), *pool, repositories),
