@@ -73,7 +73,8 @@ std::optional<Fault> Effects::Next(const std::string& what) {
   const std::lock_guard lock(mutex_);
   if (!counting_) return std::nullopt;
   log_.push_back(what);
-  if (at_ != static_cast<int>(log_.size())) return std::nullopt;
+  const int number = static_cast<int>(log_.size());
+  if (number != at_ && (again_ == 0 || number != at_ + again_)) return std::nullopt;
   fired_ = true;
   return fault_;
 }
@@ -119,19 +120,25 @@ Status Process::WaitWhileStale() {
 }
 
 void Sweep(const std::vector<Fault>& faults, const Journey& journey) {
+  SweepPairs(faults, 0, journey);
+}
+
+void SweepPairs(const std::vector<Fault>& faults, int reach, const Journey& journey) {
   Effects undisturbed;
   const std::string expected = journey(undisturbed);
   ASSERT_FALSE(testing::Test::HasFailure()) << "already undisturbed";
   ASSERT_FALSE(undisturbed.log().empty());
   for (const Fault fault : faults) {
-    for (int at = 1;; ++at) {
-      Effects effects(at, fault);
-      const std::string found = journey(effects);
-      if (!effects.fired()) break;
-      const auto log = effects.log();
-      Compare(expected, found,
-              std::string(FaultName(fault)) + " effect " + std::to_string(at) + ", " +
-                  log[static_cast<std::size_t>(at) - 1]);
+    for (int again = std::min(reach, 1); again <= reach; ++again) {
+      for (int at = 1;; ++at) {
+        Effects effects(at, fault, again);
+        const std::string found = journey(effects);
+        if (!effects.fired()) break;
+        auto name = std::string(FaultName(fault)) + " effect " + std::to_string(at) + ", " +
+                    effects.log()[static_cast<std::size_t>(at) - 1];
+        if (again > 0) name += ", and again " + std::to_string(again) + " later";
+        Compare(expected, found, name);
+      }
     }
   }
 }

@@ -36,7 +36,8 @@ const char* FaultName(Fault fault);
 class Effects {
  public:
   Effects() = default;  // only counts
-  Effects(int at, Fault fault) : at_(at), fault_(fault) {}
+  // `again`: once more so many effects later, 0: not.
+  Effects(int at, Fault fault, int again = 0) : at_(at), again_(again), fault_(fault) {}
 
   // Effects before this do not count: what a journey starts from.
   void Begin();
@@ -49,7 +50,7 @@ class Effects {
   bool fired() const;
 
  private:
-  const int at_ = -1;
+  const int at_ = -1, again_ = 0;
   const Fault fault_ = Fault::kCrash;
   mutable std::mutex mutex_;
   std::vector<std::string> log_;
@@ -104,5 +105,8 @@ Result<T> Perform(Effects& effects, Process& process, const std::string& what,
 // where it cannot go on.
 using Journey = std::function<std::string(Effects& effects)>;
 void Sweep(const std::vector<Fault>& faults, const Journey& journey);
+// Each fault twice, the second one within `reach` effects: whoever mends what the first one left is
+// disturbed, too.
+void SweepPairs(const std::vector<Fault>& faults, int reach, const Journey& journey);
 
 }  // namespace thinsnap::faults

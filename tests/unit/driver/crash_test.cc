@@ -155,7 +155,7 @@ class CrashRun {
 };
 
 void SweepDriver(const std::function<std::string(CrashRun&)>& journey) {
-  faults::Sweep({Fault::kCrash, Fault::kNotDone, Fault::kAnswerLost}, [&](Effects& effects) {
+  const auto on_virtual_time = [&](Effects& effects) {
     BatonRuntime runtime(1);
     std::string state;
     runtime.Run([&] {
@@ -163,7 +163,10 @@ void SweepDriver(const std::function<std::string(CrashRun&)>& journey) {
       state = journey(run);
     });
     return state;
-  });
+  };
+  const std::vector<Fault> faults{Fault::kCrash, Fault::kNotDone, Fault::kAnswerLost};
+  faults::Sweep(faults, on_virtual_time);
+  faults::SweepPairs(faults, 6, on_virtual_time);
 }
 
 TEST(DriverCrashTest, AVolumeComesIsUsedGrowsAndGoes) {
