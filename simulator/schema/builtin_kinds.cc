@@ -245,6 +245,13 @@ std::vector<KindRef> BuiltinKinds() {
           "CronJob";
       kind->versions.push_back(std::move(beta));
     }
+    if (kind->resource == "horizontalpodautoscalers") {
+      // `kubectl autoscale` writes it up to 1.32.
+      auto simple = kind->versions.front();
+      simple.version = "v1";
+      simple.schema = BuiltinSchema("autoscaling.v1.HorizontalPodAutoscaler");
+      kind->versions.push_back(std::move(simple));
+    }
     kinds.push_back(std::move(kind));
   }
   return kinds;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/data/yaml.h"
+#include "simulator/schema/autoscaling.h"
 #include "simulator/schema/builtin_codec.h"
 #include "simulator/schema/custom.h"
 #include "simulator/schema/defaults.h"
@@ -298,6 +299,7 @@ Json ConvertObject(const Kind& from, const Kind& to, std::string_view to_version
   if (from.kind == "Event" && !from.custom && from.group != to.group) {
     object = RenameEventMembers(std::move(object), to.group.empty());
   }
+  if (to.kind == "HorizontalPodAutoscaler" && !to.custom) ConvertAutoscaler(to_version, object);
   if (object.is_object()) object.get_object()["apiVersion"] = to.api_version(to_version);
   return object;
 }
