@@ -132,6 +132,7 @@ void PrepareKindCreate(const schema::Kind& kind, Json& object) {
 void PrepareKindUpdate(const schema::Kind& kind, const Json& old, Json& object) {
   if (!kind.group.empty()) return;
   if (kind.resource == "secrets") MergeStringData(object);
+  if (kind.resource == "services") PrepareServiceUpdate(old, object);
   if (kind.resource == "namespaces") {
     if (const Json* finalizers = Find(old, "spec.finalizers")) {
       Set(object, "spec.finalizers", *finalizers);

@@ -10,5 +10,6 @@ namespace thinsnap::objects {
 // data sources of a claim, phase and quality of service of a pod.
 void PrepareKindCreate(const schema::Kind& kind, Json& object);
 void PrepareKindUpdate(const schema::Kind& kind, const Json& old, Json& object);
+void PrepareServiceUpdate(const Json& old, Json& object);
 
 }  // namespace thinsnap::objects

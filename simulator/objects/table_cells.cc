@@ -227,6 +227,14 @@ std::string VolumeClaim(const Json& volume) {
   return name.empty() ? "" : StringAt(volume, "spec.claimRef.namespace") + "/" + name;
 }
 
+std::string ServiceExternal(const Json& service) {
+  if (StringAt(service, "spec.type") == "ExternalName")
+    return OrNone(StringAt(service, "spec.externalName"));
+  const std::string given = AtPath(".spec.externalIPs[*]", service);
+  if (given.empty() && StringAt(service, "spec.type") == "LoadBalancer") return "<pending>";
+  return OrNone(given);
+}
+
 std::string ServicePorts(const Json& service) {
   std::string text;
   for (const Json& port : ArrayAt(service, "spec.ports")) {
@@ -385,7 +393,7 @@ Json Special(std::string_view name, const Json& object, WallTime now) {
   if (name == "quotaRequests") return Json(Quota(object, false));
   if (name == "quotaLimits") return Json(Quota(object, true));
   if (name == "serviceExternal") {
-    return Json(OrNone(AtPath(".spec.externalIPs[*]", object)));
+    return Json(ServiceExternal(object));
   }
   if (name == "servicePorts") return Json(ServicePorts(object));
   if (name == "controller") {

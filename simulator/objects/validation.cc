@@ -209,13 +209,6 @@ void ValidateRoleBinding(const Json& object, schema::FieldErrors& errors) {
   RequireOneOf(object, "roleRef.kind", {"ClusterRole", "Role"}, errors);
 }
 
-void ValidateService(const Json& object, schema::FieldErrors& errors) {
-  if (ArrayAt(object, "spec.ports").empty() && StringAt(object, "spec.clusterIP") != "None" &&
-      StringAt(object, "spec.type") != "ExternalName") {
-    errors.push_back(schema::FieldError::Required("spec.ports"));
-  }
-}
-
 // ---- updates
 
 void ValidateClaimUpdate(const Json& old, const Json& object, schema::FieldErrors& errors) {
@@ -378,6 +371,7 @@ void ValidateKindUpdate(const schema::Kind& kind, const Json& old, const Json& o
          ValidateImmutable(o, n, {"spec.volumeMode"}, e);
        }},
       {"pods", ValidatePodUpdate},
+      {"services", ValidateServiceUpdate},
       {"deployments.apps", [](const Json& o, const Json& n,
                               schema::FieldErrors& e) { Immutable(o, n, "spec.selector", e); }},
       {"replicasets.apps", [](const Json& o, const Json& n,

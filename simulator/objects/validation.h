@@ -26,6 +26,9 @@ void ValidateContainer(const Json& container, const std::string& at, bool init,
                        const std::set<std::string>& volumes, std::set<std::string>& names,
                        schema::FieldErrors& errors);
 
+void ValidateService(const Json& object, schema::FieldErrors& errors);
+void ValidateServiceUpdate(const Json& old, const Json& object, schema::FieldErrors& errors);
+
 void ValidateWorkload(const Json& object, schema::FieldErrors& errors);
 void ValidateDeployment(const Json& object, schema::FieldErrors& errors);
 void ValidateStatefulSet(const Json& object, schema::FieldErrors& errors);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/kube/object.h"
+#include "simulator/registry/limit_range.h"
 #include "simulator/registry/quota.h"
 #include "simulator/schema/quantity.h"
 
@@ -60,6 +61,11 @@ ApiStatus DefaultStorageClass(const AdmissionOptions&, const AdmissionContext& c
   }
   if (best) Set(object, "spec.storageClassName", best->key().name);
   return {};
+}
+
+ApiStatus LimitRanges(const AdmissionOptions&, const AdmissionContext& context, Json& object) {
+  if (!Is(context, "", "pods") && !Is(context, "", "persistentvolumeclaims")) return {};
+  return ApplyLimitRanges(context.store, context.ns, context.kind.resource, object);
 }
 
 ApiStatus Tolerations(const AdmissionOptions&, const AdmissionContext& context, Json& object) {
@@ -164,8 +170,8 @@ ApiStatus ServiceAccount(const AdmissionOptions& options, const AdmissionContext
   return {};
 }
 
-constexpr std::array<Plugin, 5> kPlugins = {StorageProtection, DefaultStorageClass, ServiceAccount,
-                                            Tolerations, Priority};
+constexpr std::array<Plugin, 6> kPlugins = {LimitRanges,    StorageProtection, DefaultStorageClass,
+                                            ServiceAccount, Tolerations,       Priority};
 
 schema::Quantity StorageRequest(const Json& claim) {
   auto quantity = schema::Quantity::Parse(StringAt(claim, "spec.resources.requests.storage", "0"));
@@ -190,6 +196,12 @@ ApiStatus Admission::CheckUpdate(const AdmissionContext& context, const Json& ol
       "", "persistentvolumeclaims", kube::NameOf(object),
       "only dynamically provisioned pvc can be resized and the storageclass that provisions the "
       "pvc must support resize");
+}
+
+ServiceAddresses::Held Admission::Allocate(const AdmissionContext& context, const Json* old,
+                                           Json& object) {
+  if (!Is(context, "", "services")) return {};
+  return service_addresses_.Allocate(context.store, context.random, old, object);
 }
 
 ApiStatus Admission::Charge(const AdmissionContext& context, const Json& object,

@@ -10,6 +10,7 @@
 #include "base/core/random.h"
 #include "base/data/json.h"
 #include "simulator/objects/store.h"
+#include "simulator/registry/service_addresses.h"
 #include "simulator/schema/api_error.h"
 #include "simulator/schema/kinds.h"
 
@@ -39,6 +40,10 @@ class Admission {
   schema::ApiStatus CheckUpdate(const AdmissionContext& context, const Json& old,
                                 const Json& object) const;
 
+  // What is given out to objects of a kind: fills it in, after validation. `old` is null for a new
+  // object; the result is held until the object is stored.
+  ServiceAddresses::Held Allocate(const AdmissionContext& context, const Json* old, Json& object);
+
   // Runs `create` unless a quota of the namespace forbids the object; nothing else is counted
   // meanwhile.
   schema::ApiStatus Charge(const AdmissionContext& context, const Json& object,
@@ -47,6 +52,7 @@ class Admission {
  private:
   AdmissionOptions options_;
   std::mutex quota_mutex_;
+  ServiceAddresses service_addresses_;
 };
 
 }  // namespace thinsnap::registry

@@ -131,6 +131,8 @@ ApiResult<Written> Registry::Insert(const Target& target, Json object, bool trac
     TRY(objects::PrepareCreate(kind, *target.version, target.ns, made, clock_.Now(), random_));
     FieldErrors errors = objects::ValidateCreate(kind, *target.version, made);
     if (!errors.empty()) return Invalid(target, NameIn(made), std::move(errors));
+    auto held = admission_.Allocate(admission, nullptr, made);
+    if (!held.errors.empty()) return Invalid(target, NameIn(made), std::move(held.errors));
     if (!tracked)
       objects::TrackUpdate(*target.version->schema, nullptr, made, ManagerFor(target, write),
                            clock_.Now());
@@ -207,7 +209,12 @@ ApiResult<Written> Registry::Modify(const Target& target, const Change& change, 
     FieldErrors errors =
         objects::ValidateUpdate(kind, *target.version, target.subresource, old, next);
     if (!errors.empty()) return Invalid(target, target.name, std::move(errors));
-    if (target.subresource.empty()) TRY(admission_.CheckUpdate(admission, old, next));
+    ServiceAddresses::Held held;
+    if (target.subresource.empty()) {
+      TRY(admission_.CheckUpdate(admission, old, next));
+      held = admission_.Allocate(admission, &old, next);
+      if (!held.errors.empty()) return Invalid(target, target.name, std::move(held.errors));
+    }
     if (!mode.tracked) {
       objects::TrackUpdate(*target.version->schema, &old, next, ManagerFor(target, write),
                            clock_.Now());

@@ -205,7 +205,11 @@ void DefaultReplicaSet(Json& set) {
 void DefaultService(Json& service) {
   Default(service, "spec.type", Json("ClusterIP"));
   Default(service, "spec.sessionAffinity", Json("None"));
-  Default(service, "spec.internalTrafficPolicy", Json("Cluster"));
+  const std::string type = StringAt(service, "spec.type");
+  if (type != "ExternalName") Default(service, "spec.internalTrafficPolicy", Json("Cluster"));
+  if (type == "NodePort" || type == "LoadBalancer")
+    Default(service, "spec.externalTrafficPolicy", Json("Cluster"));
+  if (type == "LoadBalancer") Default(service, "spec.allocateLoadBalancerNodePorts", Json(true));
   if (StringAt(service, "spec.clusterIP") == "None")
     Default(service, "spec.clusterIPs", Json(JsonArray({Json("None")})));
   ForEach(service, "spec.ports", [](Json& port) {
@@ -214,6 +218,27 @@ void DefaultService(Json& service) {
       const Json copy = *number;
       Default(port, "targetPort", copy);
     }
+  });
+}
+
+// What a member of `from` has and `to` lacks.
+void DefaultAmounts(Json& item, const char* to, const char* from) {
+  const JsonObject* source = FindObject(item, from);
+  if (source == nullptr || source->empty()) return;
+  const JsonObject amounts = *source;
+  if (FindObject(item, to) == nullptr) Set(item, to, JsonObject());
+  JsonObject& target = FindMutable(item, to)->get_object();
+  for (const auto& [name, value] : amounts) {
+    if (!target.contains(name)) target[name] = value;
+  }
+}
+
+void DefaultLimitRange(Json& range) {
+  ForEach(range, "spec.limits", [](Json& item) {
+    if (StringAt(item, "type") != "Container") return;
+    DefaultAmounts(item, "default", "max");
+    DefaultAmounts(item, "defaultRequest", "default");
+    DefaultAmounts(item, "defaultRequest", "min");
   });
 }
 
@@ -257,6 +282,7 @@ void DefaultBuiltin(const Kind& kind, const KindVersion& version, Json& object) 
       {"persistentvolumes", DefaultVolumeObject},
       {"secrets", [](Json& secret) { Default(secret, "type", Json("Opaque")); }},
       {"services", DefaultService},
+      {"limitranges", DefaultLimitRange},
       {"podtemplates", [](Json& pod) { DefaultPodSpec(pod, "template.spec"); }},
       {"jobs.batch", DefaultJob},
       {"cronjobs.batch", DefaultCronJob},

@@ -192,6 +192,40 @@ TEST_P(KubectlTest, RunsDeployments) {
   Kubectl({"delete", "deploy", "web"});
 }
 
+TEST_P(KubectlTest, FillsInWhatTheClusterDecides) {
+  Kubectl({"create", "service", "nodeport", "web", "--tcp=80:8080"});
+  Expect(
+      Kubectl({"get", "svc", "web", "-o", "jsonpath={.spec.clusterIP} {.spec.ports[0].nodePort}"}),
+      "10.96.");
+  const std::string port =
+      Kubectl({"get", "svc", "web", "-o", "jsonpath={.spec.ports[0].nodePort}"});
+  Expect(Kubectl({"get", "svc", "web"}), "80:" + port + "/TCP");
+  Expect(Refused({"create", "service", "nodeport", "other", "--tcp=80", "--node-port=" + port}),
+         "provided port is already allocated");
+
+  // Up to 1.32 it writes autoscaling/v1.
+  Kubectl({"apply", "-f", "-"}, kDeployment);
+  Kubectl({"autoscale", "deployment", "web", "--min=1", "--max=3", "--cpu-percent=60"});
+  EXPECT_EQ(Kubectl({"get", "horizontalpodautoscalers.v2.autoscaling", "web", "-o",
+                     "jsonpath={.spec.metrics[0].resource.target.averageUtilization}"}),
+            "60");
+  EXPECT_EQ(Kubectl({"get", "horizontalpodautoscalers.v1.autoscaling", "web", "-o",
+                     "jsonpath={.spec.targetCPUUtilizationPercentage}"}),
+            "60");
+
+  Kubectl({"apply", "-f", "-"}, R"({"apiVersion": "v1", "kind": "LimitRange",
+    "metadata": {"name": "limits"}, "spec": {"limits": [
+      {"type": "Container", "default": {"memory": "64Mi"}, "max": {"memory": "128Mi"}}]}})");
+  Kubectl({"run", "small", "--image=busybox"});
+  EXPECT_EQ(Kubectl({"get", "pod", "small", "-o",
+                     "jsonpath={.spec.containers[0].resources.limits.memory}"}),
+            "64Mi");
+  Expect(Refused({"apply", "-f", "-"}, R"({"apiVersion": "v1", "kind": "Pod",
+    "metadata": {"name": "big"}, "spec": {"containers": [{"name": "c", "image": "busybox",
+      "resources": {"limits": {"memory": "1Gi"}}}]}})"),
+         "maximum memory usage per Container is 128Mi, but limit is 1Gi");
+}
+
 TEST_P(KubectlTest, EditsThroughAnEditor) {
   Kubectl({"create", "configmap", "c", "--from-literal=a=before"});
   const std::string editor = folder_ + "/editor";
