@@ -24,8 +24,12 @@ Result<std::vector<Json>> SessionsOfInvoker(Context& context, const std::string&
   return std::move(list.items);
 }
 
-// Ends the session: phase, duration, event.
+// Ends the session: phase, duration, and why in a condition and an event.
 void Finish(Context& context, Json& session, const std::string& phase, const std::string& message) {
+  RemoveCondition(session, kBackupProgressing);
+  if (phase == "Failed") {
+    kube::SetCondition(session, "BackupIncomplete", true, "BackupFailed", message, context.Now());
+  }
   if (phase != "Skipped") ReportMetrics(context, session);
   Set(session, "status.phase", Json(phase));
   Set(session, "status.duration", Json(DurationText(context.Now() - CreationTime(session))));
@@ -240,12 +244,6 @@ Result<kube::Requeue> Advance(Context& context, SessionRun& run, const Json& bef
          cleaned.ok() ? "older sessions beyond sessionHistoryLimit are gone"
                       : cleaned.error().message());
   if (!cleaned.ok()) failures.push_back("the history could not be cleaned");
-  RemoveCondition(run.session, kBackupProgressing);
-  if (!failures.empty()) {
-    // The event comes with the end.
-    kube::SetCondition(run.session, "BackupIncomplete", true, "BackupFailed",
-                       Joined(failures, "; "), context.Now());
-  }
   Finish(context, run.session, failures.empty() ? "Succeeded" : "Failed",
          failures.empty() ? "every Snapshot succeeded" : Joined(failures, "; "));
   TRY(save());
@@ -316,6 +314,9 @@ Result<kube::Requeue> ReconcileBackupSession(Context& context, const kube::Objec
                            : Result<kube::Requeue>(kube::Requeue::Done());
   if (!problem.empty()) {
     if (phase == "Running") {
+      TRY(DeleteIfExists(context.client, kube::types::kJob,
+                         {key.ns, ValidName(key.name, "backup")}));
+      TRY(MarkIncomplete(context, run, problem));
       Finish(context, run.session, "Failed", problem);
     } else {
       Skip(context, run.session, problem);

@@ -232,6 +232,17 @@ Status ForgetPoints(Context& context, const Json& repository, const Json& snapsh
   return opened.open.store->Delete(kSnapshotsPrefix + kube::NameOf(snapshot) + ".yaml");
 }
 
+// Whoever deletes a BackupSession, or its configuration, ends its Job: nobody else would say so.
+Status NoticeLostSession(Context& context, Json& snapshot) {
+  const kube::ObjectKey key{kube::NamespaceOf(snapshot), StringAt(snapshot, "spec.backupSession")};
+  if (key.name.empty() || kube::ConditionIs(snapshot, "BackupIncomplete")) return {};
+  const auto session = TRY(GetIfExists(context.client, context.kinds.backup_session, key));
+  if (session && !kube::IsDeleting(*session)) return {};
+  Report(context, snapshot, "BackupIncomplete", true, "BackupExecutorTerminatedBeforeCompletion",
+         "BackupSession " + key.ToString() + " was deleted before the backup ended", false);
+  return {};
+}
+
 Result<kube::Requeue> FinishSnapshot(Context& context, Json snapshot) {
   const kube::ObjectKey repository_key{kube::NamespaceOf(snapshot),
                                        StringAt(snapshot, "spec.repository")};
@@ -331,6 +342,7 @@ Result<kube::Requeue> ReconcileSnapshot(Context& context, const kube::ObjectKey&
   if (!repository) return kube::Requeue::After(kRetryInterval);
 
   Json next = *found;
+  if (!ComponentsEnded(next)) TRY(NoticeLostSession(context, next));
   auto filled = FillComponents(context, *repository, next);
   if (filled.ok() && ComponentsEnded(next) && FailureOfComponents(next).empty())
     RemoveCondition(next, "BackupIncomplete");
