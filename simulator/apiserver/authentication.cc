@@ -47,8 +47,10 @@ Result<Authenticator::TokenOwner> Authenticator::OwnerOf(std::string_view token)
 
 Result<registry::UserInfo> Authenticator::Authenticate(const net::ServerRequest& request) const {
   const std::string_view authorization = request.headers.Get("Authorization");
-  if (authorization.starts_with(kBearer)) return TRY(OwnerOf(authorization.substr(kBearer.size())))
-  .user;
+  if (authorization.starts_with(kBearer)) {
+    TokenOwner owner = TRY(OwnerOf(authorization.substr(kBearer.size())));
+    return std::move(owner.user);
+  }
   if (!authorization.empty())
     return Error(Code::kUnauthenticated, "only bearer tokens and client certificates are accepted");
   if (!request.peer_common_name.empty()) {

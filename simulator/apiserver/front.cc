@@ -95,6 +95,10 @@ Front::Response Front::Serve(const net::ServerRequest& request) {
     }
     return ApiError(403, "Forbidden", "forbidden: " + RefusalText(user, question));
   }
+  if (request.body.size() > kMaxBodyBytes) {
+    return ApiError(413, "RequestEntityTooLarge",
+                    "Request entity too large: limit is " + std::to_string(kMaxBodyBytes));
+  }
   if (!info.is_resource) return ServeOther(request, user);
   return ServeResource(request, info, user);
 }

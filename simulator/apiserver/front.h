@@ -22,6 +22,9 @@
 namespace thinsnap::apiserver {
 
 // Thread-safe: handlers run on several workers.
+// Of a request; as etcd's and so the real server's.
+inline constexpr std::uint64_t kMaxBodyBytes = 3 * kMiB;
+
 class Front {
  public:
   Front(registry::Registry& registry, registry::WatchHub& watches,

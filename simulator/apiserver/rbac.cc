@@ -109,8 +109,28 @@ struct Authorizer::Policy {
     std::string ns;  // empty: cluster-wide
     Json subjects;
     std::shared_ptr<const std::vector<PolicyRule>> rules;
+    std::string name, role;  // role: "ClusterRole "view""
   };
   std::vector<Binding> bindings;
+
+  struct Ground {
+    const Binding* binding = nullptr;  // null: not allowed
+    const Json* subject = nullptr;
+  };
+  Ground FindGround(const registry::UserInfo& user, const AccessQuestion& question) const {
+    for (const Binding& binding : bindings) {
+      if (!binding.ns.empty() && (binding.ns != question.ns || question.resource.empty())) continue;
+      const auto& subjects = binding.subjects.as_array();
+      const auto subject = std::find_if(subjects.begin(), subjects.end(),
+                                        [&](const Json& each) { return IsSubject(user, each); });
+      if (subject == subjects.end()) continue;
+      if (std::any_of(binding.rules->begin(), binding.rules->end(),
+                      [&](const PolicyRule& rule) { return rule.Allows(question); })) {
+        return {&binding, &*subject};
+      }
+    }
+    return {};
+  }
 };
 
 struct Authorizer::State {
@@ -177,8 +197,10 @@ std::shared_ptr<const Authorizer::Policy> Authorizer::Current() const {
       const auto role = roles.find(
           {cluster_role ? "" : binding->key().ns, StringAt(binding->value(), "roleRef.name")});
       if (role == roles.end()) continue;
-      policy->bindings.push_back(
-          {binding->key().ns, ArrayAt(binding->value(), "subjects"), role->second});
+      policy->bindings.push_back({binding->key().ns, ArrayAt(binding->value(), "subjects"),
+                                  role->second, binding->key().name,
+                                  StringAt(binding->value(), "roleRef.kind") + " \"" +
+                                      StringAt(binding->value(), "roleRef.name") + "\""});
     }
   }
   std::lock_guard lock(state_->mutex);
@@ -189,18 +211,22 @@ std::shared_ptr<const Authorizer::Policy> Authorizer::Current() const {
 
 bool Authorizer::Allows(const registry::UserInfo& user, const AccessQuestion& question) const {
   if (Contains(user.groups, kMasters)) return true;
+  return Current()->FindGround(user, question).binding != nullptr;
+}
+
+std::string Authorizer::Grounds(const registry::UserInfo& user,
+                                const AccessQuestion& question) const {
+  if (Contains(user.groups, kMasters)) return "";
   const auto policy = Current();
-  return std::any_of(
-      policy->bindings.begin(), policy->bindings.end(), [&](const Policy::Binding& binding) {
-        if (!binding.ns.empty() && (binding.ns != question.ns || question.resource.empty()))
-          return false;
-        const auto& subjects = binding.subjects.as_array();
-        if (std::none_of(subjects.begin(), subjects.end(),
-                         [&](const Json& s) { return IsSubject(user, s); }))
-          return false;
-        return std::any_of(binding.rules->begin(), binding.rules->end(),
-                           [&](const PolicyRule& rule) { return rule.Allows(question); });
-      });
+  const auto [binding, subject] = policy->FindGround(user, question);
+  if (binding == nullptr) return "";
+  std::string name = binding->name, who = StringAt(*subject, "name");
+  if (!binding->ns.empty()) name += "/" + binding->ns;
+  if (StringAt(*subject, "kind") == "ServiceAccount")
+    who += "/" + StringAt(*subject, "namespace", binding->ns);
+  return std::string("RBAC: allowed by ") +
+         (binding->ns.empty() ? "ClusterRoleBinding" : "RoleBinding") + " \"" + name + "\" of " +
+         binding->role + " to " + StringAt(*subject, "kind") + " \"" + who + "\"";
 }
 
 std::vector<PolicyRule> Authorizer::RulesFor(const registry::UserInfo& user,
@@ -209,7 +235,6 @@ std::vector<PolicyRule> Authorizer::RulesFor(const registry::UserInfo& user,
   if (Contains(user.groups, kMasters)) {
     out.push_back({{"*"}, {"*"}, {"*"}, {}, {}});
     out.push_back({{"*"}, {}, {}, {}, {"*"}});
-    return out;
   }
   const auto policy = Current();
   for (const auto& binding : policy->bindings) {

@@ -34,6 +34,8 @@ class Authorizer {
   ~Authorizer();
 
   bool Allows(const registry::UserInfo& user, const AccessQuestion& question) const;
+  // Which binding allows it ("RBAC: allowed by ..."); empty if none does or none needs to.
+  std::string Grounds(const registry::UserInfo& user, const AccessQuestion& question) const;
   // The rules that hold for the user in the namespace, for SelfSubjectRulesReview.
   std::vector<PolicyRule> RulesFor(const registry::UserInfo& user, const std::string& ns) const;
 

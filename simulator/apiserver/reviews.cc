@@ -58,20 +58,18 @@ ApiResult<registry::Written> Reviews::Create(const registry::Target& target, Jso
                                              registry::WriteContext& write) const {
   if (target.subresource == "binding") return registry_.Bind(target, body, write);
   if (target.subresource == "eviction") return Evict(target, body, write);
-  if (target.subresource == "token") return registry::Written {
-      TRY(RequestToken(target, std::move(body)))
-      , 201
-    };
+  if (target.subresource == "token") {
+    Json token = TRY(RequestToken(target, std::move(body)));
+    return registry::Written{std::move(token), 201};
+  }
   if (!target.subresource.empty()) return ApiError::MethodNotAllowed();
   if (target.kind->kind == "Binding") {
     auto pod = TRY(
         registry_.Resolve("", "v1", "pods", target.ns, StringAt(body, "metadata.name"), "binding"));
     return registry_.Bind(pod, body, write);
   }
-  return registry::Written {
-    TRY(Answer(target, write.user, std::move(body)))
-    , 201
-  };
+  Json answer = TRY(Answer(target, write.user, std::move(body)));
+  return registry::Written{std::move(answer), 201};
 }
 
 ApiResult<registry::Written> Reviews::Evict(const registry::Target& target, const Json& eviction,
@@ -94,13 +92,23 @@ ApiResult<Json> Reviews::Answer(const registry::Target& target, const registry::
   const std::string& kind = target.kind->kind;
   if (!Find(review, "metadata")) Set(review, "metadata", JsonObject());
   auto judge = [&](const registry::UserInfo& who) {
-    Json status = {{"allowed", authorizer_.Allows(who, QuestionIn(review))}};
+    const AccessQuestion question = QuestionIn(review);
+    JsonObject status{{"allowed", authorizer_.Allows(who, question)}};
+    if (std::string reason = authorizer_.Grounds(who, question); !reason.empty())
+      status["reason"] = std::move(reason);
     Set(review, "status", std::move(status));
   };
   if (kind == "SelfSubjectAccessReview") {
     judge(user);
   } else if (kind == "SubjectAccessReview" || kind == "LocalSubjectAccessReview") {
-    judge({StringAt(review, "spec.user"), Strings(review, "spec.groups")});
+    registry::UserInfo who{StringAt(review, "spec.user"), Strings(review, "spec.groups")};
+    if (who.name.empty() && who.groups.empty()) {
+      return ApiError::Invalid(
+          target.kind->group, kind, "",
+          {FieldError::Invalid("spec.user", Json(""),
+                               "at least one of user or group must be specified")});
+    }
+    judge(who);
   } else if (kind == "SelfSubjectRulesReview") {
     const std::string ns = StringAt(review, "spec.namespace");
     if (ns.empty()) return ApiError::BadRequest("no namespace on request");
@@ -119,7 +127,7 @@ ApiResult<Json> Reviews::Answer(const registry::Target& target, const registry::
     const auto wanted = Strings(review, "spec.audiences");
     JsonObject status;
     if (!owner.ok()) {
-      status = {{"authenticated", false}, {"error", owner.error().message()}};
+      status = {{"user", JsonObject()}, {"error", owner.error().message()}};
     } else {
       const auto& has = owner->claims.audiences;
       JsonArray both;
@@ -127,7 +135,7 @@ ApiResult<Json> Reviews::Answer(const registry::Target& target, const registry::
         if (std::find(has.begin(), has.end(), audience) != has.end()) both.emplace_back(audience);
       }
       if (both.empty()) {
-        status = {{"authenticated", false}, {"error", "the token is for other audiences"}};
+        status = {{"user", JsonObject()}, {"error", "the token is for other audiences"}};
       } else {
         Json info = UserJson(owner->user);
         Set(info, "uid", owner->uid);

@@ -128,6 +128,8 @@ class Server final : public ApiServer {
     options.io_threads = options_.io_threads;
     options.workers = options_.workers;
     options.max_pending_bytes = kMaxPending;
+    // Larger ones than the API takes are read as well, so that the refusal is a Status.
+    options.max_body_bytes = 8 * kMaxBodyBytes;
     return net::StartHttpServer(
         runtime_, std::move(options),
         [this](const net::ServerRequest& request) { return front_.Handle(request); });

@@ -3,6 +3,7 @@
 
 #include "simulator/objects/apply.h"
 #include "simulator/registry/registry.h"
+#include "simulator/schema/custom.h"
 
 namespace thinsnap::registry {
 
@@ -98,6 +99,12 @@ Json Registry::ToStored(const Target& target, Json object) const {
   } else if (target.version->version != target.kind->storage_version) {
     object = schema::ConvertObject(*target.kind, *target.kind, target.kind->storage_version,
                                    std::move(object));
+    // What is stored is of the storage version, whichever it was written in.
+    const schema::KindVersion* stored = target.kind->FindVersion(target.kind->storage_version);
+    if (target.kind->custom && stored != nullptr) {
+      schema::Prune(*stored->schema, object);
+      schema::ApplyDefaults(*target.kind, *stored, object);
+    }
   }
   return Ordered(std::move(object));
 }

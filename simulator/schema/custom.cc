@@ -289,7 +289,7 @@ class Validator {
     if (schema.format_name == "duration")
       good = ParseDuration(text.starts_with('-') ? text.substr(1) : text).ok();
     if (!good) {
-      errors.push_back(FieldError::InvalidType(
+      Block(FieldError::InvalidType(
           path, text,
           path + " in body must be of type " + schema.format_name + ": \"" + text + "\""));
     }
@@ -299,6 +299,13 @@ class Validator {
                    bool root) {
     for (const std::string& name : schema.required) {
       if (!object.contains(name)) Block(FieldError::Required(Below(path, name)));
+    }
+    if (schema.embedded_resource && !root) {
+      for (const char* name : {"apiVersion", "kind"}) {
+        const Json* value = object.if_contains(name);
+        if (value == nullptr || !value->is_string() || value->get_string().empty())
+          Block(FieldError::Required(Below(path, name)));
+      }
     }
     for (const auto& [key, value] : object) {
       const std::string_view name(key.data(), key.size());
@@ -347,7 +354,7 @@ bool HasRules(const Schema& schema, int depth = 0) {
          (schema.additional != nullptr && HasRules(*schema.additional, depth + 1));
 }
 
-FieldError RuleError(const ValidationRule& rule, const std::string& path,
+FieldError RuleError(const ValidationRule& rule, const Json& value, const std::string& path,
                      const std::string& message) {
   static constexpr std::pair<std::string_view, std::string_view> kReasons[] = {
       {"FieldValueRequired", "Required value: "},
@@ -356,6 +363,7 @@ FieldError RuleError(const ValidationRule& rule, const std::string& path,
   for (const auto& [reason, prefix] : kReasons) {
     if (rule.reason == reason) return {std::string(reason), path, std::string(prefix) + message};
   }
+  if (!value.is_structured()) return FieldError::Invalid(path, value, message);
   return {"FieldValueInvalid", path, "Invalid value: " + message};
 }
 
@@ -377,7 +385,7 @@ void CheckRules(const Schema& schema, const Json& value, const Json* old, const 
         const Result<Json> text = rule.message_program->Evaluate(value, old);
         if (text.ok() && text->is_string()) message = std::string(text->get_string());
       }
-      errors.push_back(RuleError(rule, at.empty() ? "<nil>" : at, message));
+      errors.push_back(RuleError(rule, value, at.empty() ? "<nil>" : at, message));
     }
   }
   if (const JsonObject* object = value.if_object()) {

@@ -129,5 +129,68 @@ TEST_F(RequestsTest, WatchesAreAskedForProperly) {
   EXPECT_EQ(Call("GET", kMaps + "?timeoutSeconds=soon").status, 400);
 }
 
+TEST_F(RequestsTest, BodiesHaveALimit) {
+  Start();
+  const std::string large(4'000'000, 'a');
+  const auto answer =
+      Call("POST", kMaps, R"({"metadata":{"name":"a"},"data":{"k":")" + large + "\"}}");
+  EXPECT_EQ(answer.status, 413);
+  EXPECT_EQ(StringAt(answer.body, "reason"), "RequestEntityTooLarge");
+  EXPECT_EQ(StringAt(answer.body, "message"), "Request entity too large: limit is 3145728");
+}
+
+TEST_F(RequestsTest, ReviewsSayWhy) {
+  Start();
+  const std::string rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/";
+  ASSERT_EQ(Call("POST", rbac + "roles", R"({"metadata":{"name":"r"},
+      "rules":[{"apiGroups":[""],"resources":["pods"],"verbs":["list"]}]})")
+                .status,
+            201);
+  ASSERT_EQ(Call("POST", rbac + "rolebindings", R"({"metadata":{"name":"b"},
+      "roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"r"},
+      "subjects":[{"kind":"ServiceAccount","name":"bot","namespace":"default"}]})")
+                .status,
+            201);
+  const std::string reviews = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+  const auto allowed = Call("POST", reviews, R"({"spec":{"user":"system:serviceaccount:default:bot",
+      "resourceAttributes":{"verb":"list","resource":"pods","namespace":"default"}}})");
+  EXPECT_EQ(StringAt(allowed.body, "status.reason"),
+            "RBAC: allowed by RoleBinding \"b/default\" of Role \"r\" to ServiceAccount "
+            "\"bot/default\"");
+  EXPECT_EQ(
+      Call("POST", reviews, R"({"spec":{"resourceAttributes":{"verb":"list","resource":"pods"}}})")
+          .status,
+      422);
+  const auto token = Call("POST", "/apis/authentication.k8s.io/v1/tokenreviews",
+                          R"({"spec":{"token":"nobody's"}})");
+  EXPECT_EQ(Find(token.body, "status.authenticated"), nullptr);
+}
+
+TEST_F(RequestsTest, CustomObjectsAreStoredInTheirStorageVersion) {
+  Start();
+  ASSERT_EQ(Call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", R"({
+      "metadata":{"name":"things.example.com"},"spec":{"group":"example.com","scope":"Namespaced",
+      "names":{"plural":"things","singular":"thing","kind":"Thing"},"versions":[
+      {"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object",
+        "properties":{"spec":{"type":"object","properties":{
+          "size":{"type":"string","default":"S","x-kubernetes-validations":[
+            {"rule":"self == oldSelf","message":"size is immutable"}]}}}}}}},
+      {"name":"v1beta1","served":true,"storage":false,"schema":{"openAPIV3Schema":{"type":"object",
+        "x-kubernetes-preserve-unknown-fields":true}}}]}})")
+                .status,
+            201);
+  const std::string things = "/namespaces/default/things";
+  ASSERT_EQ(Call("POST", "/apis/example.com/v1beta1" + things,
+                 R"({"apiVersion":"example.com/v1beta1","kind":"Thing","metadata":{"name":"t"},
+                     "spec":{"foo":"bar"}})")
+                .status,
+            201);
+  const auto shown = Call("GET", "/apis/example.com/v1" + things + "/t");
+  EXPECT_EQ(*Find(shown.body, "spec"), *ParseJson(R"({"size":"S"})"));
+  const auto changed = Merge("/apis/example.com/v1" + things + "/t", R"({"spec":{"size":"M"}})");
+  EXPECT_EQ(StringAt(ArrayAt(changed.body, "details.causes")[0], "message"),
+            "Invalid value: \"M\": size is immutable");
+}
+
 }  // namespace
 }  // namespace thinsnap::apiserver

@@ -78,6 +78,13 @@ TEST(ValidateTest, ChecksLimits) {
             "spec.a FieldValueTooMany");
 }
 
+TEST(ValidateTest, WantsEmbeddedResourcesToSayWhatTheyAre) {
+  constexpr std::string_view kTemplate = R"({"t":{"type":"object",
+      "x-kubernetes-embedded-resource":true,"x-kubernetes-preserve-unknown-fields":true}})";
+  EXPECT_EQ(Judged(kTemplate, R"({"t":{"apiVersion":"v1","kind":"Pod","x":1}})"), "");
+  EXPECT_EQ(Judged(kTemplate, R"({"t":{"kind":"Pod"}})"), "spec.t.apiVersion FieldValueRequired");
+}
+
 TEST(ValidateTest, KeepsListsUnique) {
   constexpr std::string_view kMap = R"({"l":{"type":"array","x-kubernetes-list-type":"map",
       "x-kubernetes-list-map-keys":["k"],"items":{"type":"object","required":["k"],
