@@ -65,9 +65,8 @@ Result<std::string> ImportEntry(Context& context, const Json& storage,
       return "Repository " + entry.ns + "/" + entry.name +
              " exists already and belongs to BackupStorage " + reference.ToString();
     }
-    // One that was made here has its Snapshots; one that was brought back may still lack some.
-    if (kube::AnnotationOf(*existing, context.kinds.Key("imported-from")).empty())
-      return std::string();
+    // Also where a BackupConfiguration was faster and made the Repository: what the bucket held
+    // before is older than both.
     TRY(ImportSnapshots(context, *folder, *existing));
     return std::string();
   }
