@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "simulator/schema/custom.h"
+
 namespace thinsnap::schema {
 namespace {
 
@@ -24,11 +26,36 @@ std::string WithoutDot(const std::string& path) {
   return path.starts_with('.') ? path.substr(1) : path;
 }
 
+// A default must be what it stands for. What is nested in it may have defaults of its own.
+void CheckDefault(const Json& schema, const std::string& path, FieldErrors& errors) {
+  const Json* value = Find(schema, "default");
+  const auto tree = SchemaFromOpenApi(schema);
+  if (value == nullptr || !tree.ok()) return;  // a schema that cannot be is told of as such
+  Json filled = *value;
+  DefaultBySchema(*(*tree)->root, filled);
+  for (FieldError& error : ValidateBySchema(*(*tree)->root, filled, nullptr)) {
+    if (error.field == "<nil>" && error.message.starts_with("Invalid value: null")) continue;
+    error.field = path + ".default" + (error.field == "<nil>" || error.field.empty() ? "" : ".") +
+                  (error.field == "<nil>" ? "" : error.field);
+    errors.push_back(std::move(error));
+  }
+}
+
 // A type on every node: that is what structural means.
 void CheckStructural(const Json& schema, const std::string& path, const char* where,
                      FieldErrors& errors) {
-  const bool typed = !StringAt(schema, "type").empty() ||
-                     BoolAt(schema, "x-kubernetes-int-or-string") ||
+  static const std::vector<std::string> kTypes = {"array",  "boolean", "integer",
+                                                  "number", "object",  "string"};
+  const std::string type = StringAt(schema, "type");
+  if (!type.empty() && std::find(kTypes.begin(), kTypes.end(), type) == kTypes.end())
+    errors.push_back(FieldError::Unsupported(path + ".type", Json(type), kTypes));
+  if (BoolAt(schema, "uniqueItems")) {
+    errors.push_back(FieldError::Forbidden(
+        path + ".uniqueItems",
+        "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"));
+  }
+  CheckDefault(schema, path, errors);
+  const bool typed = !type.empty() || BoolAt(schema, "x-kubernetes-int-or-string") ||
                      BoolAt(schema, "x-kubernetes-preserve-unknown-fields");
   if (!typed) errors.push_back(FieldError::Required(path + ".type", where));
   if (Find(schema, "$ref") != nullptr)
@@ -47,7 +74,7 @@ void CheckStructural(const Json& schema, const std::string& path, const char* wh
     CheckStructural(*additional, path + ".additionalProperties",
                     "must not be empty for specified object fields", errors);
   }
-  if (StringAt(schema, "type") == "array" && Find(schema, "items") == nullptr) {
+  if (type == "array" && Find(schema, "items") == nullptr) {
     errors.push_back(FieldError::Required(path + ".items", "must be specified"));
   }
   if (StringAt(schema, "x-kubernetes-list-type") == "map" &&

@@ -146,6 +146,13 @@ TEST(CrdTest, RefusesWhatCannotBeServed) {
       << "a node without a type";
   EXPECT_NE(told("schema", J(R"({"type":"object","x-kubernetes-validations":[{"rule":"1 +"}]})")),
             "");
+  EXPECT_EQ(told("schema", J(R"({"type":"object","properties":{"a":{"type":"strin"}}})")),
+            "spec.validation.openAPIV3Schema.properties[a].type FieldValueNotSupported");
+  EXPECT_EQ(told("schema", J(R"({"type":"object","properties":{
+                "a":{"type":"object","default":{"b":"x"},"properties":{"b":{"type":"integer"}}},
+                "c":{"type":"object","default":{},"required":["d"],
+                     "properties":{"d":{"type":"integer","default":1}}}}})")),
+            "spec.validation.openAPIV3Schema.properties[a].default.b FieldValueTypeInvalid");
 }
 
 TEST(CrdTest, IsEstablishedOnce) {
