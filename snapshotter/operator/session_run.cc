@@ -83,7 +83,9 @@ Status MarkIncomplete(Context& context, const SessionRun& run, const std::string
   for (const auto& item : ArrayAt(run.session, "status.snapshots")) {
     const auto snapshot = TRY(GetIfExists(context.client, context.kinds.snapshot,
                                           {NamespaceName(run), StringAt(item, "name")}));
-    if (!snapshot || IsFinalPhase(StringAt(*snapshot, "status.phase"))) continue;
+    if (!snapshot || IsFinalPhase(StringAt(*snapshot, "status.phase")) ||
+        kube::ConditionIs(*snapshot, "BackupIncomplete"))
+      continue;
     // What ended only has its view to be sent yet, unless that has no end either.
     if (ComponentsEnded(*snapshot) && !overdue) continue;
     Json next = *snapshot;

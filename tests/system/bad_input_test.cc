@@ -1,20 +1,13 @@
 // What a user gets wrong in front of a real cluster: each case ends in a condition and an event
 // that name what was found and what is accepted, and what is right beside it goes on.
 #include <algorithm>
-#include <functional>
 #include <gmock/gmock.h>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "base/core/file.h"
-#include "base/data/json.h"
-#include "base/data/yaml.h"
 #include "base/kube/object.h"
-#include "simulator/s3/s3_server.h"
-#include "snapshotter/operator/kinds.h"
-#include "snapshotter/store/location.h"
-#include "tests/system/up_fixture.h"
+#include "tests/system/backup_fixture.h"
 
 namespace thinsnap::system_test {
 namespace {
@@ -22,32 +15,13 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-// One mistake: an object of a guide, edited, and where it is said.
-struct Mistake {
-  std::string name;
-  std::function<void(Json&)> edit;
-  std::string condition;
-  std::vector<std::string> said;
-};
-
-class BadInputTest : public UpTest {
+class BadInputTest : public BackupTest {
  protected:
   void SetUp() override {
-    UpTest::SetUp();
+    BackupTest::SetUp();
     if (IsSkipped()) return;
-    s3::S3Options options;
-    options.data_folder = folder() + "/s3";
-    options.buckets = {"bucket"};
-    options.access_key_id = "guide";
-    options.secret_access_key = Secret("not-a-secret");
-    auto server = s3::StartS3Server(runtime_, random_, std::move(options));
-    ASSERT_TRUE(server.ok()) << server.error().ToString();
-    server_ = std::move(*server);
-    StartUp(1, {"--pool-size", "2Gi"});
-    ASSERT_EQ(Kubectl({"create", "namespace", "demo"}).exit_code, 0);
-    Apply(Guide("common/storage.yaml") + "\n---\n" + Guide("common/secrets.yaml") + "\n---\n" +
-          Guide("common/backend.yaml") + "\n---\n" + Guide("pvc/source.yaml") + R"(
----
+    Prepare("2Gi", "1Gi");
+    Apply(R"(
 apiVersion: v1
 kind: Secret
 metadata: {name: empty-secret, namespace: demo}
@@ -59,139 +33,6 @@ metadata: {name: wrong-secret, namespace: demo}
 stringData: {AWS_ACCESS_KEY_ID: guide, AWS_SECRET_ACCESS_KEY: wrong, RESTIC_PASSWORD: wrong}
 )");
   }
-
-  std::string Guide(const std::string& file) {
-    auto text = ReadFile(std::string(THINSNAP_SOURCE_DIR) + "/docs/guides/" + file);
-    EXPECT_TRUE(text.ok());
-    std::string filled = text.ok() ? *text : std::string();
-    for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{
-             {"${ENDPOINT}", "http://127.0.0.1:" + std::to_string(server_->port())},
-             {"${BUCKET}", "bucket"},
-             {"${ACCESS_KEY}", "guide"},
-             {"${SECRET_KEY}", "not-a-secret"},
-             {"${PASSPHRASE}", "open sesame"},
-             // Sessions are triggered here: no schedule may come between.
-             {"*/5 * * * *", "0 0 1 1 *"}}) {
-      for (auto at = filled.find(name); at != std::string::npos; at = filled.find(name))
-        filled.replace(at, name.size(), value);
-    }
-    return filled;
-  }
-  // The first document of the guide's file under another name.
-  Json Edited(const std::string& file, const Mistake& mistake) {
-    const auto text = Guide(file);
-    auto parsed = ParseYaml(text.substr(0, text.find("\n---\n")));
-    EXPECT_TRUE(parsed.ok());
-    Json object = parsed.ok() ? *parsed : Json(JsonObject());
-    Set(object, "metadata.name", Json(mistake.name));
-    if (StringAt(object, "kind") == "BackupStorage") {
-      Set(object, "spec.default", false);
-      Set(object, "spec.storage.s3.prefix", Json(mistake.name));
-    }
-    if (auto* sessions = FindMutable(object, "spec.sessions")) {
-      auto& repository = FindMutable(sessions->as_array()[0], "repositories")->as_array()[0];
-      Set(repository, "name", Json("repository-" + mistake.name));
-      Set(repository, "directory", Json("/" + mistake.name));
-    }
-    mistake.edit(object);
-    return object;
-  }
-
-  static Json& Session(Json& configuration) {
-    return FindMutable(configuration, "spec.sessions")->as_array()[0];
-  }
-  static Json& ClaimTemplate(Json& restore) {
-    auto& task = FindMutable(restore, "spec.addon.tasks")->as_array()[0];
-    return FindMutable(task, "targetVolumes.volumeClaimTemplates")->as_array()[0];
-  }
-
-  // All are applied at once; then each has to say its sentence, in a condition and in an event.
-  void ExpectSaid(const kube::ResourceType& type, const std::string& file,
-                  const std::vector<Mistake>& mistakes) {
-    JsonArray items;
-    for (const auto& mistake : mistakes) items.push_back(Edited(file, mistake));
-    Apply(ToJson(JsonObject{{"apiVersion", "v1"}, {"kind", "List"}, {"items", std::move(items)}}));
-    for (const auto& mistake : mistakes) ExpectSaid(type, mistake);
-  }
-  void ExpectSaid(const kube::ResourceType& type, const Mistake& mistake) {
-    SCOPED_TRACE(mistake.name);
-    Json last;
-    ASSERT_TRUE(WaitFor(type, {"demo", mistake.name}, [&](const Json* object) {
-      last = object == nullptr ? Json() : *object;
-      return object != nullptr && Says(Message(*object, mistake.condition), mistake.said);
-    }));
-    const auto events = client().List(kube::types::kEvent, "demo",
-                                      {.label_selector = "",
-                                       .field_selector = "involvedObject.uid=" + kube::UidOf(last),
-                                       .resource_version = ""});
-    ASSERT_TRUE(events.ok());
-    bool event = false;
-    for (const auto& item : events->items) {
-      event = event || (StringAt(item, "type") == "Warning" &&
-                        Says(StringAt(item, "message"), mistake.said));
-    }
-    EXPECT_TRUE(event) << "no Warning says it";
-  }
-  static std::string Message(const Json& object, const std::string& condition) {
-    const auto* found = kube::FindCondition(object, condition);
-    if (found != nullptr) return StringAt(*found, "message");
-    for (const auto& session : ArrayAt(object, "status.sessions")) {
-      for (const auto& item : ArrayAt(session, "conditions")) {
-        if (StringAt(item, "type") == condition) return StringAt(item, "message");
-      }
-    }
-    return "";
-  }
-  static bool Says(const std::string& text, const std::vector<std::string>& pieces) {
-    return std::all_of(pieces.begin(), pieces.end(), [&](const std::string& piece) {
-      return text.find(piece) != std::string::npos;
-    });
-  }
-
-  bool WaitForPhase(const kube::ResourceType& type, const std::string& name,
-                    const std::string& phase) {
-    return WaitFor(type, {"demo", name}, [&](const Json* object) {
-      return object != nullptr && StringAt(*object, "status.phase") == phase;
-    });
-  }
-  // Runs the guide's session under this name; the name of its Snapshot.
-  std::string BackUp(const std::string& name, const std::string& phase = "Succeeded",
-                     const std::string& configuration = "pvc-volume-snapshot") {
-    Apply(R"(
-apiVersion: core.kubestash.com/v1alpha1
-kind: BackupSession
-metadata: {name: )" +
-          name + R"(, namespace: demo, labels: {kubestash.com/invoker-name: )" + configuration +
-          R"(}}
-spec:
-  invoker: {apiGroup: core.kubestash.com, kind: BackupConfiguration, name: )" +
-          configuration + R"(}
-  session: frequent-backup
-)");
-    EXPECT_TRUE(WaitForPhase(kinds_.backup_session, name, phase));
-    const auto session = client().Get(kinds_.backup_session, {"demo", name});
-    if (!session.ok()) return "";
-    const auto& snapshots = ArrayAt(*session, "status.snapshots");
-    return snapshots.empty() ? "" : StringAt(snapshots[0], "name");
-  }
-  void PrepareBackup() {
-    Apply(Guide("pvc/backup.yaml"));
-    ASSERT_TRUE(WaitForPhase(kinds_.backup_configuration, "pvc-volume-snapshot", "Ready"));
-    ASSERT_TRUE(WaitForPodPhase("source-pod", "Running", "demo"));
-  }
-
-  std::unique_ptr<store::ObjectStore> Bucket(const std::string& path) {
-    store::Location location;
-    location.url = "s3+http://127.0.0.1:" + std::to_string(server_->port()) + "/bucket/" + path;
-    location.credentials.access_key_id = "guide";
-    location.credentials.secret_access_key = Secret("not-a-secret");
-    auto opened = store::OpenStore(runtime_, random_, location);
-    EXPECT_TRUE(opened.ok());
-    return opened.ok() ? std::move(*opened) : nullptr;
-  }
-
-  const backup::Kinds kinds_{"kubestash.com"};
-  std::unique_ptr<s3::S3Server> server_;
 };
 
 TEST_F(BadInputTest, TheServerRefusesWhatTheSchemaDoesNotKnow) {
@@ -470,19 +311,9 @@ TEST_F(BadInputTest, OneFlippedBitFailsItsRestoreAndNoOther) {
     object->bytes[object->bytes.size() / 2] ^= 1;
     ASSERT_TRUE(repository->Put(key, object->bytes).ok());
   }
-  const auto restore = [&](const std::string& name, const std::string& snapshot) {
-    Apply(ToJson(
-        Edited("pvc/restore.yaml", {name,
-                                    [&](Json& object) {
-                                      Set(object, "spec.dataSource.snapshot", Json(snapshot));
-                                      Set(ClaimTemplate(object), "metadata.name", Json(name));
-                                    },
-                                    "",
-                                    {}})));
-  };
-  restore("damaged", second);
+  Restore("damaged", second);
   ExpectSaid(kinds_.restore_session, {"damaged", nullptr, "RestoreIncomplete", {"packs/"}});
-  restore("sound", first);
+  Restore("sound", first);
   EXPECT_TRUE(WaitForPhase(kinds_.restore_session, "sound", "Succeeded"));
   EXPECT_TRUE(WaitForPhase(kinds_.restore_session, "damaged", "Failed"));
   EXPECT_TRUE(WaitForGone(kube::types::kPersistentVolumeClaim, {"demo", "damaged"}));
