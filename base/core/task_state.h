@@ -7,6 +7,7 @@
 #include <mutex>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "base/core/runtime.h"
 
 namespace thinsnap {
@@ -25,9 +26,9 @@ struct TaskGroup::State {
   bool stopped();
 
   std::mutex mutex;
-  bool is_stopped = false;
+  bool is_stopped GUARDED_BY(mutex) = false;
   int tasks = 0;  // started and not yet returned; kept by the Runtime
-  std::list<std::weak_ptr<StopCallback>> callbacks;
+  std::list<std::weak_ptr<StopCallback>> callbacks GUARDED_BY(mutex);
   StopToken parent_link;  // stops this group with its parent
 };
 

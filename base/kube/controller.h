@@ -12,6 +12,7 @@
 #include <set>
 #include <string>
 
+#include "base/core/guarded.h"
 #include "base/core/runtime.h"
 #include "base/kube/client.h"
 #include "base/kube/informer.h"
@@ -55,11 +56,13 @@ class Controller {
   std::unique_ptr<EventCount> changed_;
 
   std::mutex mutex_;
-  std::deque<ObjectKey> queue_;                       // ready, in order
-  std::set<ObjectKey> queued_, running_, dirty_;      // dirty: added while running
-  std::set<std::pair<MonoTime, ObjectKey>> delayed_;  // one for each key
-  std::map<ObjectKey, MonoTime> delayed_until_;
-  std::map<ObjectKey, int> failures_;
+  std::deque<ObjectKey> queue_ GUARDED_BY(mutex_);  // ready, in order
+  std::set<ObjectKey> queued_ GUARDED_BY(mutex_);
+  std::set<ObjectKey> running_ GUARDED_BY(mutex_);
+  std::set<ObjectKey> dirty_ GUARDED_BY(mutex_);                         // added while running
+  std::set<std::pair<MonoTime, ObjectKey>> delayed_ GUARDED_BY(mutex_);  // one for each key
+  std::map<ObjectKey, MonoTime> delayed_until_ GUARDED_BY(mutex_);
+  std::map<ObjectKey, int> failures_ GUARDED_BY(mutex_);
 };
 
 }  // namespace thinsnap::kube

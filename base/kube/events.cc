@@ -2,6 +2,7 @@
 #include <mutex>
 #include <tuple>
 
+#include "base/core/guarded.h"
 #include "base/core/log.h"
 #include "base/kube/http_client.h"
 #include "base/kube/object.h"
@@ -20,7 +21,8 @@ struct EventRecorder::State {
   };
   std::mutex mutex;
   // By the object's uid, type, reason and message; forgotten all at once when there are many.
-  std::map<std::tuple<std::string, std::string, std::string, std::string>, Known> known;
+  std::map<std::tuple<std::string, std::string, std::string, std::string>, Known> known
+      GUARDED_BY(mutex);
 };
 
 EventRecorder::EventRecorder(KubeClient& client, Clock& clock, Random& random,

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "base/core/runtime.h"
 #include "base/kube/client.h"
 #include "base/kube/object.h"
@@ -56,9 +57,9 @@ class Informer {
   std::unique_ptr<EventCount> changed_;
 
   mutable std::mutex mutex_;
-  std::map<ObjectKey, ObjectPtr> objects_;
-  std::string resource_version_;
-  bool synced_ = false;
+  std::map<ObjectKey, ObjectPtr> objects_ GUARDED_BY(mutex_);
+  std::string resource_version_ GUARDED_BY(mutex_);
+  bool synced_ GUARDED_BY(mutex_) = false;
 };
 
 // One informer for each kind, shared by the controllers of a process.

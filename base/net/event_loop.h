@@ -13,6 +13,7 @@
 
 #include "base/core/clock.h"
 #include "base/core/file.h"
+#include "base/core/guarded.h"
 #include "base/core/result.h"
 
 namespace thinsnap::net {
@@ -52,8 +53,10 @@ class EventLoop {
   UniqueFd wake_;
   std::thread thread_;
   std::mutex mutex_;
-  std::vector<std::function<void()>> posted_;
-  bool stopping_ = false;
+  std::vector<std::function<void()>> posted_ GUARDED_BY(mutex_);
+  bool stopping_ GUARDED_BY(mutex_) = false;
+
+  // Of the loop's thread.
   std::unordered_map<WatchId, std::shared_ptr<SocketHandler>> handlers_;
   WatchId next_id_ = 1;
 };

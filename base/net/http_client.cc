@@ -8,6 +8,7 @@
 #include <mutex>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "base/core/runtime.h"
 #include "base/core/task_state.h"
 
@@ -291,7 +292,7 @@ class CurlHttpClient final : public HttpClient {
 
   const HttpClientOptions options_;
   std::mutex mutex_;
-  std::vector<std::unique_ptr<Handle>> idle_;
+  std::vector<std::unique_ptr<Handle>> idle_ GUARDED_BY(mutex_);
 };
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "base/core/runtime.h"
 #include "base/net/http_server.h"
 #include "base/net/websocket_codec.h"
@@ -61,9 +62,9 @@ class BodyPipe final : public BodyReader {
   std::unique_ptr<EventCount> changed_;
   const std::weak_ptr<SessionOutput> session_;
   mutable std::mutex mutex_;
-  std::string buffer_;
-  bool ended_ = false;
-  bool broken_ = false;
+  std::string buffer_ GUARDED_BY(mutex_);
+  bool ended_ GUARDED_BY(mutex_) = false;
+  bool broken_ GUARDED_BY(mutex_) = false;
 };
 
 // Calls once when closed, and at once if it has been.
@@ -76,8 +77,8 @@ class CloseSignal {
 
  private:
   mutable std::mutex mutex_;
-  bool fired_ = false;
-  std::function<void()> callback_;
+  bool fired_ GUARDED_BY(mutex_) = false;
+  std::function<void()> callback_ GUARDED_BY(mutex_);
 };
 
 class SessionStream final : public Stream {
@@ -134,15 +135,15 @@ class SessionConnection final : public Connection,
   const std::uint64_t max_pending_;
   std::optional<WebSocketDecoder> decoder_;
   mutable std::mutex mutex_;
-  std::deque<std::string> inbox_;
-  std::uint64_t inbox_bytes_ = 0;
-  bool started_ = false;
-  bool delivering_ = false;
-  bool closing_ = false;  // by us
-  bool broken_ = false;
-  bool close_told_ = false;
-  std::function<void(std::string)> on_message_;
-  std::function<void()> on_close_;
+  std::deque<std::string> inbox_ GUARDED_BY(mutex_);
+  std::uint64_t inbox_bytes_ GUARDED_BY(mutex_) = 0;
+  bool started_ GUARDED_BY(mutex_) = false;
+  bool delivering_ GUARDED_BY(mutex_) = false;
+  bool closing_ GUARDED_BY(mutex_) = false;  // by us
+  bool broken_ GUARDED_BY(mutex_) = false;
+  bool close_told_ GUARDED_BY(mutex_) = false;
+  std::function<void(std::string)> on_message_ GUARDED_BY(mutex_);
+  std::function<void()> on_close_ GUARDED_BY(mutex_);
 };
 
 }  // namespace thinsnap::net

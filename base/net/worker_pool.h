@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "base/core/runtime.h"
 
 namespace thinsnap::net {
@@ -36,10 +37,10 @@ class WorkerPool {
   const std::string name_;
   const int max_workers_;
   std::mutex mutex_;
-  int started_ = 0;
-  bool stopped_ = false;
-  std::vector<std::shared_ptr<Worker>> idle_;
-  std::deque<std::function<void()>> waiting_;
+  int started_ GUARDED_BY(mutex_) = 0;
+  bool stopped_ GUARDED_BY(mutex_) = false;
+  std::vector<std::shared_ptr<Worker>> idle_ GUARDED_BY(mutex_);
+  std::deque<std::function<void()>> waiting_ GUARDED_BY(mutex_);
   TaskGroup group_;  // last: its tasks use the rest
 };
 

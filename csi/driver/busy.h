@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "base/core/guarded.h"
 #include "base/core/result.h"
 
 namespace thinsnap::driver {
@@ -39,7 +40,7 @@ class BusyKeys {
 
  private:
   std::mutex mutex_;
-  std::set<std::string> keys_;
+  std::set<std::string> keys_ GUARDED_BY(mutex_);
 };
 
 }  // namespace thinsnap::driver

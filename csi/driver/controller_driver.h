@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "base/core/runtime.h"
 #include "csi/driver/busy.h"
 #include "csi/driver/handle.h"
@@ -77,7 +78,7 @@ class ControllerDriver final : public proto::CsiService {
     MonoTime at;
   };
   std::mutex recent_mutex_;
-  std::map<std::string, Recent> recent_;  // by namespace
+  std::map<std::string, Recent> recent_ GUARDED_BY(recent_mutex_);  // by namespace
 };
 
 }  // namespace thinsnap::driver

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "base/core/random.h"
 #include "base/core/runtime.h"
 #include "csi/driver/repositories.h"
@@ -99,11 +100,11 @@ class Exporter {
   std::unique_ptr<EventCount> changed_;
 
   std::mutex mutex_;
-  std::map<pool::VolumeId, bool> volumes_;  // with a task; true: look again
-  std::vector<std::shared_ptr<Job>> jobs_;  // running
-  std::set<pool::SnapshotId> cancelled_;
-  std::map<pool::SnapshotId, Report> reports_;
-  int running_ = 0;
+  std::map<pool::VolumeId, bool> volumes_ GUARDED_BY(mutex_);  // with a task; true: look again
+  std::vector<std::shared_ptr<Job>> jobs_ GUARDED_BY(mutex_);  // running
+  std::set<pool::SnapshotId> cancelled_ GUARDED_BY(mutex_);
+  std::map<pool::SnapshotId, Report> reports_ GUARDED_BY(mutex_);
+  int running_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace thinsnap::driver

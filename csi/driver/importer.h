@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "base/core/runtime.h"
 #include "csi/driver/handle.h"
 #include "csi/driver/repositories.h"
@@ -62,7 +63,7 @@ class Importer {
   };
 
   // Ended jobs are taken out with the lock held, but destroyed (joined) without it.
-  std::vector<std::shared_ptr<Job>> TakeEnded();
+  std::vector<std::shared_ptr<Job>> TakeEnded() REQUIRES(mutex_);
   void Run(const pool::VolumeId& volume, Job& job);
   Status Fill(const pool::VolumeId& volume, Job& job);
 
@@ -72,8 +73,8 @@ class Importer {
   Repositories& repositories_;
   std::unique_ptr<EventCount> changed_;
   std::mutex mutex_;
-  std::map<pool::VolumeId, std::shared_ptr<Job>> jobs_;
-  std::map<std::string, Error> failures_;  // by name, until they are told
+  std::map<pool::VolumeId, std::shared_ptr<Job>> jobs_ GUARDED_BY(mutex_);
+  std::map<std::string, Error> failures_ GUARDED_BY(mutex_);  // by name, until they are told
 };
 
 }  // namespace thinsnap::driver

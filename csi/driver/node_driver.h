@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "base/core/runtime.h"
 #include "csi/driver/busy.h"
 #include "csi/driver/exporter.h"
@@ -123,9 +124,9 @@ class NodeDriver final : public proto::CsiService {
   Repositories& repositories_;
   const std::string node_name_;
   pool::PoolId pool_id_;
-  std::mutex mutex_;
   BusyKeys busy_;
-  PoolStanding standing_ = PoolStanding::kServes;
+  std::mutex mutex_;
+  PoolStanding standing_ GUARDED_BY(mutex_) = PoolStanding::kServes;
 };
 
 }  // namespace thinsnap::driver

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "base/core/runtime.h"
 #include "base/kube/informer.h"
 #include "csi/driver/pool_object.h"
@@ -43,7 +44,7 @@ class PoolDirectory {
   const kube::ObjectKey lost_key_;
   const NodeConnector connect_;
   std::mutex mutex_;
-  std::map<std::string, NodePtr> connections_;
+  std::map<std::string, NodePtr> connections_ GUARDED_BY(mutex_);
 };
 
 }  // namespace thinsnap::driver

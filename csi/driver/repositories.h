@@ -7,6 +7,7 @@
 #include <mutex>
 #include <string>
 
+#include "base/core/guarded.h"
 #include "base/core/random.h"
 #include "csi/driver/repository_source.h"
 
@@ -41,7 +42,7 @@ class Repositories {
   RepositorySource& source_;
   const StoreOpener open_store_;
   std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<Opened>> opened_;
+  std::map<std::string, std::shared_ptr<Opened>> opened_ GUARDED_BY(mutex_);
 };
 
 }  // namespace thinsnap::driver

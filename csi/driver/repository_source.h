@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "base/core/runtime.h"
 #include "base/data/json_fwd.h"
 #include "base/kube/informer.h"
@@ -64,7 +65,7 @@ class SecretRepositorySource final : public RepositorySource {
   std::unique_ptr<EventCount> changed_;
   std::function<void(const std::string&)> handler_;
   std::mutex mutex_;
-  std::map<std::string, Result<RepositoryConfig>> configs_;  // by id
+  std::map<std::string, Result<RepositoryConfig>> configs_ GUARDED_BY(mutex_);  // by id
 };
 
 // One YAML or JSON file for each repository, read anew each time.

@@ -4,6 +4,7 @@
 #include <memory>
 #include <mutex>
 
+#include "base/core/guarded.h"
 #include "base/core/runtime.h"
 
 namespace thinsnap::driver {
@@ -33,7 +34,7 @@ class StopSignal {
  private:
   std::unique_ptr<EventCount> changed_;
   std::mutex mutex_;
-  bool stopped_ = false;
+  bool stopped_ GUARDED_BY(mutex_) = false;
   TaskGroup::StopToken token_;
 };
 

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "base/core/guarded.h"
 #include "csi/node/mounter.h"
 #include "csi/pool/thin_pool.h"
 
@@ -33,7 +34,7 @@ class MountQuiesce final : public pool::Quiesce {
   Mounter& mounter_;
   const DeviceOf device_of_;
   std::mutex mutex_;
-  std::map<pool::VolumeId, std::unique_ptr<FrozenMount>> frozen_;
+  std::map<pool::VolumeId, std::unique_ptr<FrozenMount>> frozen_ GUARDED_BY(mutex_);
 };
 
 }  // namespace thinsnap::node

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "csi/node/mounter.h"
 
 namespace thinsnap::node {
@@ -38,16 +39,15 @@ class RecordingMounter final : public Mounter {
 
  private:
   friend class RecordedFreeze;
-  // Both with the lock held.
-  Status Record(std::string line);
-  const MountEntry* Topmost(const std::string& target) const;
+  Status Record(std::string line) REQUIRES(mutex_);
+  const MountEntry* Topmost(const std::string& target) const REQUIRES(mutex_);
 
   mutable std::mutex mutex_;
-  std::vector<std::string> log_;
-  std::vector<std::pair<std::string, Error>> failures_;
-  std::vector<MountEntry> mounts_;
-  std::map<std::string, PathKind> paths_;
-  std::map<std::string, std::uint64_t> device_numbers_;
+  std::vector<std::string> log_ GUARDED_BY(mutex_);
+  std::vector<std::pair<std::string, Error>> failures_ GUARDED_BY(mutex_);
+  std::vector<MountEntry> mounts_ GUARDED_BY(mutex_);
+  std::map<std::string, PathKind> paths_ GUARDED_BY(mutex_);
+  std::map<std::string, std::uint64_t> device_numbers_ GUARDED_BY(mutex_);
 };
 
 }  // namespace thinsnap::node

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/core/command.h"
+#include "base/core/guarded.h"
 #include "csi/node/filesystem.h"
 #include "csi/node/mounter.h"
 #include "csi/pool/thin_pool.h"
@@ -84,9 +85,10 @@ class VolumeMounts {
   Filesystem filesystem_;
   const std::string default_fs_type_;
   std::mutex mutex_;
-  std::set<pool::VolumeId> busy_;
-  std::map<pool::VolumeId, std::string> devices_;    // of what is staged
-  std::map<std::string, std::string> published_as_;  // target -> how, of this life
+  std::set<pool::VolumeId> busy_ GUARDED_BY(mutex_);
+  std::map<pool::VolumeId, std::string> devices_ GUARDED_BY(mutex_);  // of what is staged
+  std::map<std::string, std::string> published_as_
+      GUARDED_BY(mutex_);  // target -> how, of this life
 };
 
 }  // namespace thinsnap::node

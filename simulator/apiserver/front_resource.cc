@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "simulator/apiserver/front.h"
 
 namespace thinsnap::apiserver {
@@ -59,7 +60,7 @@ class StreamSink final : public registry::WatchSink {
   }
 
  private:
-  bool Send(std::shared_ptr<const std::string> line) {
+  bool Send(std::shared_ptr<const std::string> line) REQUIRES(mutex_) {
     if (ended_) return false;
     if (stream_) return stream_->Push(std::move(line));
     waiting_.push_back(std::move(line));
@@ -69,10 +70,10 @@ class StreamSink final : public registry::WatchSink {
   const Renderer renderer_;
   LineCache& lines_;
   std::mutex mutex_;
-  bool first_ = true;
-  bool ended_ = false;
-  std::vector<std::shared_ptr<const std::string>> waiting_;
-  std::shared_ptr<net::Stream> stream_;
+  bool first_ GUARDED_BY(mutex_) = true;
+  bool ended_ GUARDED_BY(mutex_) = false;
+  std::vector<std::shared_ptr<const std::string>> waiting_ GUARDED_BY(mutex_);
+  std::shared_ptr<net::Stream> stream_ GUARDED_BY(mutex_);
 };
 
 // Closes the watch when the stream, or the response that never became one, is gone.

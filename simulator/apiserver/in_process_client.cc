@@ -4,6 +4,7 @@
 #include <mutex>
 #include <utility>
 
+#include "base/core/guarded.h"
 #include "base/kube/object.h"
 
 namespace thinsnap::apiserver {
@@ -98,8 +99,8 @@ class QueueSink final : public registry::WatchSink {
   const registry::Target target_;
   std::unique_ptr<EventCount> changed_;
   std::mutex mutex_;
-  std::deque<Item> items_;
-  bool ended_ = false;
+  std::deque<Item> items_ GUARDED_BY(mutex_);
+  bool ended_ GUARDED_BY(mutex_) = false;
 };
 
 class RegistryClient final : public kube::KubeClient {

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "base/core/guarded.h"
 #include "base/data/json.h"
 #include "base/net/http_server.h"
 #include "simulator/schema/kinds.h"
@@ -28,14 +29,15 @@ class OpenApi {
     std::string hash;
   };
   // Built at the first request, again when the kinds have changed.
-  std::optional<Document> Of(const std::string& group, const std::string& version);
-  Document Everything(bool protobuf);
-  Json Index();
+  std::optional<Document> Of(const std::string& group, const std::string& version) REQUIRES(mutex_);
+  Document Everything(bool protobuf) REQUIRES(mutex_);
+  Json Index() REQUIRES(mutex_);
 
   const schema::KindTable& kinds_;
   std::mutex mutex_;
-  std::uint64_t generation_ = 0;
-  std::map<std::string, Document> documents_;  // by "api/v1", "apis/apps/v1"; "v2", "v2 json"
+  std::uint64_t generation_ GUARDED_BY(mutex_) = 0;
+  std::map<std::string, Document> documents_
+      GUARDED_BY(mutex_);  // by "api/v1", "apis/apps/v1"; "v2", "v2 json"
 };
 
 }  // namespace thinsnap::apiserver

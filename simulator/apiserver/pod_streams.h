@@ -6,6 +6,7 @@
 #include <mutex>
 #include <string>
 
+#include "base/core/guarded.h"
 #include "base/core/runtime.h"
 #include "base/net/http_server.h"
 #include "simulator/registry/registry.h"
@@ -46,7 +47,7 @@ class PodStreams {
   Runtime& runtime_;
   registry::Registry& registry_;
   mutable std::mutex mutex_;
-  streams::ContainerAccess* access_;
+  streams::ContainerAccess* access_ GUARDED_BY(mutex_);
   TaskGroup endings_;  // sessions are destroyed here: that may block until the program is dead
 };
 

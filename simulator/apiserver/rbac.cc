@@ -7,6 +7,7 @@
 #include <mutex>
 #include <utility>
 
+#include "base/core/guarded.h"
 #include "base/data/json.h"
 
 namespace thinsnap::apiserver {
@@ -139,9 +140,10 @@ struct Authorizer::State {
   objects::VersionedStore& store;
   std::atomic<std::uint64_t> changes{1};
   std::mutex mutex;
-  std::uint64_t built_at = 0;
-  std::shared_ptr<const Policy> policy;
-  std::vector<std::unique_ptr<objects::VersionedStore::Subscription>> subscriptions;
+  std::uint64_t built_at GUARDED_BY(mutex) = 0;
+  std::shared_ptr<const Policy> policy GUARDED_BY(mutex);
+  std::vector<std::unique_ptr<objects::VersionedStore::Subscription>> subscriptions
+      GUARDED_BY(mutex);
 };
 
 Authorizer::Authorizer(objects::VersionedStore& store) : state_(std::make_unique<State>(store)) {

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "simulator/objects/table.h"
 #include "simulator/registry/registry.h"
 #include "simulator/registry/watch.h"
@@ -66,8 +67,8 @@ class LineCache {
 
  private:
   std::mutex mutex_;
-  objects::ObjectRef object_;
-  std::vector<std::pair<std::string, std::shared_ptr<const std::string>>> lines_;
+  objects::ObjectRef object_ GUARDED_BY(mutex_);
+  std::vector<std::pair<std::string, std::shared_ptr<const std::string>>> lines_ GUARDED_BY(mutex_);
 };
 
 }  // namespace thinsnap::apiserver

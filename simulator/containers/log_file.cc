@@ -145,6 +145,7 @@ std::string FormatRfc3339Nano(WallTime time) {
 Result<std::shared_ptr<LogFile>> LogFile::Open(Runtime& runtime, const std::string& path) {
   std::shared_ptr<LogFile> log(new LogFile(runtime, path));
   log->changed_ = runtime.NewEventCount();
+  const std::lock_guard lock(log->mutex_);
   log->fd_.Reset(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640));
   if (!log->fd_) return ErrnoError(errno, "open " + path);
   struct stat info = {};

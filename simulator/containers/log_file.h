@@ -13,6 +13,7 @@
 
 #include "base/core/clock.h"
 #include "base/core/file.h"
+#include "base/core/guarded.h"
 #include "base/core/result.h"
 #include "base/core/runtime.h"
 
@@ -33,16 +34,18 @@ class LogFile {
 
  private:
   LogFile(Runtime& runtime, std::string path) : runtime_(runtime), path_(std::move(path)) {}
-  void WriteLine(std::string_view stream, std::string_view tag, std::string_view text);
+  void WriteLine(std::string_view stream, std::string_view tag, std::string_view text)
+      REQUIRES(mutex_);
 
   Runtime& runtime_;
   const std::string path_;
   std::unique_ptr<EventCount> changed_;
   mutable std::mutex mutex_;
-  UniqueFd fd_;
-  std::uint64_t size_ = 0;
-  std::string pending_out_, pending_err_;
-  bool closed_ = false;
+  UniqueFd fd_ GUARDED_BY(mutex_);
+  std::uint64_t size_ GUARDED_BY(mutex_) = 0;
+  std::string pending_out_ GUARDED_BY(mutex_);
+  std::string pending_err_ GUARDED_BY(mutex_);
+  bool closed_ GUARDED_BY(mutex_) = false;
 };
 
 // "2026-11-21T02:57:00.123456789Z"

@@ -9,6 +9,7 @@
 
 #include "base/core/command.h"
 #include "base/core/file.h"
+#include "base/core/guarded.h"
 #include "base/core/runtime.h"
 #include "simulator/containers/container_runtime.h"
 #include "simulator/containers/orphan_reaper.h"
@@ -50,10 +51,11 @@ class RuncRuntime final : public ContainerRuntime {
   const std::string state_folder_;
   UniqueFd epoll_, wake_;
   std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<Watched>> running_;  // by id
-  std::map<std::uint64_t, std::weak_ptr<Watched>> by_token_;
-  std::vector<std::uint64_t> attention_;  // tokens of containers to look at; wake_ tells
-  std::uint64_t next_token_ = 4;
+  std::map<std::string, std::shared_ptr<Watched>> running_ GUARDED_BY(mutex_);  // by id
+  std::map<std::uint64_t, std::weak_ptr<Watched>> by_token_ GUARDED_BY(mutex_);
+  std::vector<std::uint64_t> attention_
+      GUARDED_BY(mutex_);  // tokens of containers to look at; wake_ tells
+  std::uint64_t next_token_ GUARDED_BY(mutex_) = 4;
   OrphanReaper orphans_;  // of the watching task
 };
 

@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "base/core/guarded.h"
 #include "simulator/controllers/kind_watcher.h"
 #include "simulator/controllers/owner_graph.h"
 #include "simulator/controllers/parts.h"
@@ -193,7 +194,7 @@ class GarbageCollector final : public QueuePart {
 
   KindWatcher& kinds_;
   mutable std::mutex mutex_;
-  OwnerGraph graph_;
+  OwnerGraph graph_ GUARDED_BY(mutex_);
 };
 
 }  // namespace

@@ -1,6 +1,5 @@
 #include "simulator/controllers/kind_watcher.h"
 
-#include <algorithm>
 
 #include "simulator/schema/kinds.h"
 
@@ -135,11 +134,12 @@ std::optional<ResourceType> KindWatcher::Find(const std::string& api_version,
 bool KindWatcher::Synced() const {
   const auto definitions = definitions_.List();
   std::lock_guard lock(mutex_);
-  return std::all_of(definitions.begin(), definitions.end(), [&](const ObjectPtr& definition) {
-    if (!kube::ConditionIs(*definition, "Established")) return true;
+  for (const ObjectPtr& definition : definitions) {
+    if (!kube::ConditionIs(*definition, "Established")) continue;
     const auto custom = custom_.find(kube::NameOf(*definition));
-    return custom != custom_.end() && custom->second->informer.synced();
-  });
+    if (custom == custom_.end() || !custom->second->informer.synced()) return false;
+  }
+  return true;
 }
 
 }  // namespace thinsnap::controllers

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "simulator/controllers/part.h"
 
 namespace thinsnap::controllers {
@@ -49,7 +50,8 @@ class KindWatcher final : public Part {
   TaskGroup* group_ = nullptr;
 
   mutable std::mutex mutex_;
-  std::map<std::string, std::unique_ptr<Custom>> custom_;  // by the definition's name
+  std::map<std::string, std::unique_ptr<Custom>> custom_
+      GUARDED_BY(mutex_);  // by the definition's name
 };
 
 // The built-in kinds that can be listed, watched and deleted; without Events, which nobody owns.

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <set>
 
+#include "base/core/guarded.h"
 #include "simulator/controllers/parts.h"
 #include "simulator/placement/pod_state.h"
 #include "simulator/placement/schedule_plan.h"
@@ -262,7 +263,8 @@ class Scheduler final : public QueuePart {
   std::map<std::string, Assumed> assumed_;  // by the pod's uid; touched by the one worker only
 
   std::mutex mutex_;
-  std::map<std::string, std::map<std::string, MonoTime>> refusals_;  // claim uid -> node -> until
+  std::map<std::string, std::map<std::string, MonoTime>> refusals_
+      GUARDED_BY(mutex_);  // claim uid -> node -> until
 };
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/core/command.h"
+#include "base/core/guarded.h"
 #include "base/core/random.h"
 #include "base/core/runtime.h"
 #include "base/kube/client.h"
@@ -66,8 +67,8 @@ class Kubelet {
   TaskGroup* group_ = nullptr;
 
   std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<PodWorker>> workers_;  // by uid
-  std::map<kube::ObjectKey, std::string> uid_of_;
+  std::map<std::string, std::shared_ptr<PodWorker>> workers_ GUARDED_BY(mutex_);  // by uid
+  std::map<kube::ObjectKey, std::string> uid_of_ GUARDED_BY(mutex_);
 };
 
 }  // namespace thinsnap::kubelet

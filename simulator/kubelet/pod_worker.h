@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/core/command.h"
+#include "base/core/guarded.h"
 #include "base/core/runtime.h"
 #include "base/kube/client.h"
 #include "base/kube/http_client.h"
@@ -108,8 +109,8 @@ class PodWorker {
 
   mutable std::mutex mutex_;  // guards what other tasks touch: latest_, latest_gone_, exits_,
                               // verdicts_, claim_changed_ and the slots' places
-  kube::ObjectPtr latest_;
-  bool latest_gone_ = false;
+  kube::ObjectPtr latest_ GUARDED_BY(mutex_);
+  bool latest_gone_ GUARDED_BY(mutex_) = false;
   struct Exit {
     std::string container_id;
     containers::ContainerExit exit;

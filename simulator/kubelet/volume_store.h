@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "base/core/result.h"
 #include "base/core/runtime.h"
 #include "base/kube/client.h"
@@ -61,7 +62,7 @@ class VolumeStore {
  private:
   struct Staged {
     std::mutex mutex;  // held while the driver works on the volume
-    bool staged = false;
+    bool staged GUARDED_BY(mutex) = false;
     std::set<std::string> users;  // pods; guarded by mutex_
   };
   struct Published {
@@ -92,8 +93,8 @@ class VolumeStore {
   CsiNode& csi_;
   const VolumeOptions options_;
   mutable std::mutex mutex_;
-  std::map<std::string, PodVolumes> pods_;                 // by uid
-  std::map<std::string, std::shared_ptr<Staged>> staged_;  // by volume handle
+  std::map<std::string, PodVolumes> pods_ GUARDED_BY(mutex_);                 // by uid
+  std::map<std::string, std::shared_ptr<Staged>> staged_ GUARDED_BY(mutex_);  // by volume handle
 };
 
 }  // namespace thinsnap::kubelet

@@ -5,6 +5,7 @@
 #include <map>
 #include <utility>
 
+#include "base/core/guarded.h"
 #include "simulator/objects/object_file.h"
 
 namespace thinsnap::objects {
@@ -39,23 +40,25 @@ struct VersionedStore::State {
     Revision complete_after = 0;  // the log has every event above this revision
   };
 
-  mutable std::mutex mutex;
+  // Constant after Open.
   StoreOptions options;
   std::unique_ptr<ObjectFile> file;
-  Revision revision = 0;
-  // Resources without an entry have had no event since this revision.
-  Revision compacted = 0;
-  std::map<std::string, Resource, std::less<>> resources;
-  std::map<std::uint64_t, Watcher> watchers;
-  std::uint64_t next_watcher = 1;
 
-  Resource& ResourceOf(const std::string& name) {
+  mutable std::mutex mutex;
+  Revision revision GUARDED_BY(mutex) = 0;
+  // Resources without an entry have had no event since this revision.
+  Revision compacted GUARDED_BY(mutex) = 0;
+  std::map<std::string, Resource, std::less<>> resources GUARDED_BY(mutex);
+  std::map<std::uint64_t, Watcher> watchers GUARDED_BY(mutex);
+  std::uint64_t next_watcher GUARDED_BY(mutex) = 1;
+
+  Resource& ResourceOf(const std::string& name) REQUIRES(mutex) {
     const auto [found, added] = resources.try_emplace(name);
     if (added) found->second.complete_after = compacted;
     return found->second;
   }
 
-  void Publish(Resource& resource, StoreEvent event) {
+  void Publish(Resource& resource, StoreEvent event) REQUIRES(mutex) {
     for (const auto& [id, watcher] : watchers) {
       if (watcher.resource.empty() || watcher.resource == event.object->key().resource)
         watcher.on_event(event);
@@ -106,7 +109,8 @@ struct VersionedStore::State {
     return list;
   }
 
-  Result<ObjectRef> Write(StoreKey key, Json value, Resource& resource, ObjectRef previous) {
+  Result<ObjectRef> Write(StoreKey key, Json value, Resource& resource, ObjectRef previous)
+      REQUIRES(mutex) {
     const Revision next = revision + 1;
     Set(value, "metadata.resourceVersion", Json(std::to_string(next)));
     auto object = std::make_shared<const StoredObject>(std::move(key), std::move(value), next);
@@ -138,23 +142,24 @@ VersionedStore::~VersionedStore() = default;
 Result<std::unique_ptr<VersionedStore>> VersionedStore::Open(StoreOptions options) {
   auto state = std::make_unique<State>();
   state->options = std::move(options);
+  const std::lock_guard lock(state->mutex);
   state->revision = state->options.first_revision;
   if (!state->options.path.empty()) {
     state->file = TRY(ObjectFile::Open(state->options.path));
     state->revision = std::max(state->revision, TRY(state->file->ReadRevision()));
-    TRY(state->file->ReadAll(
-        [&state](StoreKey key, Revision revision, std::string_view bytes) -> Status {
-          auto value = ParseJson(bytes);
-          if (!value.ok()) {
-            return Error(Code::kDataLoss,
-                         Describe(key) + " in the file is no JSON: " + value.error().message());
-          }
-          auto& objects = state->resources[key.resource].objects;
-          const auto place = PlaceOf(key);
-          objects[place] =
-              std::make_shared<const StoredObject>(std::move(key), *std::move(value), revision);
-          return {};
-        }));
+    TRY(state->file->ReadAll([&state](StoreKey key, Revision revision,
+                                      std::string_view bytes) REQUIRES(state->mutex) -> Status {
+      auto value = ParseJson(bytes);
+      if (!value.ok()) {
+        return Error(Code::kDataLoss,
+                     Describe(key) + " in the file is no JSON: " + value.error().message());
+      }
+      auto& objects = state->resources[key.resource].objects;
+      const auto place = PlaceOf(key);
+      objects[place] =
+          std::make_shared<const StoredObject>(std::move(key), *std::move(value), revision);
+      return {};
+    }));
   }
   state->compacted = state->revision;
   for (auto& [name, resource] : state->resources) resource.complete_after = state->revision;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/core/file.h"
+#include "base/core/guarded.h"
 #include "base/core/log.h"
 #include "base/data/json.h"
 #include "csi/pool/pool_index.h"
@@ -42,6 +43,7 @@ class ReflinkThinPool final : public ThinPool {
       TRY(MakeFolders(Path(folder), 0700));
     TRY(Empty("tmp"));
     TRY(Empty("trash"));
+    const std::lock_guard lock(mutex_);
     TRY(spares_.Fill());
     TRY(ProbeReflinks());
     TRY(LoadId());
@@ -280,7 +282,7 @@ class ReflinkThinPool final : public ThinPool {
   }
 
   // Clones all between one freeze and one thaw.
-  Status CutFrozen(const std::vector<SnapshotInfo>& fresh, Quiesce& quiesce) {
+  Status CutFrozen(const std::vector<SnapshotInfo>& fresh, Quiesce& quiesce) REQUIRES(mutex_) {
     Status outcome;
     std::vector<VolumeId> frozen;
     for (const SnapshotInfo& info : fresh) {
@@ -320,14 +322,14 @@ class ReflinkThinPool final : public ThinPool {
     return RemoveTree(trash);
   }
 
-  Status Remove(const SnapshotId& snapshot) {
+  Status Remove(const SnapshotId& snapshot) REQUIRES(mutex_) {
     TRY(Discard(FolderOf(snapshot), snapshot.str()));
     index_.Erase(snapshot);
     return {};
   }
 
   template <typename Info>
-  Status Tag(Info info, const Tags& tags) {
+  Status Tag(Info info, const Tags& tags) REQUIRES(mutex_) {
     ApplyTags(tags, info.tags);
     TRY(spares_.Write(FolderOf(info.id) + "/meta.json", ToJson(ToRecord(info))));
     index_.Put(std::move(info));
@@ -340,7 +342,7 @@ class ReflinkThinPool final : public ThinPool {
     return DataOf(snapshot);
   }
 
-  Status DeactivateLocked(const VolumeId& volume) {
+  Status DeactivateLocked(const VolumeId& volume) REQUIRES(mutex_) {
     const auto active = active_.find(volume);
     // After a restart of the process a mount may hold a device that this map does not know:
     // attaching finds it.
@@ -394,7 +396,7 @@ class ReflinkThinPool final : public ThinPool {
     return {};
   }
 
-  Status LoadRecords() {
+  Status LoadRecords() REQUIRES(mutex_) {
     for (const auto& entry : std::filesystem::directory_iterator(Path("volumes"))) {
       const Json record = TRY(ReadRecord(entry.path()));
       index_.Put(TRY(VolumeFromRecord(record).In(entry.path().string())));
@@ -420,9 +422,9 @@ class ReflinkThinPool final : public ThinPool {
   PoolId id_;  // constant after Open
 
   std::mutex mutex_;  // guards all below and the folders
-  PoolIndex index_;
-  SpareFiles spares_;  // what is there already is changed also in a full pool
-  std::map<VolumeId, LoopDevice> active_;
+  PoolIndex index_ GUARDED_BY(mutex_);
+  SpareFiles spares_ GUARDED_BY(mutex_);  // what is there already is changed also in a full pool
+  std::map<VolumeId, LoopDevice> active_ GUARDED_BY(mutex_);
 };
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/core/clock.h"
+#include "base/core/guarded.h"
 #include "base/core/random.h"
 #include "base/data/json.h"
 #include "simulator/objects/apply.h"
@@ -164,7 +165,7 @@ class Registry {
   mutable std::mutex mutex_;
   // Objects of these resources that are older get the defaults of the present definition when
   // shown.
-  std::map<std::string, objects::Revision> schema_revisions_;
+  std::map<std::string, objects::Revision> schema_revisions_ GUARDED_BY(mutex_);
 };
 
 }  // namespace thinsnap::registry

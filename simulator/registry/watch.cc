@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/core/guarded.h"
+
 namespace thinsnap::registry {
 
 using objects::StoreEvent;
@@ -123,8 +125,8 @@ class WatchHub::Watch final : public WatchHub::Handle {
   const std::shared_ptr<EventCount> wake_;
   std::atomic<bool> closed_{false};
   std::mutex mutex_;
-  bool live_ = false;
-  std::vector<StoreEvent> waiting_;
+  bool live_ GUARDED_BY(mutex_) = false;
+  std::vector<StoreEvent> waiting_ GUARDED_BY(mutex_);
 };
 
 WatchHub::WatchHub(Runtime& runtime, Registry& registry, Duration bookmark_interval)

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "base/core/runtime.h"
 #include "simulator/objects/selectors.h"
 #include "simulator/registry/registry.h"
@@ -69,8 +70,8 @@ class WatchHub {
   const Duration bookmark_interval_;
   std::shared_ptr<EventCount> wake_;
   mutable std::mutex mutex_;
-  std::vector<std::shared_ptr<Watch>> watches_;
-  bool stopped_ = false;
+  std::vector<std::shared_ptr<Watch>> watches_ GUARDED_BY(mutex_);
+  bool stopped_ GUARDED_BY(mutex_) = false;
   TaskGroup tasks_;
 };
 

@@ -115,8 +115,8 @@ void S3Service::SetChaos(S3Chaos chaos) {
 
 S3Service::Fate S3Service::NextFate() {
   const std::lock_guard lock(chaos_mutex_);
-  const auto hit = [this](std::uint64_t share) {
-    return share > 0 && chaos_random_->Below(1000) < share;
+  const auto hit = [random = chaos_random_.get()](std::uint64_t share) {
+    return share > 0 && random->Below(1000) < share;
   };
   return Fate{hit(chaos_.fail), hit(chaos_.drop), hit(chaos_.lose_answer), chaos_.latency};
 }

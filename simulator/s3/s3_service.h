@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "base/net/http_server.h"
 #include "simulator/s3/s3_auth.h"
 #include "simulator/s3/s3_server.h"
@@ -84,8 +85,8 @@ class S3Service {
   S3Storage& storage_;
   const S3Options& options_;
   std::mutex chaos_mutex_;
-  S3Chaos chaos_;
-  std::unique_ptr<SeededRandom> chaos_random_;
+  S3Chaos chaos_ GUARDED_BY(chaos_mutex_);
+  std::unique_ptr<SeededRandom> chaos_random_ GUARDED_BY(chaos_mutex_);
 };
 
 // Shared by the operations.

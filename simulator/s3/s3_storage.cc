@@ -55,6 +55,7 @@ Status S3Storage::Load() {
   }
   for (const std::string& name : NamesIn(folder_ + "/drafts"))
     ::unlink((folder_ + "/drafts/" + name).c_str());
+  const std::lock_guard lock(mutex_);
   for (const std::string& name : NamesIn(folder_ + "/buckets")) TRY(LoadBucket(name));
   return {};
 }

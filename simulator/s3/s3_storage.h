@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "base/core/random.h"
 #include "simulator/s3/object_file.h"
 #include "simulator/s3/s3_fault.h"
@@ -100,16 +101,16 @@ class S3Storage {
       : random_(random), clock_(clock), folder_(std::move(folder)) {}
 
   Status Load();
-  Status LoadBucket(const std::string& name);
+  Status LoadBucket(const std::string& name) REQUIRES(mutex_);
   std::string BucketFolder(const std::string& bucket) const {
     return folder_ + "/buckets/" + bucket;
   }
   std::string ObjectPath(const std::string& bucket, const std::string& key) const;
   std::string UploadFolder(const std::string& bucket, const std::string& id) const;
   // With the mutex held.
-  S3Result<Bucket*> Get(const std::string& bucket);
+  S3Result<Bucket*> Get(const std::string& bucket) REQUIRES(mutex_);
   S3Result<Upload*> GetUpload(const std::string& bucket, const std::string& key,
-                              const std::string& id);
+                              const std::string& id) REQUIRES(mutex_);
   WallTime Now() const { return std::chrono::floor<std::chrono::milliseconds>(clock_.Now()); }
 
   Random& random_;
@@ -117,7 +118,7 @@ class S3Storage {
   const std::string folder_;
   UniqueFd lock_;
   std::mutex mutex_;
-  std::map<std::string, Bucket> buckets_;
+  std::map<std::string, Bucket> buckets_ GUARDED_BY(mutex_);
 };
 
 }  // namespace thinsnap::s3

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "base/data/json.h"
 #include "simulator/schema/schema.h"
 
@@ -102,8 +103,8 @@ class KindTable {
 
  private:
   mutable std::mutex mutex_;
-  std::vector<KindRef> kinds_;
-  std::uint64_t generation_ = 1;
+  std::vector<KindRef> kinds_ GUARDED_BY(mutex_);
+  std::uint64_t generation_ GUARDED_BY(mutex_) = 1;
 };
 
 }  // namespace thinsnap::schema

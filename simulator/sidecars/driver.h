@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/core/guarded.h"
 #include "base/core/result.h"
 #include "base/core/runtime.h"
 #include "csi/proto/csi_service.h"
@@ -60,7 +61,7 @@ class Backoffs {
   Clock& clock_;
   const Duration first_, longest_;
   std::mutex mutex_;
-  std::map<std::string, Wait> waits_;
+  std::map<std::string, Wait> waits_ GUARDED_BY(mutex_);
 };
 
 }  // namespace thinsnap::sidecars

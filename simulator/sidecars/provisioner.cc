@@ -4,6 +4,7 @@
 #include <mutex>
 #include <utility>
 
+#include "base/core/guarded.h"
 #include "simulator/placement/volume_match.h"
 #include "simulator/sidecars/parameters.h"
 #include "simulator/sidecars/parts.h"
@@ -314,7 +315,7 @@ class Provisioner final : public QueuePart {
   Backoffs backoffs_;
 
   std::mutex mutex_;
-  std::map<ObjectKey, InProgress> in_progress_;
+  std::map<ObjectKey, InProgress> in_progress_ GUARDED_BY(mutex_);
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/core/guarded.h"
 #include "base/core/runtime.h"
 #include "simulator/streams/container_access.h"
 
@@ -64,12 +65,12 @@ class ExecBridge : public std::enable_shared_from_this<ExecBridge> {
   void Conclude(const std::string& status);
 
   std::mutex mutex_;
-  std::shared_ptr<ExecTransport> transport_;
+  std::shared_ptr<ExecTransport> transport_ GUARDED_BY(mutex_);
   const SessionHost host_;
-  std::shared_ptr<ExecSession> session_;
-  std::string early_stdin_;  // until the session is there
-  bool early_close_ = false;
-  bool dropped_ = false;
+  std::shared_ptr<ExecSession> session_ GUARDED_BY(mutex_);
+  std::string early_stdin_ GUARDED_BY(mutex_);  // until the session is there
+  bool early_close_ GUARDED_BY(mutex_) = false;
+  bool dropped_ GUARDED_BY(mutex_) = false;
 };
 
 // The Status object that ends an exec: of an exit code, or why it could not be run.

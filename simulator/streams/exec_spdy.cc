@@ -7,6 +7,7 @@
 #include <mutex>
 #include <utility>
 
+#include "base/core/guarded.h"
 #include "base/core/log.h"
 #include "base/net/media_type.h"
 #include "simulator/streams/spdy.h"
@@ -55,8 +56,8 @@ class SpdyTransport final : public ExecTransport {
  private:
   const std::shared_ptr<net::Connection> connection_;
   std::mutex mutex_;
-  spdy::Writer writer_;
-  std::map<ExecChannel, std::uint32_t> streams_;
+  spdy::Writer writer_ GUARDED_BY(mutex_);
+  std::map<ExecChannel, std::uint32_t> streams_ GUARDED_BY(mutex_);
 };
 
 // What the client's frames do. Called one at a time.

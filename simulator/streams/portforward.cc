@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "base/net/media_type.h"
 
 namespace thinsnap::streams {
@@ -133,7 +134,7 @@ class ChannelForward {
   const std::shared_ptr<net::Connection> connection_;
   const std::vector<int> ports_;
   std::mutex mutex_;
-  std::size_t open_;
+  std::size_t open_ GUARDED_BY(mutex_);
 };
 
 ApiResult<std::vector<int>> PortsOf(const net::ServerRequest& request) {

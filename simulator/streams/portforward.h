@@ -9,6 +9,7 @@
 #include <mutex>
 #include <string>
 
+#include "base/core/guarded.h"
 #include "base/net/http_server.h"
 #include "simulator/schema/api_error.h"
 #include "simulator/streams/container_access.h"
@@ -53,8 +54,8 @@ class PortTable : public std::enable_shared_from_this<PortTable> {
   const SessionHost host_;
   const Client client_;
   std::mutex mutex_;
-  bool gone_ = false;
-  std::map<std::uint32_t, std::shared_ptr<PortSession>> sessions_;
+  bool gone_ GUARDED_BY(mutex_) = false;
+  std::map<std::uint32_t, std::shared_ptr<PortSession>> sessions_ GUARDED_BY(mutex_);
 };
 
 }  // namespace thinsnap::streams

@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "base/core/guarded.h"
 #include "base/core/log.h"
 #include "simulator/streams/portforward.h"
 #include "simulator/streams/spdy.h"
@@ -39,7 +40,7 @@ class StreamWriter {
  private:
   const std::shared_ptr<net::Connection> connection_;
   std::mutex mutex_;
-  spdy::Writer writer_;
+  spdy::Writer writer_ GUARDED_BY(mutex_);
 };
 
 class SpdyForward {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "base/net/http_server.h"
 
 namespace thinsnap::streams {
@@ -29,12 +30,12 @@ class RelayStream final : public net::Stream {
   static constexpr std::uint64_t kMaxWaiting = 4 * kMiB;
 
   mutable std::mutex mutex_;
-  std::shared_ptr<net::Stream> stream_;
-  std::vector<std::shared_ptr<const std::string>> waiting_;
-  std::uint64_t waiting_bytes_ = 0;
-  bool closed_ = false;  // by the writer, or abandoned
-  bool abandoned_ = false;
-  std::function<void()> on_close_;
+  std::shared_ptr<net::Stream> stream_ GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<const std::string>> waiting_ GUARDED_BY(mutex_);
+  std::uint64_t waiting_bytes_ GUARDED_BY(mutex_) = 0;
+  bool closed_ GUARDED_BY(mutex_) = false;  // by the writer, or abandoned
+  bool abandoned_ GUARDED_BY(mutex_) = false;
+  std::function<void()> on_close_ GUARDED_BY(mutex_);
 };
 
 // Abandons the relay when the response goes without having become a stream.

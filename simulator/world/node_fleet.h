@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "base/core/random.h"
 #include "base/core/runtime.h"
 #include "base/net/certificate.h"
@@ -45,7 +46,7 @@ class NodeFleet {
   const UpOptions& options_;
   const std::string cgroup_;
   mutable std::mutex mutex_;
-  WorldState state_;
+  WorldState state_ GUARDED_BY(mutex_);
   struct Running {
     std::unique_ptr<TaskGroup> group;
     std::shared_ptr<std::atomic<bool>> burns;

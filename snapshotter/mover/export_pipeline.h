@@ -13,6 +13,7 @@
 #include <set>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "base/core/random.h"
 #include "base/core/result.h"
 #include "base/core/runtime.h"
@@ -111,7 +112,7 @@ class ExportPipeline {
   MonoTime reported_{};
 
   std::mutex mutex_;
-  std::optional<Error> failure_;  // guarded by mutex_
+  std::optional<Error> failure_ GUARDED_BY(mutex_);
   TaskGroup* group_ = nullptr;
 };
 

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "base/core/result.h"
 #include "base/core/runtime.h"
 #include "snapshotter/mover/block_device.h"
@@ -62,8 +63,8 @@ class ImportMeter {
   const ProgressCallback& progress_;
   const std::uint64_t total_;
   std::mutex mutex_;
-  std::uint64_t done_ = 0;
-  MonoTime reported_{};
+  std::uint64_t done_ GUARDED_BY(mutex_) = 0;
+  MonoTime reported_ GUARDED_BY(mutex_){};
 };
 
 Result<SlicePlan> PlanSlice(repo::MapReader& map, std::uint64_t first_block,

@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "base/core/guarded.h"
 #include "base/core/random.h"
 #include "base/core/result.h"
 #include "base/core/runtime.h"
@@ -103,8 +104,9 @@ class Backends {
   kube::KubeClient& client_;
   const StoreOpener open_store_;
   std::mutex mutex_;
-  std::map<std::string, Entry> entries_;  // by URL
-  std::map<std::string, std::pair<std::string, std::shared_ptr<store::ObjectStore>>> stores_;
+  std::map<std::string, Entry> entries_ GUARDED_BY(mutex_);  // by URL
+  std::map<std::string, std::pair<std::string, std::shared_ptr<store::ObjectStore>>> stores_
+      GUARDED_BY(mutex_);
 };
 
 }  // namespace thinsnap::backup

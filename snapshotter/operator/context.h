@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "base/core/random.h"
 #include "base/core/result.h"
 #include "base/core/runtime.h"
@@ -32,8 +33,8 @@ class Memory {
 
  private:
   std::mutex mutex_;
-  std::map<std::string, MonoTime> last_;
-  std::map<std::string, std::string> values_;
+  std::map<std::string, MonoTime> last_ GUARDED_BY(mutex_);
+  std::map<std::string, std::string> values_ GUARDED_BY(mutex_);
 };
 
 struct Context {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/core/clock.h"
+#include "base/core/guarded.h"
 #include "base/core/random.h"
 #include "base/core/result.h"
 #include "base/core/runtime.h"
@@ -93,10 +94,10 @@ class SessionKeeper {
   const Keyring& keyring_;
   const std::string id_;
   std::mutex mutex_;
-  Session session_;         // guarded by mutex_
-  bool changed_ = false;    // guarded by mutex_
-  MonoTime renewed_{};      // guarded by mutex_: when the last successful PUT was sent
-  std::uint64_t sent_ = 0;  // guarded by mutex_
+  Session session_ GUARDED_BY(mutex_);
+  bool changed_ GUARDED_BY(mutex_) = false;
+  MonoTime renewed_ GUARDED_BY(mutex_){};  // when the last successful PUT was sent
+  std::uint64_t sent_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace thinsnap::repo

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/core/guarded.h"
 #include "base/core/random.h"
 #include "snapshotter/store/object_store.h"
 
@@ -67,8 +68,8 @@ class ChaosObjectStore final : public ObjectStore {
   std::atomic<std::int64_t> budget_ = -1;
   std::atomic<std::uint64_t> requests_ = 0;
   mutable std::mutex mutex_;
-  ChaosOptions options_;
-  std::vector<ChaosEvent> log_;
+  ChaosOptions options_ GUARDED_BY(mutex_);
+  std::vector<ChaosEvent> log_ GUARDED_BY(mutex_);
 };
 
 }  // namespace thinsnap::store

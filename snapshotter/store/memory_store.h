@@ -6,6 +6,7 @@
 #include <mutex>
 #include <string>
 
+#include "base/core/guarded.h"
 #include "snapshotter/store/object_store.h"
 
 namespace thinsnap::store {
@@ -35,8 +36,8 @@ class MemoryObjectStore final : public ObjectStore {
   Clock& clock_;
   const std::string name_;
   std::mutex mutex_;
-  std::map<std::string, Entry> objects_;
-  std::uint64_t next_etag_ = 1;
+  std::map<std::string, Entry> objects_ GUARDED_BY(mutex_);
+  std::uint64_t next_etag_ GUARDED_BY(mutex_) = 1;
 };
 
 }  // namespace thinsnap::store
