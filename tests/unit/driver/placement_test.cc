@@ -24,7 +24,7 @@ PoolRecord Pool(const std::string& id, std::uint64_t free_gib) {
 std::vector<std::string> Order(const std::vector<PoolRecord>& pools, const PlacementWish& wish) {
   std::vector<std::string> order;
   const auto planned = PlanPlacement(pools, wish);
-  if (!planned.ok()) return {CodeName(planned.error().code()).data()};
+  if (!planned.ok()) return {std::string(CodeName(planned.error().code()))};
   for (const PoolRecord& pool : *planned) order.push_back(pool.id.str());
   return order;
 }
