@@ -137,8 +137,8 @@ ApiResult<net::ServerResponse> PodStreams::Logs(const net::ServerRequest& reques
   net::ServerResponse response;
   response.headers.Add("Content-Type", "text/plain");
   auto guard = std::make_shared<streams::RelayGuard>(relay);
-  response.on_stream = [guard](std::shared_ptr<net::Stream> stream) {
-    guard->relay->Attach(std::move(stream));
+  response.on_stream = [guard](const std::shared_ptr<net::Stream>& stream) {
+    guard->relay->Attach(stream);
   };
   return response;
 }
