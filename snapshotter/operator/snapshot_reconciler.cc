@@ -213,6 +213,17 @@ Status DeleteVolumeSnapshots(Context& context, const Json& snapshot) {
   return {};
 }
 
+// A point that cannot be read any more is forgotten by its name.
+Status ForgetDamaged(repo::Repository& engine, const SnapshotHandle& handle) {
+  std::vector<repo::PointName> names;
+  const auto prefix = handle.series() + "/" + handle.snapshot + ".";
+  TRY(engine.ListPoints(handle.series(), [&](const repo::PointName& name, const Error&) {
+    if (name.str().starts_with(prefix)) names.push_back(name);
+  }));
+  for (const auto& name : names) TRY(engine.Forget(name));
+  return {};
+}
+
 // WipeOut forgets every restore point of the Snapshot and removes its view.
 Status ForgetPoints(Context& context, const Json& repository, const Json& snapshot) {
   const auto opened = TRY(OpenRepositoryOf(context, repository));
@@ -224,6 +235,10 @@ Status ForgetPoints(Context& context, const Json& repository, const Json& snapsh
         if (!handle || handle->repository != opened.open.repository->id().str()) continue;
         const auto point = opened.open.repository->FindPoint(handle->series(), handle->snapshot);
         if (point.Is(Code::kNotFound)) continue;
+        if (point.Is(Code::kDataLoss)) {
+          TRY(ForgetDamaged(*opened.open.repository, *handle));
+          continue;
+        }
         if (!point.ok()) return point.error();
         TRY(opened.open.repository->Forget(point->name));
       }

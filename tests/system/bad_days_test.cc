@@ -133,6 +133,9 @@ TEST_F(BadDaysTest, ViewsAreWrittenAnewAndPointsAreBelieved) {
   Restore("sound", first);
   EXPECT_TRUE(WaitForPhase(kinds_.restore_session, "sound", "Succeeded"));
   BackUp("third-3");
+  // Retention must be able to do without it, too.
+  Change("snapshot.storage.kubestash.com/" + second, R"({"spec":{"deletionPolicy":"WipeOut"}})");
+  Delete({"snapshot.storage.kubestash.com", second});
 }
 
 TEST_F(BadDaysTest, OneOfTwoBucketsThatIsGoneIsNoLossOfTheOther) {
