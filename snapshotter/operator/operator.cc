@@ -82,6 +82,7 @@ Status RunOperator(Runtime& runtime, Random& random, kube::KubeClient& client,
   auto& storages = informers.For(kinds.backup_storage);
   auto& repositories = informers.For(kinds.repository);
   auto& snapshots = informers.For(kinds.snapshot);
+  auto& policies = informers.For(kinds.retention_policy);
   auto& configurations = informers.For(kinds.backup_configuration);
   auto& sessions = informers.For(kinds.backup_session);
   auto& restores = informers.For(kinds.restore_session);
@@ -137,7 +138,8 @@ Status RunOperator(Runtime& runtime, Random& random, kube::KubeClient& client,
   auto configuration =
       controller("backupconfiguration", kinds.backup_configuration, ReconcileBackupConfiguration);
   configuration->WatchOwn(configurations);
-  configuration->WatchMapped(storages, [&](const Json&) { return All(configurations); });
+  for (auto* of_many : {&storages, &policies})
+    configuration->WatchMapped(*of_many, [&](const Json&) { return All(configurations); });
   configuration->WatchMapped(repositories, [&](const Json& object) {
     return All(configurations, kube::NamespaceOf(object));
   });
