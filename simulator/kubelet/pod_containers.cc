@@ -265,7 +265,7 @@ void PodWorker::StartProbes(Slot& slot, const Json& container) {
     if (!slot.probes) slot.probes = std::make_unique<TaskGroup>(node_.runtime, group_);
     TaskGroup* group = slot.probes.get();
     // The pod's object may be replaced while the probe runs: it gets its own copies.
-    group->Spawn("probe", [this, group, &slot, kind = kind, probe_copy = *probe,
+    group->Spawn("probe", [this, group, &slot, kind, probe_copy = *probe,
                            container_copy = container, id = slot.id] {
       node_.prober.Run(
           *group, ReadProbe(kind, probe_copy), probe_copy, container_copy, id,

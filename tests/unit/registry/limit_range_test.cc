@@ -12,7 +12,7 @@ namespace {
 
 class LimitRangeTest : public testing::Test {
  protected:
-  void SetUp() override { store_ = std::move(*objects::VersionedStore::Open({})); }
+  void SetUp() override { store_ = *objects::VersionedStore::Open({}); }
 
   void Limit(const std::string& items) {
     ASSERT_TRUE(store_

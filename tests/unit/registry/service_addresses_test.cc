@@ -11,7 +11,7 @@ namespace {
 
 class ServiceAddressesTest : public testing::Test {
  protected:
-  void SetUp() override { store_ = std::move(*objects::VersionedStore::Open({})); }
+  void SetUp() override { store_ = *objects::VersionedStore::Open({}); }
 
   // What the spec becomes; stored under the name unless it is refused.
   Json Make(const std::string& name, const std::string& spec, std::string* told = nullptr) {
