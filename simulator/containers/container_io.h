@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/core/file.h"
+#include "base/core/guarded.h"
 #include "base/core/result.h"
 #include "simulator/containers/log_file.h"
 
@@ -90,21 +91,23 @@ class ContainerIo {
   void Resize(int columns, int rows);
 
  private:
-  bool CongestedLocked() const;
-  void FeedLocked();
-  bool EndInputLocked(AttachedClient& client);
-  void WakeAll() const;
+  bool CongestedLocked() const REQUIRES(mutex_);
+  void FeedLocked() REQUIRES(mutex_);
+  bool EndInputLocked(AttachedClient& client) REQUIRES(mutex_);
+  void WakeAll() const REQUIRES(mutex_);
 
   const std::shared_ptr<LogFile> log_;
   const ContainerInput input_;
   mutable std::mutex mutex_;
-  UniqueFd fd_;  // the container's input; of a terminal its master
-  std::function<void()> attend_;
-  std::string unread_;
-  bool input_ended_ = false, closed_ = false, had_client_ = false;
-  std::vector<AttachedClient::Piece> early_;
-  std::size_t early_bytes_ = 0;
-  std::vector<std::shared_ptr<AttachedClient>> clients_;
+  UniqueFd fd_ GUARDED_BY(mutex_);  // the container's input; of a terminal its master
+  std::function<void()> attend_ GUARDED_BY(mutex_);
+  std::string unread_ GUARDED_BY(mutex_);
+  bool input_ended_ GUARDED_BY(mutex_) = false;
+  bool closed_ GUARDED_BY(mutex_) = false;
+  bool had_client_ GUARDED_BY(mutex_) = false;
+  std::vector<AttachedClient::Piece> early_ GUARDED_BY(mutex_);
+  std::size_t early_bytes_ GUARDED_BY(mutex_) = 0;
+  std::vector<std::shared_ptr<AttachedClient>> clients_ GUARDED_BY(mutex_);
 };
 
 }  // namespace thinsnap::containers
