@@ -160,7 +160,7 @@ Result<std::uint64_t> StoredBytes(store::ObjectStore& store) {
 
 // What the steps after opening found, for the conditions.
 Result<kube::Requeue> ReconcileOpened(Context& context, const Json& before, Json next,
-                                      OpenedRepository opened,
+                                      const OpenedRepository& opened,
                                       const std::optional<Backends::Passphrase>& passphrase) {
   auto& engine = *opened.open.repository;
   const bool sealed = engine.suite() == repo::Suite::kSealed;
