@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "base/data/cron_schedule.h"
 #include "base/kube/object.h"
-#include "simulator/controllers/cron_schedule.h"
 #include "simulator/controllers/job_plan.h"
 #include "simulator/placement/pod_state.h"
 

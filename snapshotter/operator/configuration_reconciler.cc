@@ -1,9 +1,12 @@
 // BackupConfiguration: defaults are filled in, mistakes are said, Repositories and CronJobs are
 // made.
+#include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
+#include "base/data/cron_schedule.h"
 #include "snapshotter/operator/configuration_check.h"
 #include "snapshotter/operator/jobs.h"
 #include "snapshotter/operator/policy.h"
@@ -235,6 +238,24 @@ bool Covers(const Json& have, const Json& wanted) {
   return have == wanted;
 }
 
+// When a CronJob makes its next Job; nothing while it is suspended or its schedule is refused.
+std::optional<WallTime> NextScheduleOf(const Json& cron_job, WallTime now) {
+  if (BoolAt(cron_job, "spec.suspend")) return std::nullopt;
+  const auto utc = TimeZone::Find("");
+  if (!utc.ok()) return std::nullopt;
+  const auto schedule = CronSchedule::Parse(StringAt(cron_job, "spec.schedule"), *utc);
+  return schedule.ok() ? schedule->Next(now) : std::nullopt;
+}
+
+// status.sessions[].nextSchedule is of use until then.
+Duration UntilNextSchedule(const Json& configuration, WallTime now, Duration at_most) {
+  for (const auto& session : ArrayAt(configuration, "status.sessions")) {
+    const auto next = TimeAt(session, "nextSchedule");
+    if (next) at_most = std::clamp<Duration>(*next - now, kSoon, at_most);
+  }
+  return at_most;
+}
+
 // One CronJob for each session; those of sessions that are gone go too. A refused schedule is a
 // condition of its session.
 Result<bool> EnsureSchedules(Context& context, Json& configuration) {
@@ -273,7 +294,13 @@ Result<bool> EnsureSchedules(Context& context, Json& configuration) {
     const bool changed = kube::SetCondition(
         holder, "SchedulerEnsured", written.ok(),
         written.ok() ? "SchedulerEnsured" : "SchedulerNotEnsured", message, context.Now());
-    statuses.push_back(*Find(holder, "status"));
+    status = *Find(holder, "status");
+    if (const auto at = NextScheduleOf(cron, context.Now()); at && written.ok()) {
+      Set(status, "nextSchedule", Json(FormatRfc3339(*at)));
+    } else {
+      status.as_object().erase("nextSchedule");
+    }
+    statuses.push_back(std::move(status));
     if (!written.ok() && changed)
       context.events.Emit(configuration, "Warning", "SchedulerNotEnsured", message);
     all = all && written.ok();
@@ -338,7 +365,8 @@ Result<kube::Requeue> ReconcileBackupConfiguration(Context& context, const kube:
                      findings.repositories.empty() && scheduled;
   Set(next, "status.phase", Json(!valid ? "Invalid" : ready ? "Ready" : "NotReady"));
   TRY(WriteStatus(context, context.kinds.backup_configuration, *found, next));
-  return ready ? kube::Requeue::After(kRetryInterval * 6) : kube::Requeue::After(kSoon);
+  if (!ready) return kube::Requeue::After(kSoon);
+  return kube::Requeue::After(UntilNextSchedule(next, context.Now(), kRetryInterval * 6));
 }
 
 }  // namespace thinsnap::backup

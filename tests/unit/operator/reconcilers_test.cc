@@ -12,6 +12,7 @@ using testing::AllOf;
 using testing::Contains;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::MatchesRegex;
 using testing::Not;
 
 TEST_F(ReconcilersTest, StorageBecomesReadyThroughItsJob) {
@@ -110,13 +111,20 @@ TEST_F(ReconcilersTest, TheGuideOfAClaimIsReady) {
 }
 
 TEST_F(ReconcilersTest, PausingSuspendsTheSchedule) {
+  const auto next_schedule = [this] {
+    const Json configuration =
+        cluster_->Get(cluster_->kinds.backup_configuration, "demo", "pvc-volume-snapshot");
+    return StringAt(ArrayAt(configuration, "status.sessions").at(0), "nextSchedule");
+  };
   ApplyPvcGuide();
+  EXPECT_THAT(next_schedule(), MatchesRegex(".*T..:.[05]:00Z"));
   cluster_->Edit(cluster_->kinds.backup_configuration, "demo", "pvc-volume-snapshot",
                  [](Json& object) { Set(object, "spec.paused", true); });
   cluster_->Settle();
   EXPECT_TRUE(BoolAt(
       cluster_->Get(kube::types::kCronJob, "demo", "trigger-pvc-volume-snapshot-frequent-backup"),
       "spec.suspend"));
+  EXPECT_EQ(next_schedule(), "");
 }
 
 TEST_F(ReconcilersTest, DefaultsAreFilledIn) {

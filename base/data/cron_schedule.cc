@@ -1,4 +1,4 @@
-#include "simulator/controllers/cron_schedule.h"
+#include "base/data/cron_schedule.h"
 
 #include <algorithm>
 #include <array>
@@ -7,7 +7,7 @@
 #include <date/tz.h>
 #include <vector>
 
-namespace thinsnap::controllers {
+namespace thinsnap {
 
 namespace {
 
@@ -255,4 +255,4 @@ std::optional<WallTime> CronSchedule::Next(WallTime after) const {
   }
 }
 
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap

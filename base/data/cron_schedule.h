@@ -11,7 +11,7 @@
 #include "base/core/clock.h"
 #include "base/core/result.h"
 
-namespace thinsnap::controllers {
+namespace thinsnap {
 
 // A zone of the system's zone files. Shared and immutable.
 class TimeZone {
@@ -53,4 +53,4 @@ class CronSchedule {
   Duration every_ = Duration::zero();           // @every
 };
 
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap

@@ -1,10 +1,10 @@
-#include "simulator/controllers/cron_schedule.h"
+#include "base/data/cron_schedule.h"
 
 #include <gtest/gtest.h>
 #include <string>
 #include <vector>
 
-namespace thinsnap::controllers {
+namespace thinsnap {
 namespace {
 
 WallTime At(const std::string& text) {
@@ -126,4 +126,4 @@ TEST(CronScheduleTest, RefusesWithAReason) {
 }
 
 }  // namespace
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap
