@@ -105,8 +105,8 @@ Result<std::vector<PoolRecord>> ControllerDriver::Candidates(
         Code::kResourceExhausted,
         "no topology of accessibility_requirements has the key " + std::string(kTopologyKey));
   }
-  wish.size_bytes = TRY(ReadSizeRange(request.has_capacity_range(), request.capacity_range()))
-  .required_bytes;
+  const auto range = TRY(ReadSizeRange(request.has_capacity_range(), request.capacity_range()));
+  wish.size_bytes = range.required_bytes;
   wish.source = source.pool;
   wish.ns = MapValue(request.parameters(), "csi.storage.k8s.io/pvc/namespace");
   std::vector<PoolRecord> pools = directory_.Pools();

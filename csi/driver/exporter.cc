@@ -42,8 +42,8 @@ Exporter::Exporter(Runtime& runtime, TaskGroup& group, Random& random, pool::Thi
       changed_(runtime.NewEventCount()) {}
 
 Status Exporter::Resume() {
-  pool_id_ = TRY(pool_.GetStatus())
-  .id;
+  const auto status = TRY(pool_.GetStatus());
+  pool_id_ = status.id;
   std::set<pool::VolumeId> volumes;
   for (const pool::SnapshotInfo& snapshot : TRY(pool_.ListSnapshots())) {
     volumes.insert(snapshot.volume);

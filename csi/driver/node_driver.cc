@@ -23,8 +23,8 @@ NodeDriver::NodeDriver(Runtime& runtime, pool::ThinPool& pool, node::VolumeMount
       node_name_(std::move(node_name)) {}
 
 Status NodeDriver::Start() {
-  pool_id_ = TRY(pool_.GetStatus())
-  .id;
+  const auto status = TRY(pool_.GetStatus());
+  pool_id_ = status.id;
   TRY(mounts_.Recover());
   // A clone that was under way is made again from a new cut.
   for (const pool::SnapshotInfo& snapshot : TRY(pool_.ListSnapshots())) {

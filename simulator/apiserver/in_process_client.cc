@@ -16,6 +16,11 @@ using schema::ApiResult;
 
 namespace {
 
+ApiResult<Json> ObjectOf(ApiResult<registry::Written> result) {
+  registry::Written written = TRY(std::move(result));
+  return std::move(written.object);
+}
+
 constexpr std::size_t kMaxQueued =
     65536;  // events; a reader this far behind is cut off and lists again
 
@@ -163,11 +168,9 @@ class RegistryClient final : public kube::KubeClient {
     return Out([&]() -> ApiResult<Json> {
       const registry::Target target = TRY(Aim("create", type, {kube::NamespaceOf(object), ""}));
       registry::WriteContext write = NewWrite();
-      if (!target.kind->stored) return TRY(reviews_.Create(target, object, write))
-      .object;
+      if (!target.kind->stored) return ObjectOf(reviews_.Create(target, object, write));
       Json decoded = TRY(Decode(target, object, write));
-      return TRY(registry_.Create(target, std::move(decoded), write))
-      .object;
+      return ObjectOf(registry_.Create(target, std::move(decoded), write));
     });
   }
 
@@ -176,11 +179,9 @@ class RegistryClient final : public kube::KubeClient {
     return Out([&]() -> ApiResult<Json> {
       const registry::Target target = TRY(Aim("update", type, kube::KeyOf(object), subresource));
       registry::WriteContext write = NewWrite();
-      if (subresource == "scale") return TRY(registry_.UpdateScale(target, object, write))
-      .object;
+      if (subresource == "scale") return ObjectOf(registry_.UpdateScale(target, object, write));
       Json decoded = TRY(Decode(target, object, write));
-      return TRY(registry_.Update(target, std::move(decoded), write))
-      .object;
+      return ObjectOf(registry_.Update(target, std::move(decoded), write));
     });
   }
 
@@ -202,10 +203,8 @@ class RegistryClient final : public kube::KubeClient {
                                                "application/apply-patch+yaml"});
       }
       if (options.subresource == "scale")
-        return TRY(registry_.PatchScale(target, kind, patch, write))
-      .object;
-      return TRY(registry_.Patch(target, kind, patch, {}, write))
-      .object;
+        return ObjectOf(registry_.PatchScale(target, kind, patch, write));
+      return ObjectOf(registry_.Patch(target, kind, patch, {}, write));
     });
   }
 
@@ -220,8 +219,7 @@ class RegistryClient final : public kube::KubeClient {
       request.uid = options.uid;
       request.resource_version = options.resource_version;
       registry::WriteContext write = NewWrite();
-      return TRY(registry_.Delete(target, request, write))
-      .object;
+      return ObjectOf(registry_.Delete(target, request, write));
     });
   }
 
@@ -230,8 +228,7 @@ class RegistryClient final : public kube::KubeClient {
     return Out([&]() -> ApiResult<Json> {
       const registry::Target target = TRY(Aim("create", type, key, subresource));
       registry::WriteContext write = NewWrite();
-      return TRY(reviews_.Create(target, object, write))
-      .object;
+      return ObjectOf(reviews_.Create(target, object, write));
     });
   }
 

@@ -1,6 +1,5 @@
 #include "simulator/controllers/kind_watcher.h"
 
-
 #include "simulator/schema/kinds.h"
 
 namespace thinsnap::controllers {

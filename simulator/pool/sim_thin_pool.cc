@@ -309,8 +309,8 @@ class SimThinPool final : public ThinPool {
         info.id = image_->index.NewSnapshotId(request.volume, info.cut, random_);
         info.name = request.name;
         info.volume = request.volume;
-        info.size_bytes = TRY(image_->index.Get(request.volume))
-        .size_bytes;
+        const auto found = TRY(image_->index.Get(request.volume));
+        info.size_bytes = found.size_bytes;
         info.device_identity = "sim:" + image_->id.str() + ":" + info.id.str();
         info.tags = request.tags;
         infos.push_back(std::move(info));

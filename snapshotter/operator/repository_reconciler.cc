@@ -64,8 +64,8 @@ Result<repo::Suite> EnsureInitialized(Context& context, const Json& repository,
   const auto made = repo::InitRepository(*store, context.runtime, context.random, options);
   if (made.ok()) LogInfo("operator", "initialized " + store->Describe());
   if (!made.ok() && !made.Is(Code::kAlreadyExists)) return made.error().In("making the repository");
-  return TRY(repo::ReadRepositoryHeader(*store))
-  .suite;
+  const auto written = TRY(repo::ReadRepositoryHeader(*store));
+  return written.suite;
 }
 
 // True if a BackupConfiguration of the namespace, made at `since` or later, writes into this

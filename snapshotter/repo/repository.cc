@@ -47,8 +47,8 @@ class StoredRepository final : public Repository {
 
   Result<PointInfo> GetPoint(const PointName& name) override {
     TRY(ParsePointName(name.str()));
-    return TRY(ReadPoint(store_, keyring_, name))
-    .info;
+    auto point = TRY(ReadPoint(store_, keyring_, name));
+    return std::move(point.info);
   }
 
   Result<PointInfo> FindPoint(const std::string& series, const std::string& snapshot) override {
@@ -135,8 +135,8 @@ Key DrawKey(Random& random) {
 }  // namespace
 
 Result<RepositoryHeader> ReadRepositoryHeader(store::ObjectStore& store) {
-  return TRY(ReadRepositoryFile(store))
-  .header;
+  auto file = TRY(ReadRepositoryFile(store));
+  return std::move(file.header);
 }
 
 Result<std::unique_ptr<Repository>> InitRepository(store::ObjectStore& store, Runtime& runtime,
