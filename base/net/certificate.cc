@@ -7,7 +7,6 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
-#include <openssl/rsa.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
@@ -126,7 +125,7 @@ Result<KeyPair> IssueCertificate(const KeyPair& authority, const CertificateRequ
     ERR_clear_error();
     return Error(Code::kInvalidArgument, "the authority's certificate or key is no PEM");
   }
-  const PrivateKey key(request.key == KeyKind::kRsa2048 ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256"));
+  const PrivateKey key(EVP_EC_gen("P-256"));
   if (key == nullptr) return OpenSslError("make a key");
   const Certificate certificate = TRY(NewCertificate(key.get(), clock, request.validity));
   X509* x509 = certificate.get();

@@ -92,7 +92,6 @@ Result<net::KeyPair> LoadAdmin(const std::string& folder, const net::KeyPair& au
   request.common_name = "kubernetes-admin";
   request.organizations = {"system:masters"};
   request.validity = kAdminValidity;
-  request.key = net::KeyKind::kRsa2048;
   auto admin = TRY(net::IssueCertificate(authority, request, clock));
   if (!folder.empty()) TRY(StorePair(folder, kAdmin, admin));
   return admin;

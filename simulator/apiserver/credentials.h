@@ -23,8 +23,7 @@ struct Credentials {
 Result<Credentials> LoadCredentials(const std::string& folder, const std::string& address,
                                     const std::vector<std::string>& extra_names, Clock& clock);
 
-// The client certificate of the kubeconfig's user, kept in the folder like the rest. RSA, as those
-// of kubeadm, kind and minikube: some clients read no other key without an optional library.
+// The client certificate of the kubeconfig's user, kept in the folder like the rest.
 Result<net::KeyPair> LoadAdmin(const std::string& folder, const net::KeyPair& authority,
                                Clock& clock);
 
