@@ -246,10 +246,9 @@ class SnapshotController final : public QueuePart {
 
   Result<Requeue> BindTo(Json snapshot, Json content) {
     if (const auto fits = CheckContent(content, snapshot); !fits.ok()) {
-      return Fail(
-          std::move(snapshot),
-          RefersTo(content, snapshot) ? "SnapshotContentMismatch" : "SnapshotContentMisbound",
-          fits.error().message());
+      const char* reason =
+          RefersTo(content, snapshot) ? "SnapshotContentMismatch" : "SnapshotContentMisbound";
+      return Fail(std::move(snapshot), reason, fits.error().message());
     }
     if (StringAt(content, "spec.volumeSnapshotRef.uid").empty()) {
       Set(content, "spec.volumeSnapshotRef.uid", Json(kube::UidOf(snapshot)));

@@ -63,8 +63,8 @@ class SpdyTransport final : public ExecTransport {
 // What the client's frames do. Called one at a time.
 class SpdyExec {
  public:
-  SpdyExec(std::shared_ptr<net::Connection> connection, ContainerAccess& access, ExecRequest exec,
-           std::size_t expected_streams, SessionHost host)
+  SpdyExec(const std::shared_ptr<net::Connection>& connection, ContainerAccess& access,
+           ExecRequest exec, std::size_t expected_streams, SessionHost host)
       : connection_(connection),
         transport_(std::make_shared<SpdyTransport>(connection)),
         bridge_(std::make_shared<ExecBridge>(transport_, std::move(host))),
@@ -179,8 +179,8 @@ schema::ApiResult<net::ServerResponse> ExecBySpdy(const net::ServerRequest& requ
   response.headers.Add("Connection", "Upgrade");
   response.headers.Add("Upgrade", "SPDY/3.1");
   response.headers.Add("X-Stream-Protocol-Version", chosen);
-  response.on_upgrade = [&access, exec = std::move(exec), streams,
-                         host = std::move(host)](std::shared_ptr<net::Connection> connection) {
+  response.on_upgrade = [&access, exec = std::move(exec), streams, host = std::move(host)](
+                            const std::shared_ptr<net::Connection>& connection) {
     auto session = std::make_shared<SpdyExec>(connection, access, exec, streams, host);
     connection->OnMessage([session](const std::string& bytes) { session->OnBytes(bytes); });
     connection->OnClose([session] { session->OnClose(); });

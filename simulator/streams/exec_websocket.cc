@@ -61,8 +61,8 @@ schema::ApiResult<net::ServerResponse> ExecByWebSocket(const net::ServerRequest&
   net::ServerResponse response;
   response.status = 101;
   response.headers.Add("Sec-WebSocket-Protocol", chosen);
-  response.on_upgrade = [&access, exec = std::move(exec),
-                         host = std::move(host)](std::shared_ptr<net::Connection> connection) {
+  response.on_upgrade = [&access, exec = std::move(exec), host = std::move(host)](
+                            const std::shared_ptr<net::Connection>& connection) {
     auto bridge =
         std::make_shared<ExecBridge>(std::make_shared<WebSocketTransport>(connection), host);
     connection->OnMessage([bridge](const std::string& message) { Receive(*bridge, message); });

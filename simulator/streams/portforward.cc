@@ -185,7 +185,8 @@ ApiResult<net::ServerResponse> PortForwardByWebSocket(const net::ServerRequest& 
   response.status = 101;
   response.headers.Add("Sec-WebSocket-Protocol", "v4.channel.k8s.io");
   response.on_upgrade = [&access, pod = std::move(pod), host = std::move(host),
-                         ports = std::move(ports)](std::shared_ptr<net::Connection> connection) {
+                         ports =
+                             std::move(ports)](const std::shared_ptr<net::Connection>& connection) {
     auto forward = std::make_shared<ChannelForward>(connection, ports);
     auto table = std::make_shared<PortTable>(access, pod, host, forward->Client(forward));
     connection->OnMessage(

@@ -47,11 +47,14 @@ void RelayStream::OnClose(std::function<void()> callback) {
     std::lock_guard lock(mutex_);
     stream = stream_;
     now = abandoned_;
-    if (!stream && !now) on_close_ = std::move(callback);
+    if (!stream && !now) {
+      on_close_ = std::move(callback);
+      return;
+    }
   }
   if (stream) {
     stream->OnClose(std::move(callback));
-  } else if (now) {
+  } else {
     callback();
   }
 }

@@ -370,7 +370,7 @@ Result<kube::Requeue> ReconcileRepository(Context& context, const kube::ObjectKe
                      open.error(), kRetryInterval);
   }
   opened.open = std::move(*open);
-  return ReconcileOpened(context, *found, std::move(next), std::move(opened), *passphrase);
+  return ReconcileOpened(context, *found, std::move(next), opened, *passphrase);
 }
 
 }  // namespace thinsnap::backup
