@@ -15,6 +15,9 @@
 namespace thinsnap {
 namespace {
 
+// Whatever python3 is first on PATH: Debian's packages are for this one.
+constexpr char kPython[] = "/usr/bin/python3";
+
 class KubernetesClientsTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -43,7 +46,7 @@ class KubernetesClientsTest : public ::testing::Test {
 TEST_F(KubernetesClientsTest, Python) {
   constexpr int kSkipped = 77;
   const auto done =
-      runner_.Run({.argv = {"python3", THINSNAP_SOURCE_DIR "/tests/system/kubernetes_client.py",
+      runner_.Run({.argv = {kPython, THINSNAP_SOURCE_DIR "/tests/system/kubernetes_client.py",
                             folder_ + "/config"},
                    .env = {},
                    .input = "",

@@ -11,6 +11,9 @@
 namespace thinsnap::s3 {
 namespace {
 
+// Whatever python3 is first on PATH: Debian's packages are for this one.
+constexpr char kPython[] = "/usr/bin/python3";
+
 class S3ClientsTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -72,8 +75,8 @@ class S3ClientsTest : public ::testing::Test {
 };
 
 TEST_F(S3ClientsTest, Boto3) {
-  if (!Works({"python3", "-c", "import boto3"})) GTEST_SKIP() << "python3 with boto3 is missing";
-  ExpectWorks({"python3", std::string(THINSNAP_SOURCE_DIR) + "/tests/system/boto3_client.py",
+  if (!Works({kPython, "-c", "import boto3"})) GTEST_SKIP() << "python3 with boto3 is missing";
+  ExpectWorks({kPython, std::string(THINSNAP_SOURCE_DIR) + "/tests/system/boto3_client.py",
                Endpoint(), "bucket"});
 }
 

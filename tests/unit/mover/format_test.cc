@@ -13,6 +13,9 @@
 namespace thinsnap::mover {
 namespace {
 
+// Whatever python3 is first on PATH: Debian's packages are for this one.
+constexpr char kPython[] = "/usr/bin/python3";
+
 constexpr const char* kPassphrase = "thinsnap test data";
 constexpr const char* kFirst = "42651411ce457977a1b0288a988c1c2203b48aa8e2161630d5e9e056013d3db1";
 constexpr const char* kSecond = "acae10d9a21d2bf579d44d4cd10a898e625d95f227a00a3474697362d5dcc441";
@@ -91,7 +94,7 @@ TEST_P(FormatTest, ARepositoryOfVersion1IsRead) {
 TEST_P(FormatTest, AnIndependentReaderRestoresWhatThisBuildWrites) {
   PosixCommandRunner runner;
   Command probe;
-  probe.argv = {"python3", "-c", "from cryptography.hazmat.primitives.ciphers.aead import AESGCM"};
+  probe.argv = {kPython, "-c", "from cryptography.hazmat.primitives.ciphers.aead import AESGCM"};
   const auto python = runner.Run(probe);
   if (!python.ok() || python->exit_code != 0) GTEST_SKIP() << "python3-cryptography is missing";
 
@@ -117,7 +120,7 @@ TEST_P(FormatTest, AnIndependentReaderRestoresWhatThisBuildWrites) {
   ASSERT_EQ(second->mode, repo::ExportMode::kChanged) << second->mode_reason;
 
   Command command;
-  command.argv = {"python3",
+  command.argv = {kPython,
                   std::string(THINSNAP_SOURCE_DIR) + "/tests/unit/mover/independent_reader.py",
                   scratch_.In("r"), second->name.str(), scratch_.In("image")};
   command.env["THINSNAP_PASSPHRASE"] = kPassphrase;
