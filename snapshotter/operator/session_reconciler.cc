@@ -170,18 +170,6 @@ Status Prepare(Context& context, SessionRun& run) {
   return {};
 }
 
-bool IsFinalError(const Error& error) {
-  switch (error.code()) {
-    case Code::kInvalidArgument:
-    case Code::kNotFound:
-    case Code::kFailedPrecondition:
-    case Code::kPermissionDenied:
-      return true;
-    default:
-      return false;
-  }
-}
-
 Result<kube::Requeue> Advance(Context& context, SessionRun& run, const Json& before) {
   const auto save = [&] {
     return WriteStatus(context, context.kinds.backup_session, before, run.session);
@@ -194,7 +182,7 @@ Result<kube::Requeue> Advance(Context& context, SessionRun& run, const Json& bef
   if (!refused && !kube::ConditionIs(run.session, "BackupExecutorEnsured")) {
     const auto prepared = Prepare(context, run);
     if (!prepared.ok()) {
-      if (!IsFinalError(prepared.error())) return prepared.error();
+      if (MayPass(prepared.error())) return prepared.error();
       const bool snapshots = kube::ConditionIs(run.session, "SnapshotsEnsured");
       Report(context, run.session, snapshots ? "BackupExecutorEnsured" : "SnapshotsEnsured", false,
              snapshots ? "FailedToEnsureBackupExecutor" : "FailedToEnsureSnapshots",
@@ -238,7 +226,7 @@ Result<kube::Requeue> Advance(Context& context, SessionRun& run, const Json& bef
     return kube::Requeue::After(kPoll);
   }
   const auto cleaned = CleanHistory(context, run);
-  if (!cleaned.ok() && !IsFinalError(cleaned.error())) return cleaned.error();
+  if (!cleaned.ok() && MayPass(cleaned.error())) return cleaned.error();
   Report(context, run.session, "SessionHistoryCleaned", cleaned.ok(),
          cleaned.ok() ? "SuccessfullyCleanedSessionHistory" : "FailedToCleanSessionHistory",
          cleaned.ok() ? "older sessions beyond sessionHistoryLimit are gone"

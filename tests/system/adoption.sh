@@ -5,9 +5,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/cluster.sh"
 needs
-guides=$here/../../docs/guides
 PATH=$THINSNAP_BIN:$PATH
-export AWS_ACCESS_KEY_ID=guide AWS_SECRET_ACCESS_KEY=not-a-secret
 explain() {
   local cluster
   for cluster in first second; do
@@ -18,16 +16,10 @@ explain() {
 cluster_begin adoption
 
 in_cluster() { export KUBECONFIG=$data/$1.kubeconfig; }
+# Sessions are triggered here: no schedule may come between.
 apply() {
-  local file text
-  for file in "$@"; do
-    text=$(<"$guides/$file")
-    text=${text//'${ENDPOINT}'/$endpoint} text=${text//'${BUCKET}'/bucket}
-    text=${text//'${ACCESS_KEY}'/$AWS_ACCESS_KEY_ID} text=${text//'${SECRET_KEY}'/$AWS_SECRET_ACCESS_KEY}
-    # Sessions are triggered here: no schedule may come between.
-    text=${text//'${PASSPHRASE}'/open sesame} text=${text//'*/5 * * * *'/'0 0 1 1 *'}
-    kubectl apply -f - <<<"$text" >/dev/null
-  done
+  local file
+  for file in "$@"; do guide_text "$file" | sed 's,\*/5 \* \* \* \*,0 0 1 1 *,' | kubectl apply -f - >/dev/null; done
 }
 field() { kubectl get -n demo "$1" -o "jsonpath=$2"; }
 is() { [ "$(field "$1" "$2")" = "$3" ]; }
@@ -48,10 +40,7 @@ YAML
   expect "$2" field "backupsession/$1" '{.status.phase}'
 }
 restore() {
-  local text
-  text=$(<"$guides/pvc/restore.yaml")
-  text=${text//restore-pvc/$1} text=${text//restore-source-pvc/$1}
-  kubectl apply -f - <<<"$text" >/dev/null
+  guide_text pvc/restore.yaml | sed "s,restore-pvc,$1,; s,restore-source-pvc,$1," | kubectl apply -f - >/dev/null
   waits_for "restoresession/$1" '{.status.phase}' Succeeded
 }
 repository=repository.storage.kubestash.com/s3-repository

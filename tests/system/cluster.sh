@@ -55,3 +55,13 @@ expect() {
   got=$("$@")
   [ "$got" = "$want" ] || { echo "expected \"$want\", found \"$got\": $*"; return 1; }
 }
+# guide_text FILE: a manifest of docs/guides, filled in for the bucket "bucket" at $endpoint and the keys below.
+export AWS_ACCESS_KEY_ID=guide AWS_SECRET_ACCESS_KEY=not-a-secret
+guides=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../docs/guides" && pwd)
+guide_text() {
+  local text
+  text=$(<"$guides/$1")
+  text=${text//'${ENDPOINT}'/$endpoint} text=${text//'${BUCKET}'/bucket}
+  text=${text//'${ACCESS_KEY}'/$AWS_ACCESS_KEY_ID} text=${text//'${SECRET_KEY}'/$AWS_SECRET_ACCESS_KEY}
+  printf '%s\n' "${text//'${PASSPHRASE}'/open sesame}"
+}

@@ -6,9 +6,7 @@ guide=$1
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/cluster.sh"
 needs
-guides=$here/../../docs/guides
 PATH=$THINSNAP_BIN:$PATH
-export AWS_ACCESS_KEY_ID=guide AWS_SECRET_ACCESS_KEY=not-a-secret
 explain() {
   kubectl get all,pvc,backupstorages,repositories,snapshots.storage.kubestash.com,backupconfigurations,backupsessions,restoresessions -n demo
   kubectl get events -n demo
@@ -17,14 +15,8 @@ explain() {
 cluster_begin guide
 
 apply() {
-  local file text
-  for file in "$@"; do
-    text=$(<"$guides/$file")
-    text=${text//'${ENDPOINT}'/$endpoint} text=${text//'${BUCKET}'/bucket}
-    text=${text//'${ACCESS_KEY}'/$AWS_ACCESS_KEY_ID} text=${text//'${SECRET_KEY}'/$AWS_SECRET_ACCESS_KEY}
-    text=${text//'${PASSPHRASE}'/open sesame}
-    kubectl apply -f - <<<"$text"
-  done
+  local file
+  for file in "$@"; do guide_text "$file" | kubectl apply -f -; done
 }
 has_phase() { [ "$(kubectl get -n demo "$2" -o jsonpath='{.status.phase}')" = "$1" ]; }
 phase_is() { until_true 120 has_phase "$1" "$2"; }
