@@ -3,8 +3,8 @@
 // says that it is ours.
 #include <utility>
 
-#include "simulator/controllers/cron_plan.h"
 #include "simulator/controllers/parts.h"
+#include "simulator/workloads/cron_plan.h"
 
 namespace thinsnap::controllers {
 
@@ -35,9 +35,9 @@ class CronJobController final : public QueuePart {
       if (owner != nullptr && StringAt(*owner, "uid") == kube::UidOf(cron_job))
         jobs.push_back(std::move(job));
     }
-    const CronPlan plan = PlanCronJob(cron_job, jobs, context_.Now());
+    const workloads::CronPlan plan = workloads::PlanCronJob(cron_job, jobs, context_.Now());
     cron_job = TRY(WriteStatus(std::move(cron_job), plan.status));
-    for (const CronEvent& event : plan.events)
+    for (const workloads::CronEvent& event : plan.events)
       events_.Emit(cron_job, event.type, event.reason, event.message);
     for (const Json& job : plan.expired) TRY(DeleteJob(cron_job, job));
     for (const Json& job : plan.replaced) TRY(DeleteJob(cron_job, job));
@@ -67,7 +67,7 @@ class CronJobController final : public QueuePart {
   }
 
   Status Launch(Json cron_job, WallTime scheduled, const std::vector<Json>& replaced) {
-    Json run = CronRun(cron_job, scheduled);
+    Json run = workloads::CronRun(cron_job, scheduled);
     auto created = client_.Create(types::kJob, run);
     if (created.Is(Code::kAlreadyExists)) {
       // Ours from before a crash, or somebody else's: theirs stays, and the time counts as done by
@@ -87,8 +87,8 @@ class CronJobController final : public QueuePart {
     const Json* status = Find(cron_job, "status");
     Json changed = status == nullptr ? Json(JsonObject()) : *status;
     JsonArray active = ArrayAt(changed, "active");
-    for (const Json& job : replaced) EraseReference(active, kube::UidOf(job));
-    active.push_back(JobReference(*created));
+    for (const Json& job : replaced) workloads::EraseReference(active, kube::UidOf(job));
+    active.push_back(workloads::JobReference(*created));
     Set(changed, "active", std::move(active));
     Set(changed, "lastScheduleTime", Json(FormatRfc3339(scheduled)));
     TRY(WriteStatus(std::move(cron_job), changed));

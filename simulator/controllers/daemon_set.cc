@@ -3,11 +3,12 @@
 #include <algorithm>
 #include <map>
 
+#include "simulator/controllers/owned.h"
 #include "simulator/controllers/parts.h"
 #include "simulator/controllers/revisions.h"
-#include "simulator/controllers/workload.h"
 #include "simulator/placement/node_match.h"
 #include "simulator/placement/pod_state.h"
+#include "simulator/workloads/workload.h"
 
 namespace thinsnap::controllers {
 
@@ -148,7 +149,8 @@ class DaemonSetController final : public QueuePart {
     const auto total = std::count_if(nodes.begin(), nodes.end(),
                                      [&](const auto& node) { return Wants(model, *node); });
     auto room = std::max<std::int64_t>(
-        ScaledValue(Find(set, "spec.updateStrategy.rollingUpdate.maxUnavailable"), total, true, 1),
+        workloads::ScaledValue(Find(set, "spec.updateStrategy.rollingUpdate.maxUnavailable"), total,
+                               true, 1),
         1);
     std::vector<const Json*> old;
     for (const auto& node : nodes) {

@@ -2,10 +2,10 @@
 // their sizes move.
 #include <algorithm>
 
-#include "simulator/controllers/deployment_plan.h"
+#include "simulator/controllers/owned.h"
 #include "simulator/controllers/parts.h"
-#include "simulator/controllers/workload.h"
 #include "simulator/placement/pod_state.h"
+#include "simulator/workloads/deployment_plan.h"
 
 namespace thinsnap::controllers {
 
@@ -43,16 +43,16 @@ class DeploymentController final : public QueuePart {
     std::optional<Duration> again;
     if (!kube::IsDeleting(deployment)) {
       const bool left = TRY(OldPodsLeft(deployment, sets));
-      TRY(Apply(deployment, sets, PlanDeployment(deployment, sets, left)));
+      TRY(Apply(deployment, sets, workloads::PlanDeployment(deployment, sets, left)));
     }
-    Json status = DeploymentStatus(deployment, sets, context_.Now(), &again);
+    Json status = workloads::DeploymentStatus(deployment, sets, context_.Now(), &again);
     TRY(WriteStatus(client_, types::kDeployment, std::move(deployment), std::move(status)));
     return again ? Requeue::After(*again) : Requeue::Done();
   }
 
   Result<bool> OldPodsLeft(const Json& deployment, const std::vector<Json>& sets) {
     if (StringAt(deployment, "spec.strategy.type") != "Recreate") return false;
-    const Json* newest = NewReplicaSet(deployment, sets);
+    const Json* newest = workloads::NewReplicaSet(deployment, sets);
     for (const Json& set : sets) {
       if (&set == newest) continue;
       const auto pods = TRY(ListOwned(client_, types::kPod, set));
@@ -64,11 +64,12 @@ class DeploymentController final : public QueuePart {
   }
 
   // Leaves in `deployment` and `sets` what the server then has.
-  Status Apply(Json& deployment, std::vector<Json>& sets, const DeploymentPlan& plan) {
-    const Json* newest = NewReplicaSet(deployment, sets);
+  Status Apply(Json& deployment, std::vector<Json>& sets, const workloads::DeploymentPlan& plan) {
+    const Json* newest = workloads::NewReplicaSet(deployment, sets);
     if (plan.create_new) {
-      auto created = client_.Create(types::kReplicaSet,
-                                    MakeReplicaSet(deployment, plan.new_replicas, plan.revision));
+      auto created =
+          client_.Create(types::kReplicaSet,
+                         workloads::MakeReplicaSet(deployment, plan.new_replicas, plan.revision));
       if (!created.ok()) {
         events_.Emit(deployment, "Warning", "ReplicaSetCreateError",
                      "Failed to create new replica set: " + created.error().message());
@@ -81,13 +82,14 @@ class DeploymentController final : public QueuePart {
       TRY(Resize(deployment, sets[static_cast<std::size_t>(newest - sets.data())],
                  plan.new_replicas, plan.revision));
     }
-    if (newest != nullptr && RevisionOf(deployment) != plan.revision) {
-      kube::SetAnnotation(deployment, kRevision, std::to_string(plan.revision));
+    if (newest != nullptr && workloads::RevisionOf(deployment) != plan.revision) {
+      kube::SetAnnotation(deployment, workloads::kRevision, std::to_string(plan.revision));
       deployment = TRY(client_.Update(types::kDeployment, deployment));
     }
     for (Json& set : sets) {
       const auto wanted = plan.scale.find(kube::NameOf(set));
-      if (wanted != plan.scale.end()) TRY(Resize(deployment, set, wanted->second, RevisionOf(set)));
+      if (wanted != plan.scale.end())
+        TRY(Resize(deployment, set, wanted->second, workloads::RevisionOf(set)));
     }
     for (const auto& name : plan.forget) {
       const auto deleted =
@@ -99,9 +101,9 @@ class DeploymentController final : public QueuePart {
 
   Status Resize(const Json& deployment, Json& set, std::int64_t replicas, std::int64_t revision) {
     const auto before = IntAt(set, "spec.replicas", 1);
-    if (before == replicas && RevisionOf(set) == revision) return {};
+    if (before == replicas && workloads::RevisionOf(set) == revision) return {};
     Set(set, "spec.replicas", replicas);
-    kube::SetAnnotation(set, kRevision, std::to_string(revision));
+    kube::SetAnnotation(set, workloads::kRevision, std::to_string(revision));
     set = TRY(client_.Update(types::kReplicaSet, set));
     if (before != replicas) Told(deployment, set, before, replicas);
     return {};

@@ -2,9 +2,9 @@
 // creations. Pods are listed afresh in every pass, so no memory of expected pods is needed.
 #include <utility>
 
-#include "simulator/controllers/job_plan.h"
 #include "simulator/controllers/parts.h"
 #include "simulator/placement/pod_state.h"
+#include "simulator/workloads/job_plan.h"
 
 namespace thinsnap::controllers {
 
@@ -43,11 +43,11 @@ class JobController final : public QueuePart {
     // Pods of an earlier Job of this name hold finalizers that nobody else removes.
     if (strangers) TRY(ReleaseOrphans(key, uid));
 
-    const JobPlan plan = PlanJob(job, pods, context_.Now(), pod_backoff_);
+    const workloads::JobPlan plan = workloads::PlanJob(job, pods, context_.Now(), pod_backoff_);
     return Apply(job, plan);
   }
 
-  Result<Requeue> Apply(Json job, const JobPlan& plan) {
+  Result<Requeue> Apply(Json job, const workloads::JobPlan& plan) {
     const Json* status = Find(job, "status");
     bool changed = false;
     if (status == nullptr || *status != plan.status) {
@@ -60,7 +60,7 @@ class JobController final : public QueuePart {
       TRY(ReleasePod(pod));
       changed = true;
     }
-    for (const JobEvent& event : plan.events)
+    for (const workloads::JobEvent& event : plan.events)
       events_.Emit(job, event.type, event.reason, event.message);
     for (const Json& pod : plan.remove) {
       kube::DeleteOptions options;
@@ -77,7 +77,8 @@ class JobController final : public QueuePart {
   }
 
   Status CreatePod(const Json& job, int index) {
-    auto created = client_.Create(types::kPod, JobPod(job, index, context_.random.NameSuffix(5)));
+    auto created =
+        client_.Create(types::kPod, workloads::JobPod(job, index, context_.random.NameSuffix(5)));
     if (!created.ok()) {
       events_.Emit(job, "Warning", "FailedCreate", "Error creating: " + created.error().message());
       return std::move(created).error();
@@ -87,7 +88,7 @@ class JobController final : public QueuePart {
   }
 
   Status ReleasePod(Json pod) {
-    kube::RemoveFinalizer(pod, kJobTracking);
+    kube::RemoveFinalizer(pod, workloads::kJobTracking);
     auto updated = client_.Update(types::kPod, pod);
     if (!updated.ok() && !updated.Is(Code::kNotFound)) return std::move(updated).error();
     return {};
@@ -100,7 +101,7 @@ class JobController final : public QueuePart {
       const Json* owner = kube::ControllerOf(pod);
       if (owner == nullptr || StringAt(*owner, "kind") != "Job" ||
           StringAt(*owner, "name") != key.name || StringAt(*owner, "uid") == present ||
-          !kube::HasFinalizer(pod, kJobTracking)) {
+          !kube::HasFinalizer(pod, workloads::kJobTracking)) {
         continue;
       }
       TRY(ReleasePod(pod));
@@ -122,9 +123,11 @@ class TtlAfterFinished final : public QueuePart {
  private:
   static std::optional<WallTime> Expiry(const Json& job) {
     const Json* ttl = Find(job, "spec.ttlSecondsAfterFinished");
-    if (ttl == nullptr || !ttl->is_int64() || !IsJobFinished(job) || kube::IsDeleting(job))
+    if (ttl == nullptr || !ttl->is_int64() || !workloads::IsJobFinished(job) ||
+        kube::IsDeleting(job))
       return std::nullopt;
-    const Json* end = kube::FindCondition(job, IsJobComplete(job) ? "Complete" : "Failed");
+    const Json* end =
+        kube::FindCondition(job, workloads::IsJobComplete(job) ? "Complete" : "Failed");
     const auto time = placement::TimeAt(*end, "lastTransitionTime");
     if (!time) return std::nullopt;
     return *time + std::chrono::seconds(ttl->get_int64());

@@ -2,9 +2,10 @@
 // so no memory of expected pods is needed.
 #include <algorithm>
 
+#include "simulator/controllers/owned.h"
 #include "simulator/controllers/parts.h"
-#include "simulator/controllers/workload.h"
 #include "simulator/placement/pod_state.h"
+#include "simulator/workloads/workload.h"
 
 namespace thinsnap::controllers {
 
@@ -77,7 +78,7 @@ class ReplicaSetController final : public QueuePart {
     const auto wanted = IntAt(set, "spec.replicas", 1);
     const auto have = static_cast<std::int64_t>(active.size());
     if (have > wanted) {
-      SortForRemoval(active);
+      workloads::SortForRemoval(active);
       for (std::int64_t i = 0; i < have - wanted; ++i) {
         TRY(DeleteOwnedPod(context_, events_, set, *active[static_cast<std::size_t>(i)]));
       }

@@ -4,7 +4,8 @@
 #include <set>
 
 #include "base/kube/object.h"
-#include "simulator/controllers/workload.h"
+#include "simulator/controllers/owned.h"
+#include "simulator/workloads/workload.h"
 
 namespace thinsnap::controllers {
 
@@ -43,7 +44,7 @@ Result<Revisions> SyncRevisions(kube::KubeClient& client, const Json& owner,
   sort();
   const Json* pod_template = Find(owner, "spec.template");
   const Json present = pod_template == nullptr ? Json(JsonObject()) : *pod_template;
-  const auto hash = TemplateHash(present);
+  const auto hash = workloads::TemplateHash(present);
   revisions.update = kube::NameOf(owner) + "-" + hash;
   const std::int64_t last = revisions.objects.empty() ? 0 : Number(revisions.objects.back());
   const auto known = std::find_if(

@@ -1,10 +1,10 @@
 // The StatefulSet controller: claims before their pod, pods in order. Claims outlive their pods and
 // the set, unless the retention policy says otherwise: then they are owned by what they go with.
+#include "simulator/controllers/owned.h"
 #include "simulator/controllers/parts.h"
 #include "simulator/controllers/revisions.h"
-#include "simulator/controllers/stateful_set_plan.h"
-#include "simulator/controllers/workload.h"
 #include "simulator/placement/pod_state.h"
+#include "simulator/workloads/stateful_set_plan.h"
 
 namespace thinsnap::controllers {
 
@@ -32,20 +32,22 @@ class StatefulSetController final : public QueuePart {
     auto current = StringAt(set, "status.currentRevision");
     const auto revisions = TRY(SyncRevisions(client_, set, current, pods));
     if (current.empty()) current = revisions.update;
-    const auto plan = PlanStatefulSet({set, pods, current, revisions.update, context_.Now()});
+    const auto plan =
+        workloads::PlanStatefulSet({set, pods, current, revisions.update, context_.Now()});
     set = TRY(WriteStatus(client_, types::kStatefulSet, std::move(set), plan.status));
     // Before any pod goes that a claim is to go with.
     for (const Json& pod : pods) TRY(KeepOwners(set, pod));
     for (const Json& pod : plan.remove) TRY(DeletePod(set, pod));
-    for (const NewMember& member : plan.create) TRY(CreateMember(set, revisions, current, member));
+    for (const workloads::NewMember& member : plan.create)
+      TRY(CreateMember(set, revisions, current, member));
     return plan.again ? Requeue::After(*plan.again) : Requeue::Done();
   }
 
   Status KeepOwners(const Json& set, const Json& pod) {
-    for (const Json& claim : MemberClaims(set, OrdinalOf(set, pod))) {
+    for (const Json& claim : workloads::MemberClaims(set, workloads::OrdinalOf(set, pod))) {
       const auto present = claims_.Get(kube::KeyOf(claim));
       if (!present || kube::IsDeleting(*present)) continue;
-      const Json wanted = WithOwners(*present, set, pod);
+      const Json wanted = workloads::WithOwners(*present, set, pod);
       if (wanted == *present) continue;
       auto updated = client_.Update(types::kPersistentVolumeClaim, wanted);
       if (!updated.ok() && !updated.Is(Code::kNotFound)) return std::move(updated).error();
@@ -66,12 +68,13 @@ class StatefulSetController final : public QueuePart {
   }
 
   Status CreateMember(const Json& set, const Revisions& revisions, const std::string& current,
-                      const NewMember& member) {
+                      const workloads::NewMember& member) {
     const auto& revision = member.updated ? revisions.update : current;
     Json pod_template = RevisionTemplate(revisions, revision);
     if (pod_template.is_null()) pod_template = *Find(set, "spec.template");
-    const Json pod = MemberPod(set, pod_template, member.ordinal, revision);
-    for (const Json& claim : MemberClaims(set, member.ordinal)) TRY(EnsureClaim(set, pod, claim));
+    const Json pod = workloads::MemberPod(set, pod_template, member.ordinal, revision);
+    for (const Json& claim : workloads::MemberClaims(set, member.ordinal))
+      TRY(EnsureClaim(set, pod, claim));
     auto created = client_.Create(types::kPod, pod);
     const auto what = "create Pod " + kube::NameOf(pod) + " in StatefulSet " + kube::NameOf(set);
     if (created.ok()) {

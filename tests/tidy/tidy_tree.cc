@@ -53,9 +53,10 @@ const std::map<std::string, Rooms> kMayInclude = {
     {"simulator/containers", {"base/core", "base/data", "base/kube"}},
     {"simulator/placement",
      {"base/core", "base/data", "base/kube", "simulator/schema", "simulator/objects"}},
+    {"simulator/workloads", {"base/core", "base/data", "base/kube", "simulator/placement"}},
     {"simulator/controllers",
      {"base/core", "base/data", "base/net", "base/kube", "simulator/schema", "simulator/objects",
-      "simulator/placement"}},
+      "simulator/placement", "simulator/workloads"}},
 };
 
 // Words of code that belong to the named files only. "main.cc" stands for every file of that name,

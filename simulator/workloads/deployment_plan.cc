@@ -1,13 +1,13 @@
-#include "simulator/controllers/deployment_plan.h"
+#include "simulator/workloads/deployment_plan.h"
 
 #include <algorithm>
 #include <charconv>
 
 #include "base/kube/object.h"
-#include "simulator/controllers/workload.h"
 #include "simulator/placement/pod_state.h"
+#include "simulator/workloads/workload.h"
 
-namespace thinsnap::controllers {
+namespace thinsnap::workloads {
 
 namespace {
 
@@ -284,4 +284,4 @@ Json DeploymentStatus(const Json& deployment, const std::vector<Json>& sets, Wal
   return status;
 }
 
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap::workloads

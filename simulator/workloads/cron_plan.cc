@@ -1,13 +1,13 @@
-#include "simulator/controllers/cron_plan.h"
+#include "simulator/workloads/cron_plan.h"
 
 #include <algorithm>
 
 #include "base/data/cron_schedule.h"
 #include "base/kube/object.h"
-#include "simulator/controllers/job_plan.h"
 #include "simulator/placement/pod_state.h"
+#include "simulator/workloads/job_plan.h"
 
-namespace thinsnap::controllers {
+namespace thinsnap::workloads {
 
 namespace {
 
@@ -236,4 +236,4 @@ Json JobReference(const Json& job) {
           {"resourceVersion", kube::ResourceVersionOf(job)}};
 }
 
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap::workloads

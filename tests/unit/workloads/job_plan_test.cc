@@ -1,10 +1,10 @@
-#include "simulator/controllers/job_plan.h"
+#include "simulator/workloads/job_plan.h"
 
 #include <gtest/gtest.h>
 
 #include "base/kube/object.h"
 
-namespace thinsnap::controllers {
+namespace thinsnap::workloads {
 namespace {
 
 constexpr Duration kBackoff = std::chrono::seconds(10);
@@ -202,4 +202,4 @@ TEST(JobPlanTest, PodsCarryLabelsAndFinalizer) {
 }
 
 }  // namespace
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap::workloads

@@ -6,7 +6,7 @@
 
 #include "base/data/json.h"
 
-namespace thinsnap::controllers {
+namespace thinsnap::workloads {
 
 enum class PodFailureAction : std::uint8_t { kCount, kIgnore, kFailJob };
 
@@ -19,4 +19,4 @@ struct PodFailureVerdict {
 // because indexes have no limits of their own here.
 PodFailureVerdict JudgePodFailure(const Json& job, const Json& pod);
 
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap::workloads

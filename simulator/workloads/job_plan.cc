@@ -1,4 +1,4 @@
-#include "simulator/controllers/job_plan.h"
+#include "simulator/workloads/job_plan.h"
 
 #include <algorithm>
 #include <charconv>
@@ -6,10 +6,10 @@
 #include <set>
 
 #include "base/kube/object.h"
-#include "simulator/controllers/job_policy.h"
 #include "simulator/placement/pod_state.h"
+#include "simulator/workloads/job_policy.h"
 
-namespace thinsnap::controllers {
+namespace thinsnap::workloads {
 
 namespace {
 
@@ -450,4 +450,4 @@ Json JobPod(const Json& job, int index, std::string_view name_suffix) {
   return pod;
 }
 
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap::workloads

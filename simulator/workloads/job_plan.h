@@ -13,7 +13,7 @@
 #include "base/core/clock.h"
 #include "base/data/json.h"
 
-namespace thinsnap::controllers {
+namespace thinsnap::workloads {
 
 inline constexpr char kJobTracking[] = "batch.kubernetes.io/job-tracking";
 inline constexpr char kCompletionIndex[] = "batch.kubernetes.io/job-completion-index";
@@ -47,4 +47,4 @@ std::vector<int> ParseIndexes(std::string_view text);
 // The pod to create: labels, annotations, finalizer, name and environment of an index.
 Json JobPod(const Json& job, int index, std::string_view name_suffix);
 
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap::workloads

@@ -1,11 +1,11 @@
-#include "simulator/controllers/job_policy.h"
+#include "simulator/workloads/job_policy.h"
 
 #include <algorithm>
 #include <optional>
 
 #include "base/kube/object.h"
 
-namespace thinsnap::controllers {
+namespace thinsnap::workloads {
 
 namespace {
 
@@ -66,4 +66,4 @@ PodFailureVerdict JudgePodFailure(const Json& job, const Json& pod) {
   return {};
 }
 
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap::workloads

@@ -1,10 +1,10 @@
-#include "simulator/controllers/cron_plan.h"
+#include "simulator/workloads/cron_plan.h"
 
 #include <gtest/gtest.h>
 
 #include "base/kube/object.h"
 
-namespace thinsnap::controllers {
+namespace thinsnap::workloads {
 namespace {
 
 WallTime At(const std::string& text) { return ParseRfc3339(text).ValueOr(WallTime{}); }
@@ -132,4 +132,4 @@ TEST(CronPlanTest, SaysWhatIsWrong) {
 }
 
 }  // namespace
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap::workloads

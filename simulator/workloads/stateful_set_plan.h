@@ -9,7 +9,7 @@
 #include "base/core/clock.h"
 #include "base/data/json.h"
 
-namespace thinsnap::controllers {
+namespace thinsnap::workloads {
 
 struct StatefulSetInput {
   const Json& set;
@@ -46,4 +46,4 @@ bool IsCondemned(const Json& set, int ordinal);
 // (whenDeleted), or the pod that is scaled away (whenScaled), so that the claim goes with it.
 Json WithOwners(Json claim, const Json& set, const Json& pod);
 
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap::workloads

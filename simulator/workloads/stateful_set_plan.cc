@@ -1,14 +1,14 @@
-#include "simulator/controllers/stateful_set_plan.h"
+#include "simulator/workloads/stateful_set_plan.h"
 
 #include <algorithm>
 #include <charconv>
 #include <map>
 
 #include "base/kube/object.h"
-#include "simulator/controllers/workload.h"
 #include "simulator/placement/pod_state.h"
+#include "simulator/workloads/workload.h"
 
-namespace thinsnap::controllers {
+namespace thinsnap::workloads {
 
 namespace {
 
@@ -240,4 +240,4 @@ Json WithOwners(Json claim, const Json& set, const Json& pod) {
   return claim;
 }
 
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap::workloads

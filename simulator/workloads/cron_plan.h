@@ -9,7 +9,7 @@
 #include "base/core/clock.h"
 #include "base/data/json.h"
 
-namespace thinsnap::controllers {
+namespace thinsnap::workloads {
 
 struct CronEvent {
   std::string type, reason, message;
@@ -33,4 +33,4 @@ Json CronRun(const Json& cron_job, WallTime scheduled);
 Json JobReference(const Json& job);
 void EraseReference(JsonArray& references, const std::string& uid);
 
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap::workloads

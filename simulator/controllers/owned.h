@@ -1,8 +1,7 @@
-// What the workload controllers share: hashes of pod templates, percentages, the objects that an
-// owner controls, pods made and deleted with their events.
+// What the workload controllers do with the objects of an owner: listed, made and deleted with
+// their events, their status written.
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -11,14 +10,6 @@
 #include "simulator/controllers/part.h"
 
 namespace thinsnap::controllers {
-
-// The same for equal templates, whatever the order of their members; letters that are fit for names
-// and labels.
-std::string TemplateHash(const Json& pod_template);
-
-// "25%" of total, or a number. Absent: the fallback.
-std::int64_t ScaledValue(const Json* int_or_percent, std::int64_t total, bool round_up,
-                         std::int64_t fallback);
 
 // Objects of the namespace whose controller is the owner, as the server has them now.
 Result<std::vector<Json>> ListOwned(kube::KubeClient& client, const kube::ResourceType& type,
@@ -35,9 +26,5 @@ Status DeleteOwnedPod(const Context& context, kube::EventRecorder& events, const
 // Writes `status` where it differs from what is there. Returns the object as it is then.
 Result<Json> WriteStatus(kube::KubeClient& client, const kube::ResourceType& type, Json object,
                          Json status);
-
-// The pods to delete first when there are too many: those without a node, not running, not ready,
-// then the youngest.
-void SortForRemoval(std::vector<const Json*>& pods);
 
 }  // namespace thinsnap::controllers

@@ -10,7 +10,7 @@
 #include "base/core/clock.h"
 #include "base/data/json.h"
 
-namespace thinsnap::controllers {
+namespace thinsnap::workloads {
 
 inline constexpr char kPodTemplateHash[] = "pod-template-hash";
 inline constexpr char kRevision[] = "deployment.kubernetes.io/revision";
@@ -41,4 +41,4 @@ Json MakeReplicaSet(const Json& deployment, std::int64_t replicas, std::int64_t 
 
 std::int64_t RevisionOf(const Json& object);
 
-}  // namespace thinsnap::controllers
+}  // namespace thinsnap::workloads
