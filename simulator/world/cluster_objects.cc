@@ -10,7 +10,7 @@
 #include "base/kube/object.h"
 #include "simulator/sidecars/crds.h"
 #include "simulator/world/embedded.h"
-#include "snapshotter/operator/crds.h"
+#include "snapshotter/api/crds.h"
 
 namespace thinsnap::world {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "base/core/bytes.h"
 #include "base/kube/object.h"
-#include "snapshotter/operator/kinds.h"
+#include "snapshotter/api/kinds.h"
 
 namespace thinsnap::backup {
 

@@ -8,9 +8,9 @@
 #include "base/core/log.h"
 #include "base/kube/informer.h"
 #include "base/kube/object.h"
+#include "snapshotter/api/target.h"
 #include "snapshotter/operator/context.h"
 #include "snapshotter/operator/jobs.h"
-#include "snapshotter/operator/target.h"
 #include "snapshotter/operator/verbs.h"
 
 namespace thinsnap::backup {

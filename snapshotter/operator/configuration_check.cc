@@ -3,9 +3,9 @@
 #include <set>
 #include <utility>
 
+#include "snapshotter/api/policy.h"
+#include "snapshotter/api/retention.h"
 #include "snapshotter/operator/jobs.h"
-#include "snapshotter/operator/policy.h"
-#include "snapshotter/operator/retention.h"
 
 namespace thinsnap::backup {
 

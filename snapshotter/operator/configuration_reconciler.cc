@@ -7,12 +7,12 @@
 #include <utility>
 
 #include "base/data/cron_schedule.h"
+#include "snapshotter/api/policy.h"
+#include "snapshotter/api/target.h"
+#include "snapshotter/api/validation.h"
 #include "snapshotter/operator/configuration_check.h"
 #include "snapshotter/operator/jobs.h"
-#include "snapshotter/operator/policy.h"
 #include "snapshotter/operator/reconcilers.h"
-#include "snapshotter/operator/target.h"
-#include "snapshotter/operator/validation.h"
 
 namespace thinsnap::backup {
 

@@ -17,8 +17,9 @@
 #include "base/kube/controller.h"
 #include "base/kube/http_client.h"
 #include "base/kube/object.h"
+#include "snapshotter/api/fields.h"
+#include "snapshotter/api/kinds.h"
 #include "snapshotter/operator/backend.h"
-#include "snapshotter/operator/kinds.h"
 
 namespace thinsnap::backup {
 
@@ -83,30 +84,9 @@ inline void Report(Context& context, Json& object, std::string_view condition, b
                    std::string_view reason, std::string_view message) {
   Report(context, object, condition, status, reason, message, status);
 }
-void RemoveCondition(Json& object, std::string_view condition);
 // A condition that is there only while something is wrong: False with the sentences, or absent.
 void ReportTrouble(Context& context, Json& object, std::string_view condition,
                    std::string_view reason, const std::vector<std::string>& sentences);
-// The messages of the conditions of an object that are False; empty where there are none.
-std::string FalseConditions(const Json& object);
-
-// What a sidecar reports of a CSI driver's answer that no repetition mends: damage, a wrong key, a
-// full pool before the cut.
-bool IsCsiRefusal(std::string_view message);
-// {name, namespace} -> key; the namespace of the referrer where none is given.
-kube::ObjectKey ReferenceKey(const Json& reference, const std::string& own_namespace);
-// For spec.storageRef and the like.
-Json ReferenceTo(const kube::ObjectKey& key);
-// "12.222 MiB", as KubeStash writes sizes.
-std::string SizeText(std::uint64_t bytes);
-// "1m30s": whole seconds between two times of an object, for status.duration.
-std::string DurationText(Duration duration);
-// The time in a field, or nothing.
-std::optional<WallTime> TimeAt(const Json& object, std::string_view path);
-inline WallTime CreationTime(const Json& object) {
-  return TimeAt(object, "metadata.creationTimestamp").value_or(WallTime{});
-}
-std::string Joined(const std::vector<std::string>& parts, std::string_view separator);
 // uid of kube-system, which names this cluster.
 Result<std::string> ClusterUid(Context& context);
 

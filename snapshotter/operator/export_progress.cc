@@ -4,8 +4,8 @@
 #include <cstdlib>
 #include <string>
 
+#include "snapshotter/api/restore_plan.h"
 #include "snapshotter/operator/reconcilers.h"
-#include "snapshotter/operator/restore_plan.h"
 #include "snapshotter/repo/session.h"
 
 namespace thinsnap::backup {

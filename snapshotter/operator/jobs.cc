@@ -4,7 +4,7 @@
 #include <optional>
 #include <utility>
 
-#include "snapshotter/operator/policy.h"
+#include "snapshotter/api/policy.h"
 
 namespace thinsnap::backup {
 
@@ -41,17 +41,6 @@ JsonObject JobSpecOf(const JobPlan& plan) {
 }
 
 }  // namespace
-
-JsonObject OffshootLabels(const Kinds& kinds, const std::string& invoker_kind,
-                          const std::string& invoker, const std::string& ns,
-                          const std::string& session) {
-  JsonObject labels{{"app.kubernetes.io/managed-by", kinds.domain},
-                    {kinds.Key("invoker-kind"), invoker_kind},
-                    {kinds.Key("invoker-name"), ValidName(invoker, "")},
-                    {kinds.Key("invoker-namespace"), ns}};
-  if (!session.empty()) labels[kinds.Key("session-name")] = ValidName(session, "");
-  return labels;
-}
 
 Json ServiceAccountFor(const JobPlan& plan) {
   auto object = WithLabels(kube::NewObject(kube::types::kServiceAccount, plan.key), plan);

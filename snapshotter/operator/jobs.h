@@ -23,11 +23,6 @@ struct JobPlan {
   Json settings;  // jobTemplate of the session or addon: backoffLimit and the like; may be null
 };
 
-// The labels of everything that an invoker (a BackupConfiguration, a RestoreSession) brings about.
-JsonObject OffshootLabels(const Kinds& kinds, const std::string& invoker_kind,
-                          const std::string& invoker, const std::string& ns,
-                          const std::string& session);
-
 Json ServiceAccountFor(const JobPlan& plan);
 Json RoleBindingFor(const JobPlan& plan);
 Json JobFor(const JobPlan& plan);

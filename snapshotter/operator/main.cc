@@ -19,7 +19,7 @@
 #include "base/data/yaml.h"
 #include "base/kube/http_client.h"
 #include "base/kube/lease.h"
-#include "snapshotter/operator/crds.h"
+#include "snapshotter/api/crds.h"
 #include "snapshotter/operator/operator.h"
 #include "snapshotter/operator/verbs.h"
 #include "snapshotter/store/location.h"

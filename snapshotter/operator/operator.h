@@ -5,8 +5,8 @@
 #include "base/core/result.h"
 #include "base/core/runtime.h"
 #include "base/kube/client.h"
+#include "snapshotter/api/kinds.h"
 #include "snapshotter/operator/backend.h"
-#include "snapshotter/operator/kinds.h"
 
 namespace thinsnap::backup {
 

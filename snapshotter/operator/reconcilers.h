@@ -35,19 +35,9 @@ Result<OpenedRepository> OpenRepositoryOf(Context& context, const Json& reposito
 
 // The Snapshots of a Repository, oldest first.
 Result<std::vector<Json>> SnapshotsOf(Context& context, const Json& repository);
-// Sets snapshotCount, recentSnapshots, lastBackupTime and componentPaths from them. Pure.
-void SummarizeSnapshots(Json& repository, const std::vector<Json>& snapshots);
-// The phase of a Snapshot from its conditions and components. Pure.
-std::string SnapshotPhase(const Json& snapshot);
-bool IsFinalPhase(std::string_view phase);
-// Why a Snapshot failed: of its components, and of its conditions. Pure.
-std::string FailureOfSnapshot(const Json& snapshot);
 // The last condition of a session that ran, which clients wait for. Nothing receives metrics of
 // this version, and the condition says so.
 void ReportMetrics(Context& context, Json& session);
-// True if every component has ended, well or not, and there are as many as there should be.
-bool ComponentsEnded(const Json& snapshot);
-
 // True where the namespace of an object is being deleted: then its data stays in the bucket.
 Result<bool> NamespaceIsGoing(Context& context, const std::string& ns);
 // Says so in the operator's namespace; that of the object takes no events any more.

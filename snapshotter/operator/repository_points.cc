@@ -4,7 +4,7 @@
 #include <string>
 #include <utility>
 
-#include "snapshotter/operator/views.h"
+#include "snapshotter/api/views.h"
 
 namespace thinsnap::backup {
 

@@ -5,9 +5,10 @@
 #include <utility>
 
 #include "base/core/log.h"
+#include "snapshotter/api/snapshot.h"
+#include "snapshotter/api/views.h"
 #include "snapshotter/operator/reconcilers.h"
 #include "snapshotter/operator/repository_points.h"
-#include "snapshotter/operator/views.h"
 
 namespace thinsnap::backup {
 
@@ -16,7 +17,6 @@ namespace {
 constexpr Duration kWaitForSecret = std::chrono::seconds(2);
 constexpr Duration kCheckAgain = std::chrono::seconds(60);
 constexpr Duration kCompareInterval = std::chrono::minutes(10);
-constexpr std::size_t kRecentSnapshots = 5;
 
 std::optional<repo::Suite> PinnedSuite(const Json& repository) {
   const auto suite = StringAt(repository, "status.suite");
@@ -267,42 +267,6 @@ Result<std::vector<Json>> SnapshotsOf(Context& context, const Json& repository) 
     return std::pair(time(a), kube::NameOf(a)) < std::pair(time(b), kube::NameOf(b));
   });
   return std::move(list.items);
-}
-
-void SummarizeSnapshots(Json& repository, const std::vector<Json>& snapshots) {
-  JsonArray recent;
-  std::set<std::string> paths;
-  std::string last_backup;
-  std::int64_t count = 0;
-  for (const auto& snapshot : snapshots) {
-    if (kube::IsDeleting(snapshot)) continue;
-    ++count;
-    const auto time =
-        StringAt(snapshot, "status.snapshotTime", StringAt(snapshot, "metadata.creationTimestamp"));
-    if (StringAt(snapshot, "status.phase") == "Succeeded" && time > last_backup) last_backup = time;
-    if (const auto* components = FindObject(snapshot, "status.components")) {
-      for (const auto& [name, component] : *components) {
-        if (auto path = StringAt(component, "path"); !path.empty()) paths.insert(std::move(path));
-      }
-    }
-    JsonObject item{{"name", kube::NameOf(snapshot)},
-                    {"phase", StringAt(snapshot, "status.phase", "Pending")},
-                    {"session", StringAt(snapshot, "spec.session")},
-                    {"snapshotTime", time}};
-    if (const auto size = StringAt(snapshot, "status.size"); !size.empty()) item["size"] = size;
-    recent.push_back(std::move(item));
-    if (recent.size() > kRecentSnapshots) recent.erase(recent.begin());
-  }
-  Set(repository, "status.snapshotCount", count);
-  Set(repository, "status.recentSnapshots", std::move(recent));
-  if (last_backup.empty()) {
-    Remove(repository, "status.lastBackupTime");
-  } else {
-    Set(repository, "status.lastBackupTime", Json(last_backup));
-  }
-  JsonArray path_list;
-  for (const auto& path : paths) path_list.emplace_back(path);
-  Set(repository, "status.componentPaths", std::move(path_list));
 }
 
 Result<kube::Requeue> ReconcileRepository(Context& context, const kube::ObjectKey& key) {

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "base/core/log.h"
+#include "snapshotter/api/views.h"
 #include "snapshotter/operator/reconcilers.h"
-#include "snapshotter/operator/views.h"
 #include "snapshotter/store/s3_error.h"
 
 namespace thinsnap::backup {

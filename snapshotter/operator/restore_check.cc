@@ -3,10 +3,10 @@
 #include <optional>
 #include <utility>
 
+#include "snapshotter/api/policy.h"
+#include "snapshotter/api/validation.h"
 #include "snapshotter/operator/jobs.h"
-#include "snapshotter/operator/policy.h"
 #include "snapshotter/operator/reconcilers.h"
-#include "snapshotter/operator/validation.h"
 
 namespace thinsnap::backup {
 

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "snapshotter/api/restore_plan.h"
 #include "snapshotter/operator/context.h"
-#include "snapshotter/operator/restore_plan.h"
 
 namespace thinsnap::backup {
 

@@ -4,11 +4,11 @@
 // contents, in this order.
 #include <utility>
 
+#include "snapshotter/api/restore_plan.h"
 #include "snapshotter/operator/jobs.h"
 #include "snapshotter/operator/reconcilers.h"
 #include "snapshotter/operator/restore_check.h"
 #include "snapshotter/operator/restore_claims.h"
-#include "snapshotter/operator/restore_plan.h"
 
 namespace thinsnap::backup {
 

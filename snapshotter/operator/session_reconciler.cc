@@ -2,11 +2,12 @@
 // repetition when it failed and may be repeated.
 #include <utility>
 
+#include "snapshotter/api/session.h"
+#include "snapshotter/api/snapshot.h"
+#include "snapshotter/api/target.h"
 #include "snapshotter/operator/jobs.h"
 #include "snapshotter/operator/reconcilers.h"
-#include "snapshotter/operator/session.h"
 #include "snapshotter/operator/session_run.h"
-#include "snapshotter/operator/target.h"
 
 namespace thinsnap::backup {
 
@@ -265,6 +266,12 @@ Result<kube::Requeue> Retry(Context& context, const SessionRun& run, const Json&
 }
 
 }  // namespace
+
+void ReportMetrics(Context& context, Json& session) {
+  kube::SetCondition(session, "MetricsPushed", true, "NoMetricsReceiver",
+                     "nothing receives metrics; duration and sizes are in the status",
+                     context.Now());
+}
 
 Result<kube::Requeue> ReconcileBackupSession(Context& context, const kube::ObjectKey& key) {
   const auto found = TRY(GetIfExists(context.client, context.kinds.backup_session, key));

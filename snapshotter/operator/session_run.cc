@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "snapshotter/api/snapshot.h"
 #include "snapshotter/operator/reconcilers.h"
 
 namespace thinsnap::backup {

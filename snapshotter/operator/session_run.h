@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "snapshotter/api/target.h"
 #include "snapshotter/operator/context.h"
 #include "snapshotter/operator/jobs.h"
-#include "snapshotter/operator/target.h"
 
 namespace thinsnap::backup {
 

@@ -4,27 +4,16 @@
 #include <set>
 #include <utility>
 
+#include "snapshotter/api/restore_plan.h"
+#include "snapshotter/api/snapshot.h"
+#include "snapshotter/api/views.h"
 #include "snapshotter/operator/export_progress.h"
 #include "snapshotter/operator/reconcilers.h"
-#include "snapshotter/operator/restore_plan.h"
-#include "snapshotter/operator/views.h"
 #include "snapshotter/store/s3_error.h"
 
 namespace thinsnap::backup {
 
 namespace {
-
-// What the components say went wrong.
-std::vector<std::string> FailureOfComponents(const Json& snapshot) {
-  std::vector<std::string> reasons;
-  if (const auto* components = FindObject(snapshot, "status.components")) {
-    for (const auto& [name, component] : *components) {
-      if (const auto error = StringAt(component, "error"); !error.empty())
-        reasons.push_back("component " + std::string(name) + ": " + error);
-    }
-  }
-  return reasons;
-}
 
 // Reads handle and driver of one volume from its VolumeSnapshot's content. False while they are not
 // there.
@@ -288,52 +277,6 @@ Result<kube::Requeue> FinishSnapshot(Context& context, Json snapshot) {
 }
 
 }  // namespace
-
-bool IsFinalPhase(std::string_view phase) {
-  return phase == "Succeeded" || phase == "Failed" || phase == "Skipped";
-}
-
-std::string FailureOfSnapshot(const Json& snapshot) {
-  auto reasons = FailureOfComponents(snapshot);
-  if (const auto* incomplete = kube::FindCondition(snapshot, "BackupIncomplete");
-      incomplete != nullptr && reasons.empty()) {
-    reasons.push_back(StringAt(*incomplete, "message"));
-  }
-  if (const auto text = FalseConditions(snapshot); !text.empty()) reasons.push_back(text);
-  return Joined(reasons, "; ");
-}
-
-void ReportMetrics(Context& context, Json& session) {
-  kube::SetCondition(session, "MetricsPushed", true, "NoMetricsReceiver",
-                     "nothing receives metrics; duration and sizes are in the status",
-                     context.Now());
-}
-
-bool ComponentsEnded(const Json& snapshot) {
-  const auto* components = FindObject(snapshot, "status.components");
-  if (components == nullptr || components->empty()) return false;
-  if (static_cast<std::int64_t>(components->size()) < IntAt(snapshot, "status.totalComponents"))
-    return false;
-  return std::all_of(components->begin(), components->end(), [](const auto& entry) {
-    return IsFinalPhase(StringAt(entry.value(), "phase"));
-  });
-}
-
-std::string SnapshotPhase(const Json& snapshot) {
-  if (kube::ConditionIs(snapshot, "SnapshotMetadataUploaded", "False") ||
-      kube::ConditionIs(snapshot, "RecentSnapshotListUpdated", "False") ||
-      kube::ConditionIs(snapshot, "BackupIncomplete")) {
-    return "Failed";
-  }
-  const auto* components = FindObject(snapshot, "status.components");
-  if (components == nullptr || components->empty()) return "Pending";
-  if (!ComponentsEnded(snapshot) || !kube::ConditionIs(snapshot, "SnapshotMetadataUploaded"))
-    return "Running";
-  for (const auto& [name, component] : *components) {
-    if (StringAt(component, "phase") == "Failed") return "Failed";
-  }
-  return "Succeeded";
-}
 
 Result<kube::Requeue> ReconcileSnapshot(Context& context, const kube::ObjectKey& key) {
   auto found = TRY(GetIfExists(context.client, context.kinds.snapshot, key));

@@ -2,10 +2,10 @@
 // holds brought back, and ends as its deletionPolicy asks.
 #include <utility>
 
+#include "snapshotter/api/views.h"
 #include "snapshotter/operator/jobs.h"
 #include "snapshotter/operator/reconcilers.h"
 #include "snapshotter/operator/storage_sync.h"
-#include "snapshotter/operator/views.h"
 #include "snapshotter/store/s3_error.h"
 
 namespace thinsnap::backup {

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/core/log.h"
-#include "snapshotter/operator/policy.h"
+#include "snapshotter/api/policy.h"
 
 namespace thinsnap::backup {
 

@@ -4,8 +4,8 @@
 
 #include "base/core/result.h"
 #include "base/data/json.h"
+#include "snapshotter/api/views.h"
 #include "snapshotter/operator/context.h"
-#include "snapshotter/operator/views.h"
 
 namespace thinsnap::backup {
 

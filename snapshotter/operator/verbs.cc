@@ -5,11 +5,11 @@
 
 #include "base/core/log.h"
 #include "base/kube/object.h"
+#include "snapshotter/api/retention.h"
+#include "snapshotter/api/session.h"
+#include "snapshotter/api/views.h"
 #include "snapshotter/operator/backend.h"
 #include "snapshotter/operator/context.h"
-#include "snapshotter/operator/retention.h"
-#include "snapshotter/operator/session.h"
-#include "snapshotter/operator/views.h"
 
 namespace thinsnap::backup {
 

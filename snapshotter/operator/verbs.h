@@ -10,8 +10,8 @@
 #include "base/core/runtime.h"
 #include "base/data/json.h"
 #include "base/kube/client.h"
+#include "snapshotter/api/kinds.h"
 #include "snapshotter/operator/backend.h"
-#include "snapshotter/operator/kinds.h"
 
 namespace thinsnap::backup {
 

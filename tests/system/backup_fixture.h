@@ -9,7 +9,7 @@
 
 #include "base/data/json.h"
 #include "simulator/s3/s3_server.h"
-#include "snapshotter/operator/kinds.h"
+#include "snapshotter/api/kinds.h"
 #include "snapshotter/store/object_store.h"
 #include "tests/system/up_fixture.h"
 

@@ -35,9 +35,10 @@ const std::map<std::string, Rooms> kMayInclude = {
     {"csi/driver",
      {"base/core", "base/data", "base/net", "base/kube", "csi/proto", "csi/pool", "csi/node",
       "snapshotter/store", "snapshotter/repo", "snapshotter/mover"}},
+    {"snapshotter/api", {"base/core", "base/data", "base/kube", "snapshotter/store"}},
     {"snapshotter/operator",
      {"base/core", "base/data", "base/net", "base/kube", "snapshotter/store", "snapshotter/repo",
-      "snapshotter/mover"}},
+      "snapshotter/mover", "snapshotter/api"}},
     {"snapshotter/cli",
      {"base/core", "base/data", "snapshotter/store", "snapshotter/repo", "snapshotter/mover"}},
     // The rooms of the simulator's API server and scheduler; the other rooms of the simulator are

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/data/yaml.h"
-#include "snapshotter/operator/kinds.h"
+#include "snapshotter/api/kinds.h"
 
 namespace thinsnap::backup {
 namespace {

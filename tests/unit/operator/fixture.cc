@@ -7,7 +7,7 @@
 
 #include "base/kube/informer.h"
 #include "simulator/sidecars/crds.h"
-#include "snapshotter/operator/crds.h"
+#include "snapshotter/api/crds.h"
 
 namespace thinsnap::backup {
 

@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "snapshotter/api/session.h"
+#include "snapshotter/api/target.h"
+#include "snapshotter/api/views.h"
 #include "snapshotter/mover/transfer.h"
-#include "snapshotter/operator/session.h"
-#include "snapshotter/operator/target.h"
-#include "snapshotter/operator/views.h"
 #include "tests/unit/mover/fixture.h"
 #include "tests/unit/operator/fixture.h"
 

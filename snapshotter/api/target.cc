@@ -1,4 +1,4 @@
-#include "snapshotter/operator/target.h"
+#include "snapshotter/api/target.h"
 
 #include <algorithm>
 #include <array>
@@ -8,7 +8,7 @@
 
 #include "base/core/bytes.h"
 #include "base/kube/object.h"
-#include "snapshotter/operator/kinds.h"
+#include "snapshotter/api/kinds.h"
 
 namespace thinsnap::backup {
 

@@ -1,4 +1,4 @@
-#include "snapshotter/operator/validation.h"
+#include "snapshotter/api/validation.h"
 
 #include <fstream>
 #include <gmock/gmock.h>

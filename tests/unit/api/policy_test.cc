@@ -1,4 +1,4 @@
-#include "snapshotter/operator/policy.h"
+#include "snapshotter/api/policy.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -8,7 +8,7 @@
 #include "base/core/clock.h"
 #include "base/core/result.h"
 #include "base/data/json.h"
-#include "snapshotter/operator/kinds.h"
+#include "snapshotter/api/kinds.h"
 
 namespace thinsnap::backup {
 

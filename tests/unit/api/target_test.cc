@@ -1,4 +1,4 @@
-#include "snapshotter/operator/target.h"
+#include "snapshotter/api/target.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,11 +1,11 @@
-#include "snapshotter/operator/crds.h"
+#include "snapshotter/api/crds.h"
 
 #include <gtest/gtest.h>
 #include <set>
 
 #include "base/data/json.h"
 #include "base/kube/object.h"
-#include "snapshotter/operator/kinds.h"
+#include "snapshotter/api/kinds.h"
 
 namespace thinsnap::backup {
 namespace {

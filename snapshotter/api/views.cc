@@ -1,4 +1,4 @@
-#include "snapshotter/operator/views.h"
+#include "snapshotter/api/views.h"
 
 #include <array>
 #include <string_view>

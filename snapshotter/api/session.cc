@@ -1,10 +1,9 @@
-#include "snapshotter/operator/session.h"
+#include "snapshotter/api/session.h"
 
 #include <algorithm>
 #include <tuple>
 
 #include "base/kube/object.h"
-#include "snapshotter/operator/jobs.h"
 
 namespace thinsnap::backup {
 

@@ -1,9 +1,9 @@
-#include "snapshotter/operator/crds.h"
+#include "snapshotter/api/crds.h"
 
 #include <string_view>
 
 #include "base/data/yaml.h"
-#include "snapshotter/operator/embedded.h"
+#include "snapshotter/api/embedded.h"
 
 namespace thinsnap::backup {
 

@@ -1,4 +1,4 @@
-#include "snapshotter/operator/views.h"
+#include "snapshotter/api/views.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "snapshotter/operator/kinds.h"
+#include "snapshotter/api/kinds.h"
 
 #include <gtest/gtest.h>
 

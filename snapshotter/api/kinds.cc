@@ -1,4 +1,4 @@
-#include "snapshotter/operator/kinds.h"
+#include "snapshotter/api/kinds.h"
 
 #include <algorithm>
 #include <array>
@@ -119,6 +119,17 @@ std::optional<SnapshotHandle> ParseSnapshotHandle(std::string_view text) {
   handle.volume = parts[2];
   handle.snapshot = parts[3];
   return handle;
+}
+
+JsonObject OffshootLabels(const Kinds& kinds, const std::string& invoker_kind,
+                          const std::string& invoker, const std::string& ns,
+                          const std::string& session) {
+  JsonObject labels{{"app.kubernetes.io/managed-by", kinds.domain},
+                    {kinds.Key("invoker-kind"), invoker_kind},
+                    {kinds.Key("invoker-name"), ValidName(invoker, "")},
+                    {kinds.Key("invoker-namespace"), ns}};
+  if (!session.empty()) labels[kinds.Key("session-name")] = ValidName(session, "");
+  return labels;
 }
 
 }  // namespace thinsnap::backup

@@ -1,4 +1,4 @@
-#include "snapshotter/operator/restore_plan.h"
+#include "snapshotter/api/restore_plan.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/data/json.h"
 #include "base/kube/client.h"
 
 namespace thinsnap::backup {
@@ -57,6 +58,11 @@ std::string DriverSecretName(std::string_view repository_id);
 // Task names as the catalog has them and as older guides spell them: VolumeSnapshotRestore,
 // volume-snapshot-restore.
 std::string CanonicalTaskName(std::string_view name);
+
+// The labels of everything that an invoker (a BackupConfiguration, a RestoreSession) brings about.
+JsonObject OffshootLabels(const Kinds& kinds, const std::string& invoker_kind,
+                          const std::string& invoker, const std::string& ns,
+                          const std::string& session);
 
 // "ts1.<pool>.<volume>.<snapshot>[@<repository>]"
 struct SnapshotHandle {

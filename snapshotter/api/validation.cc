@@ -1,4 +1,4 @@
-#include "snapshotter/operator/validation.h"
+#include "snapshotter/api/validation.h"
 
 #include <map>
 #include <optional>
@@ -7,8 +7,8 @@
 
 #include "base/core/clock.h"
 #include "base/kube/object.h"
-#include "snapshotter/operator/kinds.h"
-#include "snapshotter/operator/policy.h"
+#include "snapshotter/api/kinds.h"
+#include "snapshotter/api/policy.h"
 
 namespace thinsnap::backup {
 

@@ -1,4 +1,4 @@
-#include "snapshotter/operator/policy.h"
+#include "snapshotter/api/policy.h"
 
 #include <algorithm>
 #include <string_view>

@@ -13,7 +13,7 @@
 
 #include "base/core/result.h"
 #include "base/data/json.h"
-#include "snapshotter/operator/kinds.h"
+#include "snapshotter/api/kinds.h"
 #include "snapshotter/store/object_store.h"
 
 namespace thinsnap::backup {

@@ -1,4 +1,4 @@
-#include "snapshotter/operator/retention.h"
+#include "snapshotter/api/retention.h"
 
 #include <algorithm>
 #include <array>

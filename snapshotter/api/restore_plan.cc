@@ -1,4 +1,4 @@
-#include "snapshotter/operator/restore_plan.h"
+#include "snapshotter/api/restore_plan.h"
 
 #include <algorithm>
 #include <array>
@@ -11,7 +11,7 @@
 
 #include "base/core/bytes.h"
 #include "base/kube/object.h"
-#include "snapshotter/operator/policy.h"
+#include "snapshotter/api/policy.h"
 
 namespace thinsnap::backup {
 
