@@ -55,6 +55,8 @@ const char* FaultName(Fault fault) {
       return "a lost answer to";
     case Fault::kStale:
       return "stale watches after";
+    case Fault::kUnread:
+      return "no answer to";
   }
   return "";
 }
@@ -71,12 +73,21 @@ void Effects::End() {
 
 std::optional<Fault> Effects::Next(const std::string& what) {
   const std::lock_guard lock(mutex_);
-  if (!counting_) return std::nullopt;
+  if (!counting_ || fault_ == Fault::kUnread) return std::nullopt;
   log_.push_back(what);
   const int number = static_cast<int>(log_.size());
   if (number != at_ && (again_ == 0 || number != at_ + again_)) return std::nullopt;
   fired_ = true;
   return fault_;
+}
+
+bool Effects::IsUnread(const std::string& what) {
+  const std::lock_guard lock(mutex_);
+  if (!counting_ || fault_ != Fault::kUnread || !reads_.insert(what).second) return false;
+  log_.push_back(what);
+  if (static_cast<int>(log_.size()) != at_) return false;
+  fired_ = true;
+  return true;
 }
 
 std::vector<std::string> Effects::log() const {
@@ -134,7 +145,8 @@ void SweepPairs(const std::vector<Fault>& faults, int reach, const Journey& jour
         Effects effects(at, fault, again);
         const std::string found = journey(effects);
         if (!effects.fired()) break;
-        auto name = std::string(FaultName(fault)) + " effect " + std::to_string(at) + ", " +
+        auto name = std::string(FaultName(fault)) +
+                    (fault == Fault::kUnread ? " read " : " effect ") + std::to_string(at) + ", " +
                     effects.log()[static_cast<std::size_t>(at) - 1];
         if (again > 0) name += ", and again " + std::to_string(again) + " later";
         Compare(expected, found, name);

@@ -3,6 +3,7 @@
 // Vocabulary
 //   Effect   a write to something that outlives the process: the API server, a bucket, a pool, the
 //            mounts. Effects of a run are numbered from 1, in the order in which they happen.
+//   Read     what a process sees of the same things. Of reads of one thing, the first is numbered.
 //   Process  who makes effects and can be killed: its seams are cut all at once, then its tasks are
 //            stopped, so that unwinding has no effect any more.
 //   Sweep    a journey undisturbed, then again for each fault at each of its effects; whatever
@@ -15,6 +16,7 @@
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,6 +32,7 @@ enum class Fault {
   kFull,        // kResourceExhausted, not done: a disk, a quota
   kAnswerLost,  // done; kUnknownOutcome, the process lives on
   kStale,       // done and answered; watches of the process show nothing for a while
+  kUnread,      // of a read: kUnavailable
 };
 const char* FaultName(Fault fault);
 
@@ -45,6 +48,8 @@ class Effects {
   void End();
   // What happens at this effect, if anything.
   std::optional<Fault> Next(const std::string& what);
+  // True if this read gets no answer.
+  bool IsUnread(const std::string& what);
 
   std::vector<std::string> log() const;
   bool fired() const;
@@ -53,7 +58,8 @@ class Effects {
   const int at_ = -1, again_ = 0;
   const Fault fault_ = Fault::kCrash;
   mutable std::mutex mutex_;
-  std::vector<std::string> log_;
+  std::vector<std::string> log_;  // of the effects; of the reads where those go wrong
+  std::set<std::string> reads_;
   bool counting_ = false, fired_ = false;
 };
 
@@ -99,6 +105,15 @@ Result<T> Perform(Effects& effects, Process& process, const std::string& what,
     return Error(Code::kUnknownOutcome, what + ": the answer was lost");
   if (fault == Fault::kStale) process.GoStale();
   return result;
+}
+
+// Reads, or does not.
+template <typename T>
+Result<T> Observe(Effects& effects, Process& process, const std::string& what,
+                  const std::function<Result<T>()>& read) {
+  if (process.dead()) return Process::Gone();
+  if (effects.IsUnread(what)) return Error(Code::kUnavailable, what + ": not reached");
+  return read();
 }
 
 // The journey answers the state in which it ends, as lines of text; it fails the test by itself

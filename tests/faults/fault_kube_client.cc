@@ -10,25 +10,27 @@ using kube::ObjectKey;
 using kube::ResourceType;
 
 Result<Json> FaultKubeClient::Get(const ResourceType& type, const ObjectKey& key) {
-  if (process_.dead()) return Process::Gone();
-  return inner_.Get(type, key);
+  return Observe<Json>(effects_, process_, "get " + type.kind + " " + key.ToString(),
+                       [&] { return inner_.Get(type, key); });
 }
 
 Result<kube::ObjectList> FaultKubeClient::List(const ResourceType& type, const std::string& ns,
                                                const kube::ListOptions& options) {
-  if (process_.dead()) return Process::Gone();
-  return inner_.List(type, ns, options);
+  return Observe<kube::ObjectList>(effects_, process_,
+                                   "list " + type.kind + " " + ns + " " + options.label_selector,
+                                   [&] { return inner_.List(type, ns, options); });
 }
 
 Status FaultKubeClient::Watch(const ResourceType& type, const std::string& ns,
                               const kube::WatchOptions& options,
                               const std::function<Status(kube::WatchEvent)>& on_event) {
-  if (process_.dead()) return Process::Gone();
-  return inner_.Watch(type, ns, options, [&](kube::WatchEvent event) -> Status {
+  const auto seen = [&](kube::WatchEvent event) -> Status {
     TRY(process_.WaitWhileStale());
     if (process_.dead()) return Process::Gone();
     return on_event(std::move(event));
-  });
+  };
+  return Observe<void>(effects_, process_, "watch " + type.kind + " " + ns,
+                       [&] { return inner_.Watch(type, ns, options, seen); });
 }
 
 Result<Json> FaultKubeClient::Write(const std::string& verb, const ResourceType& type,

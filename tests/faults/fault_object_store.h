@@ -26,16 +26,16 @@ class FaultObjectStore final : public store::ObjectStore {
   }
   Result<store::Object> Get(const std::string& key,
                             std::optional<store::ByteRange> range) override {
-    if (process_.dead()) return Process::Gone();
-    return inner_.Get(key, range);
+    return Observe<store::Object>(effects_, process_, "get " + key,
+                                  [&] { return inner_.Get(key, range); });
   }
   Result<store::ObjectInfo> Head(const std::string& key) override {
-    if (process_.dead()) return Process::Gone();
-    return inner_.Head(key);
+    return Observe<store::ObjectInfo>(effects_, process_, "head " + key,
+                                      [&] { return inner_.Head(key); });
   }
   Result<store::Page> List(const std::string& prefix, const std::string& after) override {
-    if (process_.dead()) return Process::Gone();
-    return inner_.List(prefix, after);
+    return Observe<store::Page>(effects_, process_, "list " + prefix + " " + after,
+                                [&] { return inner_.List(prefix, after); });
   }
   Status Delete(const std::string& key) override {
     return Perform<void>(effects_, process_, "delete " + key, [&] { return inner_.Delete(key); });

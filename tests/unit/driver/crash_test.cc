@@ -166,6 +166,7 @@ void SweepDriver(const std::function<std::string(CrashRun&)>& journey) {
   };
   const std::vector<Fault> faults{Fault::kCrash, Fault::kNotDone, Fault::kAnswerLost};
   faults::Sweep(faults, on_virtual_time);
+  faults::Sweep({Fault::kUnread}, on_virtual_time);
   faults::SweepPairs(faults, 6, on_virtual_time);
 }
 

@@ -30,6 +30,15 @@ Result<T> PerformHere(Effects& effects, Process& process, const std::string& wha
   return Process::Gone();
 }
 
+// A call that looks fails as such calls do.
+template <typename T>
+Result<T> LookHere(Effects& effects, Process& process, const std::string& what,
+                   const std::function<Result<T>()>& look) {
+  if (process.dead()) return Process::Gone();
+  if (effects.IsUnread(what)) return Error(Code::kInternal, what + ": input/output error");
+  return look();
+}
+
 class FaultMounter final : public node::Mounter {
  public:
   FaultMounter(node::Mounter& inner, Effects& effects, Process& process)
@@ -61,21 +70,32 @@ class FaultMounter final : public node::Mounter {
         effects_, process_, "freeze " + target, [&] { return inner_.Freeze(target, deadline); });
   }
   Result<std::optional<node::MountEntry>> Find(const std::string& target) override {
-    return inner_.Find(target);
+    return Look<std::optional<node::MountEntry>>("find " + target,
+                                                 [&] { return inner_.Find(target); });
   }
-  Result<std::vector<node::MountEntry>> List() override { return inner_.List(); }
-  Result<node::PathKind> Kind(const std::string& path) override { return inner_.Kind(path); }
-  Result<node::FsFigures> Figures(const std::string& path) override { return inner_.Figures(path); }
+  Result<std::vector<node::MountEntry>> List() override {
+    return Look<std::vector<node::MountEntry>>("list mounts", [&] { return inner_.List(); });
+  }
+  Result<node::PathKind> Kind(const std::string& path) override {
+    return Look<node::PathKind>("look at " + path, [&] { return inner_.Kind(path); });
+  }
+  Result<node::FsFigures> Figures(const std::string& path) override {
+    return Look<node::FsFigures>("statfs " + path, [&] { return inner_.Figures(path); });
+  }
   Result<std::uint64_t> DeviceNumber(const std::string& path) override {
-    return inner_.DeviceNumber(path);
+    return Look<std::uint64_t>("number of " + path, [&] { return inner_.DeviceNumber(path); });
   }
   Result<std::uint64_t> DeviceSize(const std::string& path) override {
-    return inner_.DeviceSize(path);
+    return Look<std::uint64_t>("size of " + path, [&] { return inner_.DeviceSize(path); });
   }
 
  private:
   Status Do(const std::string& what, const std::function<Status()>& effect) {
     return PerformHere<void>(effects_, process_, what, effect);
+  }
+  template <typename T>
+  Result<T> Look(const std::string& what, const std::function<Result<T>()>& look) {
+    return LookHere<T>(effects_, process_, what, look);
   }
 
   node::Mounter& inner_;
@@ -88,7 +108,9 @@ class FaultRunner final : public CommandRunner {
   FaultRunner(CommandRunner& inner, Effects& effects, Process& process)
       : inner_(inner), effects_(effects), process_(process) {}
   Result<CommandOutput> Run(const Command& command) override {
-    if (command.argv.front() == "blkid") return inner_.Run(command);
+    if (command.argv.front() == "blkid")
+      return LookHere<CommandOutput>(effects_, process_, "blkid",
+                                     [&] { return inner_.Run(command); });
     return PerformHere<CommandOutput>(effects_, process_,
                                       command.argv.front() + " " + command.argv.back(),
                                       [&] { return inner_.Run(command); });
@@ -121,7 +143,10 @@ pool::SimThinPoolOptions PoolOptions(Effects& effects, Process& process) {
         "GetStatus",  "GetVolume",    "GetSnapshot", "ListVolumes", "ListSnapshots",
         "OpenVolume", "OpenSnapshot", "Allocated",   "Changed",     "ReadAt"};
     if (process.dead()) return pool::PoolFault::kFailBefore;
-    if (kReads.contains(verb)) return pool::PoolFault::kNone;
+    if (kReads.contains(verb)) {
+      return effects.IsUnread("pool " + std::string(verb)) ? pool::PoolFault::kFailBefore
+                                                           : pool::PoolFault::kNone;
+    }
     const auto fault = effects.Next("pool " + std::string(verb));
     if (!fault || *fault == Fault::kStale) return pool::PoolFault::kNone;
     if (*fault == Fault::kNotDone) return pool::PoolFault::kFailBefore;

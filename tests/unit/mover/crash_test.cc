@@ -131,7 +131,7 @@ class EngineRun {
 };
 
 void SweepEngine(std::uint64_t seed, const std::function<std::string(EngineRun&)>& journey) {
-  faults::Sweep({Fault::kCrash, Fault::kNotDone, Fault::kAnswerLost, Fault::kFull},
+  faults::Sweep({Fault::kCrash, Fault::kNotDone, Fault::kAnswerLost, Fault::kFull, Fault::kUnread},
                 [&](Effects& effects) {
                   BatonRuntime runtime(seed);
                   std::string state;

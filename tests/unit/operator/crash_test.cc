@@ -94,9 +94,11 @@ std::string OnVirtualTime(Effects& effects, const std::function<std::string(Guid
   return state;
 }
 
-const std::vector<Fault> kAll{Fault::kCrash, Fault::kNotDone, Fault::kAnswerLost, Fault::kStale};
+const std::vector<Fault> kAll{Fault::kCrash, Fault::kNotDone, Fault::kAnswerLost, Fault::kStale,
+                              Fault::kUnread};
 // Reconcilers read from the server; it is the Jobs that believe their watches.
-const std::vector<Fault> kWithoutJobs{Fault::kCrash, Fault::kNotDone, Fault::kAnswerLost};
+const std::vector<Fault> kWithoutJobs{Fault::kCrash, Fault::kNotDone, Fault::kAnswerLost,
+                                      Fault::kUnread};
 
 void SweepJourney(const std::vector<Fault>& faults,
                   const std::function<std::string(GuideRun&)>& journey) {

@@ -241,7 +241,7 @@ class CrashCluster {
 };
 
 void SweepCluster(const std::function<std::string(CrashCluster&)>& journey) {
-  faults::Sweep({Fault::kCrash, Fault::kNotDone, Fault::kAnswerLost, Fault::kStale},
+  faults::Sweep({Fault::kCrash, Fault::kNotDone, Fault::kAnswerLost, Fault::kStale, Fault::kUnread},
                 [&](Effects& effects) {
                   BatonRuntime runtime(1);
                   std::string state;
