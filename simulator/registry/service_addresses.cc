@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <arpa/inet.h>
+#include <cstdint>
+#include <functional>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -19,7 +22,19 @@ constexpr std::uint32_t kNetwork = (10U << 24) | (96U << 16);
 constexpr std::uint32_t kHosts = 1U << 16;
 // The first addresses are left to those who name one.
 constexpr std::uint32_t kFirstRandom = 256;
-constexpr std::int64_t kFirstPort = 30000, kLastPort = 32767;
+constexpr std::uint32_t kFirstPort = 30000, kLastPort = 32767;
+
+// One of first to last that is free, from a random one on; nothing where none is.
+std::optional<std::uint32_t> AnyOf(std::uint32_t first, std::uint32_t last, Random& random,
+                                   const std::function<bool(std::uint32_t)>& is_free) {
+  const std::uint32_t count = last - first + 1;
+  const auto start = static_cast<std::uint32_t>(random.Below(count));
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const std::uint32_t candidate = first + (start + i) % count;
+    if (is_free(candidate)) return candidate;
+  }
+  return std::nullopt;
+}
 
 std::string AddressText(std::uint32_t host) {
   const std::uint32_t address = kNetwork + host;
@@ -83,11 +98,15 @@ void ChooseAddress(const Taken& taken, Random& random, const Json* old, Json& se
   std::string address = StringAt(service, "spec.clusterIP");
   const std::string had = old == nullptr ? "" : StringAt(*old, "spec.clusterIP");
   if (address.empty()) {
-    std::uint32_t host = kFirstRandom;
-    do {
-      host = kFirstRandom + static_cast<std::uint32_t>(random.Below(kHosts - 1 - kFirstRandom));
-      address = AddressText(host);
-    } while (taken.addresses.contains(address));
+    const auto host = AnyOf(kFirstRandom, kHosts - 2, random, [&](std::uint32_t candidate) {
+      return !taken.addresses.contains(AddressText(candidate));
+    });
+    if (!host) {
+      errors.push_back(FieldError::Invalid("spec.clusterIPs", Json(JsonArray()),
+                                           "failed to allocate a serviceIP: range is full"));
+      return;
+    }
+    address = AddressText(*host);
   } else if (address != "None" && address != had) {
     const std::string failed = "failed to allocate IP " + address + ": ";
     if (!InNetwork(address)) {
@@ -120,9 +139,15 @@ void ChoosePorts(Taken& taken, Random& random, const Json* old, Json& service,
     const std::string field = "spec.ports[" + std::to_string(i) + "].nodePort";
     std::int64_t number = IntAt(list[i], "nodePort");
     if (number == 0 && wanted) {
-      do {
-        number = kFirstPort + static_cast<std::int64_t>(random.Below(kLastPort - kFirstPort + 1));
-      } while (taken.ports.contains(number));
+      const auto port = AnyOf(kFirstPort, kLastPort, random, [&](std::uint32_t candidate) {
+        return !taken.ports.contains(candidate);
+      });
+      if (!port) {
+        errors.push_back(FieldError::Invalid(field, Json(number),
+                                             "failed to allocate a nodePort: range is full"));
+        return;
+      }
+      number = *port;
       Set(list[i], "nodePort", Json(number));
     } else if (number != 0 && !had.contains(number)) {
       if (number < kFirstPort || number > kLastPort) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "base/data/json.h"
@@ -50,6 +51,19 @@ TEST_F(ServiceAddressesTest, GivesOutAddressesAndPorts) {
   EXPECT_GE(port, 30000);
   EXPECT_LE(port, 32767);
   EXPECT_NE(IntAt(ArrayAt(node, "spec.ports")[1], "nodePort"), port);
+}
+
+TEST_F(ServiceAddressesTest, SaysWhenEveryPortIsTaken) {
+  std::string ports;
+  for (int port = 1; port <= 2768; ++port)
+    ports += (port == 1 ? "" : ", ") + std::string(R"({"port": )") + std::to_string(port) + "}";
+  const Json all = Make("a", R"({"type": "NodePort", "ports": [)" + ports + "]}");
+  std::set<std::int64_t> numbers;
+  for (const Json& port : ArrayAt(all, "spec.ports")) numbers.insert(IntAt(port, "nodePort"));
+  EXPECT_EQ(numbers.size(), 2768u);
+  EXPECT_EQ(Refusal(R"({"type": "NodePort", "ports": [{"port": 80}]})"),
+            "spec.ports[0].nodePort: Invalid value: 0: failed to allocate a nodePort: range is "
+            "full\n");
 }
 
 TEST_F(ServiceAddressesTest, LeavesHeadlessAndExternalOnesAlone) {
