@@ -2,20 +2,13 @@
 // name where there is none.
 #include <cctype>
 #include <gtest/gtest.h>
-#include <memory>
 #include <string>
-#include <unistd.h>
 #include <vector>
 
-#include "base/core/command.h"
-#include "base/core/file.h"
-#include "base/core/random.h"
-#include "base/core/runtime.h"
 #include "base/data/json.h"
 #include "base/kube/client.h"
 #include "base/kube/object.h"
-#include "simulator/apiserver/api_server.h"
-#include "tests/system/echo_containers.h"
+#include "tests/system/echo_server.h"
 #include "tests/system/kubectls.h"
 
 namespace thinsnap {
@@ -68,28 +61,16 @@ spec:
           status: {type: object, x-kubernetes-preserve-unknown-fields: true}
 )";
 
-class KubectlTest : public ::testing::TestWithParam<KubectlClient> {
+class KubectlTest : public ::testing::TestWithParam<KubectlClient>, protected EchoServer {
  protected:
   void SetUp() override {
     if (GetParam().path.empty()) GTEST_SKIP() << "no kubectl";
     minor_ = std::stoi(GetParam().version.substr(GetParam().version.find('.') + 1));
-    char pattern[] = "/tmp/thinsnap-kubectl-XXXXXX";
-    ASSERT_NE(::mkdtemp(pattern), nullptr);
-    folder_ = pattern;
-    auto server = apiserver::ApiServer::Start(runtime_, random_, {}, &containers_);
-    ASSERT_TRUE(server.ok()) << server.error().ToString();
-    server_ = std::move(*server);
-    ASSERT_TRUE(WriteFileAtomic(folder_ + "/config", server_->Kubeconfig().ValueOr(""), 0600).ok());
-  }
-
-  void TearDown() override {
-    server_.reset();
-    if (!folder_.empty())
-      std::ignore = runner_.Run({.argv = {"rm", "-rf", folder_}, .env = {}, .input = ""});
+    StartServer();
   }
 
   CommandOutput Run(std::vector<std::string> arguments, const std::string& input = "") {
-    arguments.insert(arguments.begin(), {GetParam().path, "--kubeconfig", folder_ + "/config"});
+    arguments.insert(arguments.begin(), {GetParam().path, "--kubeconfig", config()});
     auto output =
         runner_.Run({.argv = std::move(arguments), .env = {{"HOME", folder_}}, .input = input});
     EXPECT_TRUE(output.ok()) << output.error().ToString();
@@ -116,13 +97,6 @@ class KubectlTest : public ::testing::TestWithParam<KubectlClient> {
     EXPECT_NE(text.find(part), std::string::npos) << "no '" << part << "' in:\n" << text;
   }
 
-  SystemClock clock_;
-  ThreadRuntime runtime_{clock_};
-  SystemRandom random_;
-  PosixCommandRunner runner_;
-  EchoContainers containers_{runtime_};
-  std::unique_ptr<apiserver::ApiServer> server_;
-  std::string folder_;
   int minor_ = 0;
 };
 
@@ -230,10 +204,9 @@ TEST_P(KubectlTest, EditsThroughAnEditor) {
   Kubectl({"create", "configmap", "c", "--from-literal=a=before"});
   const std::string editor = folder_ + "/editor";
   ASSERT_TRUE(WriteFileAtomic(editor, "#!/bin/sh\nsed -i s/before/after/ \"$1\"\n", 0755).ok());
-  auto output = runner_.Run(
-      {.argv = {GetParam().path, "--kubeconfig", folder_ + "/config", "edit", "cm", "c"},
-       .env = {{"HOME", folder_}, {"KUBE_EDITOR", editor}},
-       .input = ""});
+  auto output = runner_.Run({.argv = {GetParam().path, "--kubeconfig", config(), "edit", "cm", "c"},
+                             .env = {{"HOME", folder_}, {"KUBE_EDITOR", editor}},
+                             .input = ""});
   ASSERT_TRUE(output.ok());
   EXPECT_EQ(output->exit_code, 0) << output->err;
   EXPECT_EQ(Kubectl({"get", "cm", "c", "-o", "jsonpath={.data.a}"}), "after");
@@ -323,7 +296,7 @@ TEST_P(KubectlTest, ReadsLogsAndExecutes) {
   // A client that reads slowly holds the program back, and loses nothing.
   const auto counted = runner_.Run(
       {.argv = {"sh", "-c", R"sh("$@" exec p -- zeros 100 | ("$@" get ns >&2; wc -c))sh", "sh",
-                GetParam().path, "--kubeconfig", folder_ + "/config"},
+                GetParam().path, "--kubeconfig", config()},
        .env = {{"HOME", folder_}},
        .input = ""});
   ASSERT_TRUE(counted.ok());
@@ -353,10 +326,10 @@ TEST_P(KubectlTest, ForwardsPorts) {
                                 {{"status", {{"phase", "Running"}}}},
                                 {.subresource = "status", .field_manager = "", .force = false});
   ASSERT_TRUE(made.ok()) << made.error().ToString();
-  const auto said = runner_.Run({.argv = {"bash", "-c", kForward, "bash", GetParam().path,
-                                          "--kubeconfig", folder_ + "/config"},
-                                 .env = {{"HOME", folder_}},
-                                 .input = ""});
+  const auto said = runner_.Run(
+      {.argv = {"bash", "-c", kForward, "bash", GetParam().path, "--kubeconfig", config()},
+       .env = {{"HOME", folder_}},
+       .input = ""});
   ASSERT_TRUE(said.ok()) << said.error().ToString();
   EXPECT_EQ(said->out, "there and back\n") << said->err;
 }
