@@ -17,6 +17,9 @@ class Checksum {
   virtual Bytes Finish() = 0;
 };
 
+// Headers of this prefix and one of the names below carry a checksum in base64.
+inline constexpr const char* kChecksumHeader = "x-amz-checksum-";
+
 // "md5", "sha1", "sha256", "crc32", "crc32c", "crc64nvme"; null for any other name.
 std::unique_ptr<Checksum> MakeChecksum(std::string_view name);
 

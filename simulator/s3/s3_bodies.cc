@@ -1,4 +1,5 @@
 // Bodies on their way in: decoded, measured, verified, never held in memory as a whole.
+#include <cstring>
 #include <map>
 #include <utility>
 
@@ -11,7 +12,6 @@ namespace {
 
 constexpr std::uint64_t kMaxObject = 5 * kGiB;
 constexpr std::size_t kMaxText = 4 * kMiB;
-constexpr std::string_view kChecksumHeader = "x-amz-checksum-";
 
 bool IsChunked(PayloadKind kind) {
   return kind != PayloadKind::kHash && kind != PayloadKind::kUnsigned;
@@ -28,30 +28,44 @@ std::string LowerCase(std::string_view text) {
   return out;
 }
 
-// The checksums that the headers give or announce for the trailer, by their short names.
+S3Result<std::string> KnownChecksum(std::string name) {
+  if (name == "md5" || MakeChecksum(name) == nullptr) {
+    return Fault("InvalidRequest", "the checksum " + name + " is not known");
+  }
+  return name;
+}
+
+// The checksums of the body that the headers give or announce for the trailer.
 S3Result<std::map<std::string, Wanted>> WantedChecksums(const S3Call& call) {
   std::map<std::string, Wanted> wanted;
-  const auto want = [&](const std::string& name, const std::string& expected) -> S3Status {
-    auto checksum = MakeChecksum(name);
-    if (checksum == nullptr || name == "md5") {
-      return Fault("InvalidRequest", "the checksum " + name + " is not known");
+  // What completes an upload speaks of the object.
+  const bool completes = call.request.method == "POST" && call.Has("uploadId");
+  if (!completes) {
+    for (const auto& [name, value] : TRY(GivenChecksums(call))) {
+      wanted[name] = Wanted{MakeChecksum(name), value};
     }
-    wanted[name] = Wanted{std::move(checksum), expected};
-    return {};
-  };
-  for (const auto& [name, value] : call.request.headers.items()) {
-    const std::string lower = LowerCase(name);
-    if (!lower.starts_with(kChecksumHeader)) continue;
-    const std::string short_name = lower.substr(kChecksumHeader.size());
-    if (short_name == "type" || short_name == "mode" || short_name == "algorithm") continue;
-    TRY(want(short_name, value));
   }
   const std::string trailer = LowerCase(call.Header("x-amz-trailer"));
-  if (trailer.starts_with(kChecksumHeader)) TRY(want(trailer.substr(kChecksumHeader.size()), ""));
+  if (trailer.starts_with(kChecksumHeader)) {
+    const std::string name = TRY(KnownChecksum(trailer.substr(std::strlen(kChecksumHeader))));
+    wanted[name] = Wanted{MakeChecksum(name), ""};
+  }
   return wanted;
 }
 
 }  // namespace
+
+S3Result<std::map<std::string, std::string>> GivenChecksums(const S3Call& call) {
+  std::map<std::string, std::string> given;
+  for (const auto& [name, value] : call.request.headers.items()) {
+    const std::string lower = LowerCase(name);
+    if (!lower.starts_with(kChecksumHeader)) continue;
+    const std::string rest = lower.substr(std::strlen(kChecksumHeader));
+    if (rest == "type" || rest == "mode" || rest == "algorithm") continue;
+    given[TRY(KnownChecksum(rest))] = value;
+  }
+  return given;
+}
 
 S3Status S3Service::ReadBody(const S3Call& call, const std::function<S3Status(ByteSpan)>& sink,
                              std::string& md5_hex, net::Headers& checksums) {

@@ -1,4 +1,7 @@
 // Objects in parts.
+#include <algorithm>
+#include <tuple>
+
 #include "simulator/s3/s3_service.h"
 #include "snapshotter/store/xml.h"
 
@@ -6,11 +9,34 @@ namespace thinsnap::s3 {
 namespace {
 
 constexpr std::uint64_t kMaxPart = 10'000;
+constexpr const char* kChecksumType = "x-amz-checksum-type";
 
 S3Result<int> PartNumber(const std::string& text) {
   const auto number = TRY(ParseNumber(text, "the part number", kMaxPart));
   if (number == 0) return Fault("InvalidArgument", "part numbers go from 1 to 10000");
   return static_cast<int>(number);
+}
+
+// The list that completes an upload may repeat the checksums of its parts.
+bool ChecksumsAgree(const store::XmlElement& listed, const ObjectMeta& part) {
+  constexpr std::string_view kElement = "Checksum";
+  return std::all_of(listed.children.begin(), listed.children.end(), [&](const auto& element) {
+    return !element.name.starts_with(kElement) ||
+           element.text == part.headers.Get(kChecksumHeader + element.name.substr(kElement.size()));
+  });
+}
+
+S3Result<ClaimedChecksum> ClaimOf(const S3Call& call, const Upload& upload) {
+  ClaimedChecksum claim;
+  const auto given = TRY(GivenChecksums(call));
+  if (given.empty()) return claim;
+  if (given.size() > 1) return Fault("InvalidRequest", "an object has one checksum at most");
+  std::tie(claim.name, claim.value) = *given.begin();
+  const std::string type = call.Header(kChecksumType);
+  // Of this one AWS knows no other kind.
+  claim.of_bytes = claim.name == "crc64nvme" ||
+                   (type.empty() ? upload.meta.headers.Get(kChecksumType) : type) == "FULL_OBJECT";
+  return claim;
 }
 
 }  // namespace
@@ -21,6 +47,8 @@ S3Service::Answer S3Service::CreateUpload(const S3Call& call) {
   ObjectMeta meta;
   meta.key = call.key;
   meta.headers = KeptHeaders(call.request);
+  if (const std::string type = call.Header(kChecksumType); !type.empty())
+    meta.headers.Set(kChecksumType, type);
   const std::string id = TRY(storage_.CreateUpload(call.bucket, std::move(meta)));
   return XmlResponse(
       "InitiateMultipartUploadResult",
@@ -108,19 +136,25 @@ S3Service::Answer S3Service::CompleteUpload(const S3Call& call) {
   const std::string body = TRY(ReceiveText(call));
   const auto xml = store::ParseXml(body);
   if (!xml.ok() || xml->name != "CompleteMultipartUpload") return Fault("MalformedXML");
+  const std::string id = call.request.QueryOr("uploadId");
+  const Upload upload = TRY(storage_.FindUpload(call.bucket, call.key, id));
   std::vector<std::pair<int, std::string>> parts;
   for (const store::XmlElement& element : xml->children) {
     if (element.name != "Part") continue;
     const int number = TRY(PartNumber(element.TextOf("PartNumber")));
     if (!parts.empty() && number <= parts.back().first) return Fault("InvalidPartOrder");
+    const auto part = upload.parts.find(number);
+    if (part == upload.parts.end() || !ChecksumsAgree(element, part->second))
+      return Fault("InvalidPart");
     parts.emplace_back(number, Unquote(element.TextOf("ETag")));
   }
   if (parts.empty()) return Fault("MalformedXML");
   WriteCondition condition;
   condition.if_absent = call.Header("If-None-Match") == "*";
   condition.if_match = Unquote(call.Header("If-Match"));
-  const ObjectMeta meta = TRY(storage_.CompleteUpload(
-      call.bucket, call.key, call.request.QueryOr("uploadId"), parts, condition));
+  const ClaimedChecksum claim = TRY(ClaimOf(call, upload));
+  const ObjectMeta meta =
+      TRY(storage_.CompleteUpload(call.bucket, call.key, id, parts, condition, claim));
   return XmlResponse("CompleteMultipartUploadResult",
                      XmlTag("Location", "/" + call.bucket + "/" + call.key) +
                          XmlTag("Bucket", call.bucket) + XmlTag("Key", call.key) +

@@ -1,6 +1,7 @@
 // S3Service: the operations of S3 by request, over the storage.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -99,6 +100,9 @@ std::string Unquote(std::string text);
 net::Headers KeptHeaders(const net::ServerRequest& request);
 S3Result<std::uint64_t> ParseNumber(const std::string& text, const std::string& what,
                                     std::uint64_t max);
+
+// The checksums in the headers, by their names.
+S3Result<std::map<std::string, std::string>> GivenChecksums(const S3Call& call);
 
 struct ByteSlice {
   std::uint64_t offset = 0;

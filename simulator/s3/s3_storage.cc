@@ -309,10 +309,12 @@ S3Result<std::vector<Upload>> S3Storage::Uploads(const std::string& bucket,
 
 S3Result<ObjectMeta> S3Storage::CompleteUpload(
     const std::string& bucket, const std::string& key, const std::string& id,
-    const std::vector<std::pair<int, std::string>>& parts, const WriteCondition& condition) {
+    const std::vector<std::pair<int, std::string>>& parts, const WriteCondition& condition,
+    const ClaimedChecksum& claimed) {
   const Upload upload = TRY(FindUpload(bucket, key, id));
   const auto draft = TRY(NewDraft());
   const auto digest = MakeChecksum("md5");
+  const auto checksum = MakeChecksum(claimed.name);
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const auto part = upload.parts.find(parts[i].first);
     if (part == upload.parts.end() || part->second.etag != parts[i].second)
@@ -321,10 +323,25 @@ S3Result<ObjectMeta> S3Storage::CompleteUpload(
     const std::string path = UploadFolder(bucket, id) + "/part-" + std::to_string(parts[i].first);
     const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!fd) return Fault("NoSuchUpload");
-    TRY(draft->CopyFrom(fd.get(), 0, part->second.size));
+    TRY(draft->CopyFrom(fd.get(), 0, part->second.size,
+                        claimed.of_bytes ? checksum.get() : nullptr));
     digest->Add(*HexDecode(part->second.etag));
+    if (checksum == nullptr || claimed.of_bytes) continue;
+    const auto own = Base64Decode(part->second.headers.Get(kChecksumHeader + claimed.name));
+    if (!own.ok() || own->empty()) {
+      return Fault("InvalidRequest", "part " + std::to_string(parts[i].first) +
+                                         " was sent without the checksum " + claimed.name);
+    }
+    checksum->Add(*own);
   }
   ObjectMeta meta = upload.meta;
+  if (checksum != nullptr) {
+    const std::string value = Base64Encode(checksum->Finish());
+    const std::string counted =
+        claimed.of_bytes ? value : value + "-" + std::to_string(parts.size());
+    if (claimed.value != value && claimed.value != counted) return Fault("BadDigest");
+    meta.headers.Set(kChecksumHeader + claimed.name, counted);
+  }
   meta.etag = HexEncode(digest->Finish()) + "-" + std::to_string(parts.size());
   {
     // Another one may have completed or aborted it meanwhile.

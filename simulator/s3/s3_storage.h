@@ -28,6 +28,13 @@ struct WriteCondition {
   std::string if_match;  // an etag or "*"
 };
 
+// What a client says of an object in parts.
+struct ClaimedChecksum {
+  std::string name;  // as MakeChecksum knows it; empty: nothing is said
+  std::string value;
+  bool of_bytes = false;  // else of the parts' own checksums in a row
+};
+
 struct StoredObject {
   ObjectMeta meta;
   std::shared_ptr<UniqueFd> fd;
@@ -86,7 +93,8 @@ class S3Storage {
   S3Result<ObjectMeta> CompleteUpload(const std::string& bucket, const std::string& key,
                                       const std::string& id,
                                       const std::vector<std::pair<int, std::string>>& parts,
-                                      const WriteCondition& condition);
+                                      const WriteCondition& condition,
+                                      const ClaimedChecksum& claimed = {});
   S3Status AbortUpload(const std::string& bucket, const std::string& key, const std::string& id);
 
  private:

@@ -1,10 +1,12 @@
 """Uses the S3 server as programs written with boto3 do. Arguments: endpoint, bucket. Credentials: the environment."""
+import base64
 import datetime
 import hashlib
 import io
 import os
 import sys
 import urllib.request
+import zlib
 
 import boto3
 from botocore.config import Config
@@ -53,18 +55,23 @@ def basics(s3, bucket):
     expect_error("NoSuchKey", s3.get_object, Bucket=bucket, Key="bad")
 
 
-def conditional(s3, operation, header):
-    """The operation with a condition; boto3's own parameters for it are younger than Debian 12."""
-    def call(condition, **arguments):
+def with_headers(s3, operation, method, headers):
+    """The method with headers for which boto3's own parameters are younger than Debian 12."""
+    def call(**arguments):
         def add(params, **_):
-            params["headers"][header] = condition
+            params["headers"].update(headers)
         event = f"before-call.s3.{operation}"
         s3.meta.events.register(event, add)
         try:
-            return {"PutObject": s3.put_object, "DeleteObject": s3.delete_object}[operation](**arguments)
+            return method(**arguments)
         finally:
             s3.meta.events.unregister(event, add)
     return call
+
+
+def conditional(s3, operation, header):
+    method = {"PutObject": s3.put_object, "DeleteObject": s3.delete_object}[operation]
+    return lambda condition, **arguments: with_headers(s3, operation, method, {header: condition})(**arguments)
 
 
 def conditions(s3, bucket):
@@ -152,6 +159,45 @@ def multipart(s3, bucket):
     expect_error("NoSuchUpload", s3.list_parts, Bucket=bucket, Key="parts", UploadId=upload)
 
 
+def multipart_checksums(s3, bucket):
+    """What completes an upload names the checksum of the object: of its parts' checksums, or of its bytes."""
+    def base64_of(digest):
+        return base64.b64encode(digest).decode()
+
+    bodies = [os.urandom(5 << 20), b"the end"]
+    digests = [hashlib.sha256(body).digest() for body in bodies]
+    composite = base64_of(hashlib.sha256(b"".join(digests)).digest())
+    whole = base64_of(zlib.crc32(b"".join(bodies)).to_bytes(4, "big"))
+    of_bytes = {"x-amz-checksum-crc32": whole, "x-amz-checksum-type": "FULL_OBJECT"}
+    for listed, headers, error in [
+            (True, {"x-amz-checksum-sha256": composite}, ""),
+            (False, {"x-amz-checksum-sha256": composite + "-2"}, ""),
+            (True, {"x-amz-checksum-sha256": composite + "-3"}, "BadDigest"),
+            (True, {"x-amz-checksum-sha256": base64_of(digests[0])}, "BadDigest"),
+            (False, of_bytes, ""),
+            (False, of_bytes | {"x-amz-checksum-crc32": "AAAAAA=="}, "BadDigest"),
+            (False, {"x-amz-checksum-crc32": whole}, "InvalidRequest")]:
+        target = {"Bucket": bucket, "Key": "summed parts"}
+        target["UploadId"] = s3.create_multipart_upload(**target, ChecksumAlgorithm="SHA256")["UploadId"]
+        parts = []
+        for number, body in enumerate(bodies, 1):
+            etag = s3.upload_part(**target, PartNumber=number, Body=body, ChecksumAlgorithm="SHA256")["ETag"]
+            parts.append({"PartNumber": number, "ETag": etag})
+            if listed:
+                parts[-1]["ChecksumSHA256"] = base64_of(digests[number - 1])
+        complete = with_headers(s3, "CompleteMultipartUpload", s3.complete_multipart_upload, headers)
+        if error:
+            expect_error(error, complete, **target, MultipartUpload={"Parts": parts})
+            wrong = [parts[0] | {"ChecksumSHA256": composite}, parts[1]]
+            expect_error("InvalidPart", s3.complete_multipart_upload, **target, MultipartUpload={"Parts": wrong})
+            s3.abort_multipart_upload(**target)
+            continue
+        complete(**target, MultipartUpload={"Parts": parts})
+        head = s3.head_object(Bucket=bucket, Key="summed parts", ChecksumMode="ENABLED")
+        found = (head.get("ChecksumSHA256"), head.get("ChecksumCRC32"))
+        assert found == ((None, whole) if headers is of_bytes else (composite + "-2", None)), found
+
+
 def part_copies(s3, bucket):
     upload = s3.create_multipart_upload(Bucket=bucket, Key="copied")["UploadId"]
     parts = []
@@ -195,6 +241,7 @@ def main():
     settings(s3, bucket)
     copies(s3, bucket)
     multipart(s3, bucket)
+    multipart_checksums(s3, bucket)
     part_copies(s3, bucket)
     presigned(s3, bucket)
     strangers(endpoint, bucket)
