@@ -203,6 +203,37 @@ TEST_F(AwsChunkedTest, ReadsUnsignedTrailers) {
   EXPECT_EQ(trailers_[0].second, "abcd==");
 }
 
+// The documentation's example again, with a trailer.
+TEST_F(AwsChunkedTest, ReadsSignedTrailers) {
+  auth_.payload = PayloadKind::kSignedChunksWithTrailer;
+  auth_.signature = "106e2a8a18243abcf37539882f36619c00e2dfc72633413f02d3b74544bfeb8e";
+  const std::string chunks =
+      "10000;chunk-signature="
+      "b474d8862b1487a5145d686f57f013e54db672cee1c953b3010fb58501ef5aa2\r\n" +
+      std::string(65536, 'a') +
+      "\r\n400;chunk-signature="
+      "1c1344b170168f8e65b41376b44b20fe354e373826ccbbe2c1d40a8cae51e5c7\r\n" +
+      std::string(1024, 'a') +
+      "\r\n0;chunk-signature="
+      "2ca2aba2005185cf7159c6277faf83795951dd77a3a99e6e65d5c9f85863f992\r\n";
+  const std::string trailer = "x-amz-checksum-crc32c:sOO8/Q==";
+  const std::string signature =
+      "x-amz-trailer-signature:d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435";
+  const std::string end = "\r\n\r\n";
+  for (const char* between : {"\r\n", "\n\r\n"}) {
+    std::string decoded;
+    EXPECT_EQ(Decode(chunks + trailer + between + signature + end, 7, decoded), "ok");
+    EXPECT_EQ(decoded, std::string(65536 + 1024, 'a'));
+    ASSERT_EQ(trailers_.size(), 1U);
+    EXPECT_EQ(trailers_[0],
+              std::pair(std::string("x-amz-checksum-crc32c"), std::string("sOO8/Q==")));
+    EXPECT_EQ(Decode(chunks + trailer + between + end, 7, decoded), "SignatureDoesNotMatch");
+    EXPECT_EQ(
+        Decode(chunks + "x-amz-checksum-crc32c:AAAAAA==" + between + signature + end, 7, decoded),
+        "SignatureDoesNotMatch");
+  }
+}
+
 TEST(ChecksumTest, KnowsItsVectors) {
   const auto of = [](std::string_view name) {
     const auto checksum = MakeChecksum(name);
