@@ -1,5 +1,6 @@
 #include "simulator/streams/exec_bridge.h"
 
+#include <boost/beast/core/string.hpp>
 #include <utility>
 
 #include "base/data/json.h"
@@ -24,6 +25,24 @@ std::string ExecStatus(int exit_code, const std::string& error) {
                                  std::to_string(exit_code)},
                  {"details", {{"causes", std::move(causes)}}}});
 }
+
+namespace {
+
+// {"Width": 80, "Height": 24}; as Go reads it, in any letter case: JavaScript's client writes small
+// letters.
+void Resize(ExecSession& session, const std::string& size) {
+  const auto parsed = ParseJson(size);
+  if (!parsed.ok() || !parsed->is_object()) return;
+  int width = 0, height = 0;
+  for (const auto& [name, value] : parsed->as_object()) {
+    const auto number = static_cast<int>(IntAt(*parsed, name));
+    if (boost::beast::iequals(name, "Width")) width = number;
+    if (boost::beast::iequals(name, "Height")) height = number;
+  }
+  session.Resize(width, height);
+}
+
+}  // namespace
 
 std::shared_ptr<ExecSession> ExecBridge::Session() {
   std::lock_guard lock(mutex_);
@@ -70,7 +89,7 @@ void ExecBridge::Start(ContainerAccess& access, const ExecRequest& request) {
     return;
   }
   std::shared_ptr<ExecSession> session = std::move(*started);
-  std::string input;
+  std::string input, size;
   bool close = false, dropped = false;
   {
     std::lock_guard lock(mutex_);
@@ -78,6 +97,7 @@ void ExecBridge::Start(ContainerAccess& access, const ExecRequest& request) {
     if (!dropped) {
       session_ = session;
       input = std::move(early_stdin_);
+      size = std::move(early_size_);
       close = early_close_;
     }
   }
@@ -85,24 +105,25 @@ void ExecBridge::Start(ContainerAccess& access, const ExecRequest& request) {
     host_.dispose(std::move(session));
     return;
   }
+  if (!size.empty()) Resize(*session, size);
   if (!input.empty()) session->WriteStdin(std::move(input));
   if (close) session->CloseStdin();
 }
 
 void ExecBridge::Receive(ExecChannel channel, std::string bytes) {
-  auto session = Session();
+  if (channel != ExecChannel::kStdin && channel != ExecChannel::kResize) return;
+  std::shared_ptr<ExecSession> session;
+  {
+    std::lock_guard lock(mutex_);
+    session = session_;
+    if (!session && channel == ExecChannel::kStdin) early_stdin_ += bytes;
+    if (!session && channel == ExecChannel::kResize) early_size_ = bytes;
+  }
+  if (!session) return;
   if (channel == ExecChannel::kStdin) {
-    if (session) {
-      session->WriteStdin(std::move(bytes));
-    } else {
-      std::lock_guard lock(mutex_);
-      early_stdin_ += bytes;
-    }
-  } else if (channel == ExecChannel::kResize && session) {
-    const auto size = ParseJson(bytes);
-    if (size.ok())
-      session->Resize(static_cast<int>(IntAt(*size, "Width")),
-                      static_cast<int>(IntAt(*size, "Height")));
+    session->WriteStdin(std::move(bytes));
+  } else {
+    Resize(*session, bytes);
   }
 }
 

@@ -69,6 +69,7 @@ class ExecBridge : public std::enable_shared_from_this<ExecBridge> {
   const SessionHost host_;
   std::shared_ptr<ExecSession> session_ GUARDED_BY(mutex_);
   std::string early_stdin_ GUARDED_BY(mutex_);  // until the session is there
+  std::string early_size_ GUARDED_BY(mutex_);   // the last one
   bool early_close_ GUARDED_BY(mutex_) = false;
   bool dropped_ GUARDED_BY(mutex_) = false;
 };
