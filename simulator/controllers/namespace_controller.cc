@@ -71,7 +71,9 @@ class NamespaceController final : public QueuePart {
 
   Result<Remains> Empty(const std::string& ns) {
     Remains remains;
-    for (const ResourceType& type : kinds_.Types()) {
+    std::vector<ResourceType> all = kinds_.Types();
+    all.push_back(types::kEvent);  // nobody owns them, but they are of their namespace
+    for (const ResourceType& type : all) {
       if (!type.namespaced) continue;
       const auto listed = client_.List(type, ns);
       if (listed.Is(Code::kNotFound) || listed.Is(Code::kUnimplemented)) continue;

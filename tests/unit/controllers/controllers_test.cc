@@ -436,6 +436,10 @@ TEST(ControllersTest, NamespaceIsEmptiedAndGoes) {
   Json pod = Pod("user");
   Set(pod, "metadata.namespace", "doomed");
   cluster.Create(types::kPod, pod);
+  // Nobody's, and gone with its namespace nevertheless.
+  Json event = kube::NewObject(types::kEvent, {"doomed", "event"});
+  Set(event, "involvedObject.namespace", "doomed");
+  cluster.Create(types::kEvent, event);
   // A custom resource, which only its definition tells of.
   Json snapshot = kube::NewObject(types::kVolumeSnapshot, {"doomed", "snap"});
   Set(snapshot, "spec.source.persistentVolumeClaimName", "none");
@@ -450,6 +454,7 @@ TEST(ControllersTest, NamespaceIsEmptiedAndGoes) {
   cluster.Update(types::kVolumeSnapshot, {"doomed", "snap"},
                  [](Json& now) { Remove(now, "metadata.finalizers"); });
   cluster.WaitGone(types::kNamespace, {"", "doomed"});
+  cluster.WaitGone(types::kEvent, {"doomed", "event"});
 }
 
 TEST(ControllersTest, NodeWithoutHeartbeatsBecomesUnknown) {
