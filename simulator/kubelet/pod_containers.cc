@@ -226,10 +226,9 @@ Status PodWorker::StartContainer(Slot& slot, const Json& container) {
   Emit("Normal", "Created", "Created container " + slot.name);
   Status started =
       node_.containers.Start({id, bundle, io}, [this, id](containers::ContainerExit exit) {
-        {
-          std::lock_guard lock(mutex_);
-          exits_.push_back({id, exit});
-        }
+        // Notified under the mutex: the worker may go as soon as it can see the exit.
+        std::lock_guard lock(mutex_);
+        exits_.push_back({id, exit});
         changed_->Notify();
       });
   if (!started.ok()) {
