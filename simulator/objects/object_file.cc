@@ -70,10 +70,10 @@ ObjectFile::~ObjectFile() {
 Error ObjectFile::Failed(std::string_view what) const {
   const int code = db_ == nullptr ? SQLITE_NOMEM : sqlite3_errcode(db_);
   const char* text = db_ == nullptr ? "no memory" : sqlite3_errmsg(db_);
+  // A full disk too is kInternal: kResourceExhausted would tell clients to slow down and try again.
   Code kind = Code::kInternal;
   if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB) kind = Code::kDataLoss;
   if (code == SQLITE_BUSY || code == SQLITE_LOCKED) kind = Code::kFailedPrecondition;
-  if (code == SQLITE_FULL) kind = Code::kResourceExhausted;
   return Error(kind, std::string(what) + ": " + text);
 }
 
@@ -89,7 +89,7 @@ Status ObjectFile::Step(sqlite3_stmt* statement, std::string_view what) {
     sqlite3_reset(statement);
     return {};
   }
-  auto error = Failed(what);
+  auto error = Failed(what).In(sqlite3_db_filename(db_, "main"));
   sqlite3_reset(statement);
   return error;
 }
