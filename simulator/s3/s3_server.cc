@@ -62,6 +62,11 @@ Result<std::unique_ptr<S3Server>> StartS3Server(Runtime& runtime, Random& random
   }
   auto storage = TRY(S3Storage::Open(random, runtime.clock(), options.data_folder));
   for (const std::string& bucket : options.buckets) {
+    if (!IsBucketName(bucket)) {
+      return Error(Code::kInvalidArgument,
+                   "bucket \"" + bucket +
+                       "\": 3 to 63 lower case letters, digits, dots and hyphens are accepted");
+    }
     if (auto made = storage->CreateBucket(bucket);
         !made.ok() && made.error().code != "BucketAlreadyOwnedByYou") {
       return Error(Code::kInvalidArgument, "bucket \"" + bucket + "\": " + made.error().message);

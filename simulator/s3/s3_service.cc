@@ -10,15 +10,6 @@
 namespace thinsnap::s3 {
 namespace {
 
-bool IsBucketName(std::string_view name) {
-  const auto fits = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
-  };
-  return name.size() >= 3 && name.size() <= 63 && std::all_of(name.begin(), name.end(), fits) &&
-         name.front() != '-' && name.front() != '.' && name.back() != '-' && name.back() != '.' &&
-         name.find("..") == name.npos;
-}
-
 // Parameters that choose an operation which is not here.
 constexpr std::array<std::string_view, 22> kUnknownOperations = {
     "accelerate",   "acl",
@@ -45,6 +36,15 @@ constexpr std::array<std::string_view, 8> kUnknownHeaders = {
     "x-amz-write-offset-bytes",        "x-amz-mfa"};
 
 }  // namespace
+
+bool IsBucketName(std::string_view name) {
+  const auto fits = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
+  };
+  return name.size() >= 3 && name.size() <= 63 && std::all_of(name.begin(), name.end(), fits) &&
+         name.front() != '-' && name.front() != '.' && name.back() != '-' && name.back() != '.' &&
+         name.find("..") == name.npos;
+}
 
 bool S3Call::Has(std::string_view parameter) const {
   return std::any_of(request.query.begin(), request.query.end(),

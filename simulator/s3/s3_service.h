@@ -6,6 +6,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/core/guarded.h"
@@ -33,6 +34,8 @@ struct ReceivedBody {
   std::string md5_hex;
   net::Headers checksums;  // x-amz-checksum-*, verified
 };
+
+bool IsBucketName(std::string_view name);
 
 class S3Service {
  public:

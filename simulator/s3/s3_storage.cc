@@ -209,8 +209,9 @@ S3Status S3Storage::Delete(const std::string& bucket, const std::string& key,
     if (!if_match.empty() && if_match != "*" && if_match != object->second.etag) {
       return Fault("PreconditionFailed");
     }
+    // The file first: what could not be removed is still there.
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return ErrnoError(errno, "delete " + path);
     found->objects.erase(object);
-    if (::unlink(path.c_str()) != 0) return ErrnoError(errno, "delete " + path);
   }
   TRY(FsyncFolder(FolderOf(path)));
   return {};

@@ -56,6 +56,13 @@ class S3ServerTest : public ::testing::Test {
   std::unique_ptr<S3Server> server_;
 };
 
+TEST_F(S3ServerTest, MakesNoBucketThatItWouldNotServe) {
+  S3Options options;
+  options.data_folder = folder_ + "/other";
+  options.buckets = {"b"};
+  EXPECT_TRUE(StartS3Server(runtime_, random_, std::move(options)).Is(Code::kInvalidArgument));
+}
+
 TEST_F(S3ServerTest, ExplainsWhatIsWrong) {
   const auto nowhere =
       Bare("no-such-bucket", server_->access_key_id(), server_->secret_access_key())->List("");

@@ -102,6 +102,18 @@ TEST_F(S3StorageTest, NoticesDamage) {
   EXPECT_TRUE(S3Storage::Open(random_, clock_, folder_).Is(Code::kDataLoss));
 }
 
+TEST_F(S3StorageTest, WhatCannotBeRemovedIsStillThere) {
+  EXPECT_EQ(Put("key", "0123456789"), "ok");
+  for (const auto& entry : fs::recursive_directory_iterator(folder_ + "/buckets/bucket/objects")) {
+    if (!entry.is_regular_file()) continue;
+    fs::remove(entry.path());
+    fs::create_directory(entry.path());  // which unlink(2) refuses
+    break;
+  }
+  EXPECT_FALSE(storage_->Delete("bucket", "key", "").ok());
+  EXPECT_TRUE(storage_->Find("bucket", "key").ok());
+}
+
 TEST_F(S3StorageTest, ListsWithDelimiters) {
   for (const char* key : {"a", "b/1", "b/2", "b/c/3", "c", "d/"}) EXPECT_EQ(Put(key, ""), "ok");
   EXPECT_THAT(List("", "/"), ElementsAre("a", "b/", "c", "d/"));
