@@ -1,3 +1,5 @@
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "base/data/json.h"
@@ -30,7 +32,7 @@ Result<std::string> ChooseSnapshot(Context& context, repo::Repository& repositor
 
 Status RunBackup(Context& context, repo::Repository& repository, const BackupCommand& command) {
   auto looked = LookAt(command.path);
-  if (looked.Is(Code::kInvalidArgument)) {
+  if (std::error_code unseen; !looked.ok() && std::filesystem::is_directory(command.path, unseen)) {
     return Error(Code::kInvalidArgument,
                  looked.error().message() + " (copying folders file by file is not there yet)");
   }

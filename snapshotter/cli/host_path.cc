@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <system_error>
+#include <unistd.h>
 
 #include "base/core/file.h"
 
@@ -47,9 +48,19 @@ std::string LoopOn(const std::string& canonical) {
   return "";
 }
 
+bool HasContent(const std::string& path) {
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  char first = 0;
+  return file && ::read(file.get(), &first, 1) > 0;
+}
+
 }  // namespace
 
 Result<HostPath> LookAt(const std::string& path) {
+  if (path.empty()) {
+    return Error(Code::kInvalidArgument,
+                 "the path is empty; that of a block device or an image file is accepted");
+  }
   HostPath found;
   std::error_code error;
   struct stat info = {};
@@ -68,6 +79,12 @@ Result<HostPath> LookAt(const std::string& path) {
     found.kind = PathKind::kFile;
     found.size_bytes = static_cast<std::uint64_t>(info.st_size);
     found.written_ns = std::int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec;
+    if (found.size_bytes == 0 && HasContent(path)) {
+      return Error(Code::kInvalidArgument,
+                   path +
+                       " says that it is empty and is not, as files of /proc do; block devices "
+                       "and image files are accepted");
+    }
     found.user = LoopOn(found.canonical);
     return found;
   }

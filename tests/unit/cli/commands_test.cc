@@ -113,6 +113,11 @@ TEST_F(CommandsTest, SourcesThatAreNoneAreRefusedInWords) {
   EXPECT_NE(folder.error().message().find("is a folder"), std::string::npos);
   EXPECT_TRUE(Backup(In("missing")).Is(Code::kNotFound));
   EXPECT_TRUE(Backup("/dev/null").Is(Code::kInvalidArgument));
+  const Status nameless = Backup("");
+  ASSERT_TRUE(nameless.Is(Code::kInvalidArgument));
+  EXPECT_NE(nameless.error().message().find("the path is empty"), std::string::npos);
+  // It has no size and some content.
+  EXPECT_TRUE(Backup("/proc/version").Is(Code::kInvalidArgument));
   EXPECT_TRUE(repository_->ListPoints()->empty());
 }
 
