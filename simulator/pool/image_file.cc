@@ -6,6 +6,7 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <system_error>
 #include <unistd.h>
 
@@ -59,6 +60,14 @@ Status FreeBlocks(const std::string& path) {
 std::uint64_t AllocatedBytes(const std::string& path) {
   struct stat info{};
   return stat(path.c_str(), &info) == 0 ? static_cast<std::uint64_t>(info.st_blocks) * 512 : 0;
+}
+
+Result<std::uint64_t> RoomOfImage(const std::string& path, std::uint64_t used_bytes) {
+  struct statvfs disk{};
+  if (statvfs(path.c_str(), &disk) != 0) return ErrnoError(errno, "statvfs " + path);
+  const std::uint64_t allocated = AllocatedBytes(path);
+  const std::uint64_t reusable = allocated > used_bytes ? allocated - used_bytes : 0;
+  return disk.f_bavail * disk.f_frsize + reusable;
 }
 
 }  // namespace thinsnap::pool

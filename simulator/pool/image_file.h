@@ -22,5 +22,8 @@ Status RemoveTree(const std::string& path);
 Status FreeBlocks(const std::string& path);
 // What the file holds of its filesystem, shared blocks counted in full; 0 where there is none.
 std::uint64_t AllocatedBytes(const std::string& path);
+// What a filesystem in a sparse file, of which it uses so many bytes, can still take before the
+// disk below is full: that disk's free space, and what the file holds of it already.
+Result<std::uint64_t> RoomOfImage(const std::string& path, std::uint64_t used_bytes);
 
 }  // namespace thinsnap::pool

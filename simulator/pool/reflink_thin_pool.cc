@@ -1,5 +1,6 @@
 #include "simulator/pool/reflink_thin_pool.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
 #include <filesystem>
@@ -58,12 +59,17 @@ class ReflinkThinPool final : public ThinPool {
     status.size_bytes = info.f_blocks * info.f_frsize;
     status.free_bytes = info.f_bavail * info.f_frsize;
     status.grain_bytes = kGrain;
+    const std::uint64_t used = status.size_bytes - info.f_bfree * info.f_frsize;
+    if (!options_.image.empty()) {
+      const std::uint64_t room = TRY(RoomOfImage(options_.image, used));
+      status.free_bytes = std::min(status.free_bytes, room);
+      status.size_bytes = std::min(status.size_bytes, used + room);
+    }
     // What the live volumes map, they would hold without snapshots too; clones are counted twice,
     // so this is a floor.
     std::uint64_t live = 0;
     const std::lock_guard lock(mutex_);
     for (const VolumeInfo& volume : index_.Volumes()) live += AllocatedBytes(DataOf(volume.id));
-    const std::uint64_t used = status.size_bytes - info.f_bfree * info.f_frsize;
     if (!index_.Snapshots().empty() && used > live) status.snapshot_overhead_bytes = used - live;
     return status;
   }

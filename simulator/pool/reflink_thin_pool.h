@@ -24,6 +24,9 @@ namespace thinsnap::pool {
 
 struct ReflinkPoolOptions {
   std::string folder;  // on the reflink filesystem; one process at a time (flock)
+  // The sparse file which that filesystem lies in: the pool holds no more than the disk below has
+  // room for. Empty: there is none.
+  std::string image = {};
   // Called between the steps of every change ("create:data", ...): tests kill the process there.
   std::function<void(const char* step)> on_step;
 };

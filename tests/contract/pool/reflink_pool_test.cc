@@ -3,10 +3,12 @@
 #include <fcntl.h>
 #include <set>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/core/file.h"
+#include "simulator/pool/image_file.h"
 #include "simulator/pool/reflink_thin_pool.h"
 #include "tests/contract/pool/reflink_image.h"
 #include "tests/contract/pool/thin_pool_contract.h"
@@ -67,6 +69,35 @@ TEST_F(ReflinkPoolTest, OneProcessAtATime) {
   const auto first = Open();
   EXPECT_TRUE(OpenReflinkThinPool(clock_, random_, {.folder = folder_, .on_step = {}})
                   .Is(Code::kFailedPrecondition));
+}
+
+TEST_F(ReflinkPoolTest, HasNoMoreRoomThanTheDiskBelow) {
+  const std::uint64_t whole = Open()->GetStatus()->free_bytes;
+  // The folder's filesystem stands for the disk; a file of it with nothing in it, for the image.
+  const std::string image = folder_ + "/image";
+  ASSERT_TRUE(WriteFileAtomic(image, "").ok());
+  ASSERT_EQ(truncate(image.c_str(), 1LL << 40), 0);
+  EXPECT_LE(*RoomOfImage(image, 0), whole);
+  // What the image holds already, a pool that uses little of it can still fill.
+  const UniqueFd fd(open(image.c_str(), O_WRONLY | O_CLOEXEC));
+  ASSERT_EQ(fallocate(fd.get(), 0, 0, 64 << 20), 0);
+  const std::uint64_t used_up = *RoomOfImage(image, 64 << 20);
+  EXPECT_LE(used_up + (64 << 20), whole);
+  EXPECT_EQ(*RoomOfImage(image, 0), used_up + (64 << 20));
+
+  const std::string small = folder_ + "/small";
+  ASSERT_TRUE(MakeFolders(small).ok());
+  ASSERT_EQ(mount("none", small.c_str(), "tmpfs", 0, "size=1m"), 0);
+  ReflinkPoolOptions options;
+  options.folder = folder_;
+  options.image = small + "/image";
+  ASSERT_TRUE(WriteFileAtomic(options.image, "").ok());
+  const auto pool = OpenReflinkThinPool(clock_, random_, options);
+  const auto status = pool.ok() ? (*pool)->GetStatus() : pool.error();
+  umount(small.c_str());
+  ASSERT_TRUE(status.ok()) << status.error().ToString();
+  EXPECT_LE(status->free_bytes, kMiB);
+  EXPECT_LT(status->size_bytes, whole);
 }
 
 TEST_F(ReflinkPoolTest, ActivateGivesTheSameBlockDevice) {
