@@ -1,5 +1,8 @@
 #include "simulator/world/kubeconfig.h"
 
+#include <filesystem>
+#include <system_error>
+
 #include "base/core/bytes.h"
 #include "base/core/file.h"
 #include "base/data/json.h"
@@ -20,6 +23,30 @@ Result<std::string> NameDataFolder(const std::string& kubeconfig_yaml,
       JsonObject{{"name", kExtension}, {"extension", JsonObject{{"data", data_folder}}}});
   Set(config, "extensions", std::move(extensions));
   return ToYaml(config);
+}
+
+Status WriteKubeconfig(const std::string& path, const std::string& kubeconfig_yaml) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::file_type type = fs::status(path, error).type();
+  if (type == fs::file_type::not_found) {
+    const fs::path parent = fs::path(path).parent_path();
+    if (fs::is_symlink(path, error)) {
+      return Error(Code::kInvalidArgument, path + " is a link to nothing; a file is accepted");
+    }
+    if (!fs::is_directory(parent, error))
+      return Error(Code::kNotFound, path + ": there is no folder " + parent.string());
+    return WriteFileAtomic(path, kubeconfig_yaml, 0600);
+  }
+  if (type != fs::file_type::regular)
+    return Error(Code::kInvalidArgument, path + " is no file; a file is accepted");
+  if (fs::file_size(path, error) != 0 && !FindDataFolder(path).ok()) {
+    return Error(Code::kFailedPrecondition,
+                 path +
+                     " was not written by `thinsnap-sim up` and is not replaced: other clusters "
+                     "may be in it; another file is accepted");
+  }
+  return WriteFileAtomic(fs::canonical(path, error), kubeconfig_yaml, 0600);
 }
 
 Result<std::string> FindDataFolder(const std::string& kubeconfig_path) {

@@ -10,6 +10,9 @@ namespace thinsnap::world {
 
 Result<std::string> NameDataFolder(const std::string& kubeconfig_yaml,
                                    const std::string& data_folder);
+// Writes or replaces a kubeconfig of ours, through a link if it is one. kFailedPrecondition where
+// the file is somebody else's: other clusters' contexts may be in it.
+Status WriteKubeconfig(const std::string& path, const std::string& kubeconfig_yaml);
 // kFailedPrecondition when the file is not one of ours.
 Result<std::string> FindDataFolder(const std::string& kubeconfig_path);
 

@@ -120,7 +120,7 @@ Status World::Start() {
                  .In("API server"));
   const std::string admin = TRY(api_->Kubeconfig());
   const std::string kubeconfig = TRY(NameDataFolder(admin, options_.data));
-  TRY(WriteFileAtomic(options_.kubeconfig, kubeconfig, 0600));
+  TRY(world::WriteKubeconfig(options_.kubeconfig, kubeconfig).In("--kubeconfig"));
   client_ = apiserver::MakeInProcessKubeClient(*api_, "system:thinsnap-sim");
 
   authority_ = TRY(LoadOrMakeAuthority(options_.data + "/tls", clock_));

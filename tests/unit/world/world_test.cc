@@ -1,6 +1,8 @@
 #include <cstdlib>
+#include <filesystem>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/core/file.h"
@@ -75,6 +77,34 @@ TEST_F(WorldFilesTest, AForeignKubeconfigIsSaidSo) {
   const Result<std::string> found = FindDataFolder(path);
   ASSERT_TRUE(found.Is(Code::kFailedPrecondition));
   EXPECT_THAT(found.error().message(), HasSubstr("--data"));
+}
+
+TEST_F(WorldFilesTest, AKubeconfigIsWrittenOverItsOwnKindOnly) {
+  namespace fs = std::filesystem;
+  const std::string ours = *NameDataFolder("apiVersion: v1\nkind: Config\n", "/data");
+  const std::string path = folder_ + "/kubeconfig";
+  ASSERT_TRUE(WriteFileAtomic(path, "").ok());
+  EXPECT_TRUE(WriteKubeconfig(path, ours).ok());
+  EXPECT_TRUE(WriteKubeconfig(path, ours).ok());
+
+  fs::create_symlink("kubeconfig", folder_ + "/link");
+  EXPECT_TRUE(WriteKubeconfig(folder_ + "/link", ours + "# again\n").ok());
+  EXPECT_TRUE(fs::is_symlink(folder_ + "/link"));
+  EXPECT_EQ(*ReadFile(path), ours + "# again\n");
+
+  const std::string foreign = "apiVersion: v1\nkind: Config\ncurrent-context: production\n";
+  ASSERT_TRUE(WriteFileAtomic(path, foreign).ok());
+  EXPECT_TRUE(WriteKubeconfig(path, ours).Is(Code::kFailedPrecondition));
+  EXPECT_EQ(*ReadFile(path), foreign);
+}
+
+TEST_F(WorldFilesTest, AKubeconfigReplacesNoDevice) {
+  const std::string pipe = folder_ + "/pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_TRUE(WriteKubeconfig(pipe, "a: b").Is(Code::kInvalidArgument));
+  EXPECT_TRUE(std::filesystem::is_fifo(pipe));
+  EXPECT_TRUE(WriteKubeconfig(folder_, "a: b").Is(Code::kInvalidArgument));
+  EXPECT_TRUE(WriteKubeconfig(folder_ + "/none/file", "a: b").Is(Code::kNotFound));
 }
 
 TEST_F(WorldFilesTest, CommandsReachTheControlSocketAndErrorsComeBack) {
