@@ -205,10 +205,30 @@ StopFd::StopFd(TaskGroup& group)
   });
 }
 
+namespace {
+
+std::string LastLine(const std::string& path) {
+  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  char tail[1024];
+  if (!fd || lseek(fd.get(), -static_cast<off_t>(sizeof tail), SEEK_END) < 0) {
+    if (!fd || lseek(fd.get(), 0, SEEK_SET) < 0) return "";
+  }
+  const ssize_t got = read(fd.get(), tail, sizeof tail);
+  std::string text(tail, static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+  while (text.ends_with('\n')) text.pop_back();
+  return text.substr(text.rfind('\n') + 1);
+}
+
+}  // namespace
+
 void Supervise(Runtime& runtime, TaskGroup& group, const SupervisedOptions& options) {
   const StopFd stop(group);
   constexpr Duration kFirstDelay = milliseconds(100);
   Duration delay = kFirstDelay;
+  const auto trouble = [&options](const std::string& what) {
+    LogWarning(options.name, what);
+    if (options.on_trouble) options.on_trouble(options.name + ": " + what);
+  };
   while (!group.stopped()) {
     const MonoTime started = runtime.clock().MonoNow();
     ChildOptions child_options = options.child;
@@ -219,7 +239,7 @@ void Supervise(Runtime& runtime, TaskGroup& group, const SupervisedOptions& opti
     }
     Result<ChildProcess> child = StartChild(child_options);
     if (!child.ok()) {
-      LogError(options.name, child.error().ToString());
+      trouble(child.error().message());
     } else {
       Result<int> exit_code = child->Wait(std::chrono::hours(24), stop.fd());
       while (exit_code.Is(Code::kDeadlineExceeded)) {
@@ -234,8 +254,9 @@ void Supervise(Runtime& runtime, TaskGroup& group, const SupervisedOptions& opti
         return;
       }
       if (exit_code.ok()) {
-        LogWarning(options.name,
-                   "ended with code " + std::to_string(*exit_code) + "; it is started again");
+        std::string what = "ended with code " + std::to_string(*exit_code) + ", is started again";
+        if (log) what += "; its log ends with: " + LastLine(options.log_file);
+        trouble(what);
       }
     }
     if (runtime.clock().MonoNow() - started > seconds(20)) delay = kFirstDelay;

@@ -35,13 +35,15 @@ Status WriteDriverTls(const std::string& folder, const net::KeyPair& authority,
 }
 
 NodeFleet::NodeFleet(Runtime& runtime, TaskGroup& parent, apiserver::ApiServer& api,
-                     const net::KeyPair& authority, const UpOptions& options, WorldState state)
+                     const net::KeyPair& authority, const UpOptions& options, WorldState state,
+                     Tell tell)
     : runtime_(runtime),
       parent_(parent),
       api_(api),
       authority_(authority),
       options_(options),
       cgroup_(CgroupOf(state)),
+      tell_(std::move(tell)),
       state_(std::move(state)) {}
 
 Status NodeFleet::WriteFiles(const std::string& name) {
@@ -68,6 +70,7 @@ Status NodeFleet::Start(const std::string& name) {
     node.child.argv.push_back("--image");
     node.child.argv.push_back(image + "=" + image_folder);
   }
+  node.on_trouble = tell_;
   node.child.dies_with_parent = true;
   node.child.own_node = true;
   node.log_file = options_.data + "/logs/" + name + ".log";

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -21,8 +22,11 @@ namespace thinsnap::world {
 // Thread-safe.
 class NodeFleet {
  public:
+  // For the person at the terminal; from any task.
+  using Tell = std::function<void(const std::string& what)>;
+
   NodeFleet(Runtime& runtime, TaskGroup& parent, apiserver::ApiServer& api,
-            const net::KeyPair& authority, const UpOptions& options, WorldState state);
+            const net::KeyPair& authority, const UpOptions& options, WorldState state, Tell tell);
 
   // Writes the node's folder and starts its process, again whenever it ends.
   Status Start(const std::string& name);
@@ -45,6 +49,7 @@ class NodeFleet {
   const net::KeyPair& authority_;
   const UpOptions& options_;
   const std::string cgroup_;
+  const Tell tell_;
   mutable std::mutex mutex_;
   WorldState state_ GUARDED_BY(mutex_);
   struct Running {

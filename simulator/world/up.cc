@@ -6,12 +6,16 @@
 #include <cstdio>
 #include <fcntl.h>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
 #include <vector>
 
 #include "base/core/file.h"
+#include "base/core/guarded.h"
 #include "base/core/log.h"
 #include "base/core/runtime.h"
 #include "base/data/json.h"
@@ -62,6 +66,35 @@ sigset_t BlockSignals() {
   return signals;
 }
 
+// Until a signal comes; an error when the folder is taken away from under the world.
+Status AwaitEnd(const sigset_t& signals, const std::string& data, const UniqueFd& lock) {
+  constexpr timespec kLook{.tv_sec = 1, .tv_nsec = 0};
+  while (sigtimedwait(&signals, nullptr, &kLook) < 0) {
+    struct stat info = {};
+    if (fstat(lock.get(), &info) == 0 && info.st_nlink == 0) {
+      return Error(Code::kDataLoss, "the folder " + data +
+                                        " was removed while the cluster ran on it: the cluster "
+                                        "ends, and what it held is lost");
+    }
+  }
+  return {};
+}
+
+// Tells the terminal, each thing once.
+class Terminal {
+ public:
+  explicit Terminal(int fd) : fd_(fd) {}
+  void Tell(const std::string& what) {
+    const std::lock_guard lock(mutex_);
+    if (told_.insert(what).second) dprintf(fd_, "thinsnap-sim: %s\n", what.c_str());
+  }
+
+ private:
+  const int fd_;
+  std::mutex mutex_;
+  std::set<std::string> told_ GUARDED_BY(mutex_);
+};
+
 // What the processes say goes into files: the terminal gets one line when everything is ready.
 Status LogToFile(const std::string& path) {
   const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640));
@@ -72,9 +105,10 @@ Status LogToFile(const std::string& path) {
 
 class World {
  public:
-  World(const UpOptions& options, WorldState state, const Janitor& janitor)
+  World(const UpOptions& options, WorldState state, const Janitor& janitor, NodeFleet::Tell tell)
       : options_(options),
         janitor_(janitor),
+        tell_(std::move(tell)),
         runtime_(clock_),
         state_(std::move(state)),
         group_(runtime_) {}
@@ -93,6 +127,7 @@ class World {
 
   const UpOptions& options_;
   const Janitor& janitor_;
+  const NodeFleet::Tell tell_;
   SystemClock clock_;
   SystemRandom random_;
   ThreadRuntime runtime_;
@@ -124,7 +159,8 @@ Status World::Start() {
   client_ = apiserver::MakeInProcessKubeClient(*api_, "system:thinsnap-sim");
 
   authority_ = TRY(LoadOrMakeAuthority(options_.data + "/tls", clock_));
-  fleet_ = std::make_unique<NodeFleet>(runtime_, group_, *api_, authority_, options_, state_);
+  fleet_ =
+      std::make_unique<NodeFleet>(runtime_, group_, *api_, authority_, options_, state_, tell_);
   TRY(janitor_.WaitForFormer(runtime_));
   for (const std::string& name : NodeNames(options_.nodes, state_)) TRY(fleet_->Start(name));
   control_ = std::make_unique<ControlServer>(
@@ -173,6 +209,7 @@ void World::Run(const std::string& name, std::vector<std::string> arguments) {
   supervised.child.folder = options_.data;
   supervised.child.dies_with_parent = true;
   supervised.log_file = options_.data + "/logs/" + name + ".log";
+  supervised.on_trouble = tell_;
   group_.Spawn(name, [this, supervised] { containers::Supervise(runtime_, group_, supervised); });
 }
 
@@ -221,6 +258,13 @@ void World::Stop() {
 }  // namespace
 
 Status RunUp(const UpOptions& options) {
+  // SQLite takes paths of up to 512 bytes.
+  constexpr std::size_t kLongestPath = 440;
+  if (options.data.size() > kLongestPath) {
+    return Error(Code::kInvalidArgument,
+                 "--data: the folder's path has " + std::to_string(options.data.size()) +
+                     " bytes; up to " + std::to_string(kLongestPath) + " are accepted");
+  }
   const sigset_t signals = BlockSignals();
   TRY(MakeFolders(options.data, 0700));
   const UniqueFd lock = TRY(LockFolder(options.data));
@@ -228,13 +272,14 @@ Status RunUp(const UpOptions& options) {
   TRY(MakeFolders(options.data + "/images"));
   if (chdir(options.data.c_str()) != 0) return ErrnoError(errno, "enter " + options.data);
   const UniqueFd terminal(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3));
+  Terminal person(terminal.get());
   TRY(LogToFile(options.data + "/logs/up.log"));
 
   SystemRandom random;
   const WorldState state = TRY(LoadWorldState(options.data + "/world.json", random));
   const Janitor janitor =
       TRY(Janitor::Start({.cgroup = CgroupOf(state), .data_folder = options.data}));
-  World world(options, state, janitor);
+  World world(options, state, janitor, [&person](const std::string& what) { person.Tell(what); });
   Status outcome = world.Start();
   if (outcome.ok()) {
     SystemClock clock;
@@ -246,8 +291,7 @@ Status RunUp(const UpOptions& options) {
                   world.url().c_str(), options.nodes, options.kubeconfig.c_str());
       std::fflush(stdout);
     });
-    int received = 0;
-    sigwait(&signals, &received);
+    outcome = AwaitEnd(signals, options.data, lock);
     waiting.Stop();
     waiting.Join();
   }

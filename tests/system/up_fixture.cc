@@ -121,10 +121,16 @@ void UpTest::StartUp(int nodes, const std::vector<std::string>& more_arguments) 
 
 int UpTest::StopUp() {
   up_.Signal(SIGTERM);
+  return AwaitUp();
+}
+
+int UpTest::AwaitUp() {
   const Result<int> code = up_.Wait(seconds(20));
-  EXPECT_TRUE(code.ok()) << "up did not end within 20 s of SIGTERM";
+  EXPECT_TRUE(code.ok()) << "up did not end within 20 s";
   return code.ok() ? *code : -1;
 }
+
+std::string UpTest::Said() const { return ReadAll(folder_ + "/up.err"); }
 
 void UpTest::KillUp() {
   up_.Signal(SIGKILL);

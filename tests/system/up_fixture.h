@@ -28,6 +28,10 @@ class UpTest : public testing::Test {
   void StartUp(int nodes = 1, const std::vector<std::string>& more_arguments = {});
   // SIGTERM; the exit code.
   int StopUp();
+  // Until it ends by itself; the exit code.
+  int AwaitUp();
+  // What it wrote to its standard error.
+  std::string Said() const;
   // Power loss; returns when the main process is gone.
   void KillUp();
   bool up_runs() const { return up_.running(); }

@@ -6,6 +6,7 @@
 
 #include "base/data/json.h"
 #include "base/kube/object.h"
+#include "simulator/containers/remove_tree.h"
 #include "tests/system/up_fixture.h"
 
 namespace thinsnap::system_test {
@@ -196,6 +197,7 @@ TEST_F(WorldTest, AKilledNodeStartsAgainWithItsPods) {
   WaitForStarts(1);
   EXPECT_EQ(Uid(), uid);
   EXPECT_EQ(Starts(), "start\nstart\n");
+  EXPECT_THAT(Said(), HasSubstr("thinsnap-sim: node-1: ended with code 137"));
 }
 
 TEST_F(WorldTest, KilledProgramsComeBack) {
@@ -237,6 +239,15 @@ TEST_F(WorldTest, ADestroyedNodeNeverComesBack) {
   if (HasFatalFailure()) return;
   const CommandOutput nodes = Kubectl({"get", "nodes", "-o", "name"});
   EXPECT_EQ(nodes.out, node == "node-1" ? "node/node-2\n" : "node/node-1\n");
+}
+
+TEST_F(WorldTest, AFolderThatIsRemovedEndsIt) {
+  StartUp();
+  if (HasFatalFailure()) return;
+  containers::RemoveTree(data());
+  EXPECT_EQ(AwaitUp(), 1);
+  EXPECT_THAT(Said(), HasSubstr("was removed while the cluster ran on it"));
+  ExpectNothingLeft();
 }
 
 TEST_F(WorldTest, ABusyPortIsSaidSo) {
