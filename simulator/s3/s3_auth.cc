@@ -129,7 +129,7 @@ S3Result<store::SigV4Scope> CheckScope(const Claim& claim, const store::Credenti
   if (parts[2] != region) {
     S3Fault fault =
         Fault(malformed, "the region '" + parts[2] + "' is wrong; expecting '" + region + "'");
-    fault.headers.Set("x-amz-bucket-region", region);
+    fault.headers.Set(kRegionHeader, region);
     return fault;
   }
   return store::SigV4Scope{.date = parts[1], .region = parts[2]};

@@ -83,9 +83,12 @@ net::ServerResponse S3Fault::ToResponse(const std::string& resource, bool is_hea
   response.headers = headers;
   if (is_head) return response;
   response.headers.Set("Content-Type", "application/xml");
+  // With it s3cmd, which begins with the region "US", asks again.
+  const std::string region(headers.Get(kRegionHeader));
   response.body = std::make_shared<const std::string>(
       "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>" + store::XmlEscape(code) +
-      "</Code><Message>" + store::XmlEscape(message) + "</Message><Resource>" +
+      "</Code><Message>" + store::XmlEscape(message) + "</Message>" +
+      (region.empty() ? "" : "<Region>" + store::XmlEscape(region) + "</Region>") + "<Resource>" +
       store::XmlEscape(resource) + "</Resource><RequestId>0</RequestId></Error>");
   return response;
 }

@@ -11,6 +11,9 @@
 
 namespace thinsnap::s3 {
 
+// Tells a client that signed for a wrong region which is the right one.
+inline constexpr const char* kRegionHeader = "x-amz-bucket-region";
+
 struct S3Fault {
   int status = 500;
   std::string code;

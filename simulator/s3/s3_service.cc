@@ -197,7 +197,7 @@ S3Service::Answer S3Service::RouteBucket(const S3Call& call) {
   TRY(storage_.CheckBucket(call.bucket));
   if (method == "HEAD") {
     net::ServerResponse response;
-    response.headers.Set("x-amz-bucket-region", options_.region);
+    response.headers.Set(kRegionHeader, options_.region);
     return response;
   }
   if (method == "DELETE") {

@@ -1,7 +1,7 @@
 // AWS's documented examples through the server's door, and what must not get through.
 #include "simulator/s3/s3_auth.h"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include "simulator/s3/aws_chunked.h"
 
@@ -39,10 +39,13 @@ class S3AuthTest : public ::testing::Test {
         {"X-Amz-Signature", "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"}};
   }
 
-  std::string Verdict(const net::ServerRequest& request) {
+  S3Result<Authenticated> Check(const net::ServerRequest& request) {
     const store::Credentials credentials{
         "AKIAIOSFODNN7EXAMPLE", Secret("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"), Secret()};
-    auto result = Authenticate(request, credentials, region_, now_);
+    return Authenticate(request, credentials, region_, now_);
+  }
+  std::string Verdict(const net::ServerRequest& request) {
+    const auto result = Check(request);
     return result.ok() ? "ok" : result.error().code;
   }
 
@@ -107,7 +110,12 @@ TEST_F(S3AuthTest, KeepsToTheClock) {
 
 TEST_F(S3AuthTest, KeepsToTheScope) {
   region_ = "eu-west-1";
-  EXPECT_EQ(Verdict(get_), "AuthorizationHeaderMalformed");
+  const auto wrong_region = Check(get_);
+  ASSERT_FALSE(wrong_region.ok());
+  EXPECT_EQ(wrong_region.error().code, "AuthorizationHeaderMalformed");
+  const auto answer = wrong_region.error().ToResponse("/test.txt", false);
+  EXPECT_THAT(*answer.body, ::testing::HasSubstr("<Region>eu-west-1</Region>"));
+  EXPECT_EQ(answer.headers.Get("x-amz-bucket-region"), "eu-west-1");
   region_ = "us-east-1";
   for (const char* credential : {"AKIAIOSFODNN7EXAMPLE/20130525/us-east-1/s3/aws4_request",
                                  "AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/ec2/aws4_request",
