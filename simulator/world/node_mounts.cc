@@ -135,8 +135,9 @@ Status MountPoolImage(CommandRunner& runner, const std::string& image, std::uint
   }
   TRY(MakeFolders(path, 0700));
   const pool::LoopDevice device = TRY(pool::AttachLoopDevice(image));
-  // From here on the mount holds the device; it goes with the last of its users.
-  if (mount(device.path.c_str(), path.c_str(), "xfs", MS_NOATIME, "nouuid") != 0) {
+  // From here on the mount holds the device; it goes with the last of its users. What is removed in
+  // the pool goes back to the disk below.
+  if (mount(device.path.c_str(), path.c_str(), "xfs", MS_NOATIME, "nouuid,discard") != 0) {
     return ErrnoError(errno, "mount " + image);
   }
   return {};

@@ -2,17 +2,22 @@
 #include <filesystem>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/core/command.h"
 #include "base/core/file.h"
 #include "base/core/random.h"
 #include "base/core/runtime.h"
 #include "base/data/json.h"
 #include "base/data/yaml.h"
 #include "simulator/containers/remove_tree.h"
+#include "simulator/pool/image_file.h"
 #include "simulator/world/control.h"
 #include "simulator/world/kubeconfig.h"
+#include "simulator/world/node_mounts.h"
 #include "simulator/world/world_state.h"
 
 namespace thinsnap::world {
@@ -105,6 +110,24 @@ TEST_F(WorldFilesTest, AKubeconfigReplacesNoDevice) {
   EXPECT_TRUE(std::filesystem::is_fifo(pipe));
   EXPECT_TRUE(WriteKubeconfig(folder_, "a: b").Is(Code::kInvalidArgument));
   EXPECT_TRUE(WriteKubeconfig(folder_ + "/none/file", "a: b").Is(Code::kNotFound));
+}
+
+TEST_F(WorldFilesTest, AnEmptiedPoolGivesTheDiskItsSpaceBack) {
+  if (geteuid() != 0 || unshare(CLONE_NEWNS) != 0 ||
+      mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
+    GTEST_SKIP() << "no mount namespace is to be had";
+  }
+  const std::string image = folder_ + "/pool.img";
+  const std::string pool = folder_ + "/pool";
+  PosixCommandRunner runner;
+  const Status mounted = MountPoolImage(runner, image, 512 * kMiB, pool);
+  if (mounted.Is(Code::kNotFound)) GTEST_SKIP() << mounted.error().message();
+  ASSERT_TRUE(mounted.ok()) << mounted.error().ToString();
+  EXPECT_TRUE(WriteFileAtomic(pool + "/file", std::string(64 * kMiB, 'x')).ok());
+  const std::uint64_t full = pool::AllocatedBytes(image);
+  EXPECT_TRUE(std::filesystem::remove(pool + "/file"));
+  ASSERT_EQ(umount(pool.c_str()), 0);
+  EXPECT_LT(pool::AllocatedBytes(image), full - 32 * kMiB);
 }
 
 TEST_F(WorldFilesTest, CommandsReachTheControlSocketAndErrorsComeBack) {
