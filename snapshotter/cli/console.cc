@@ -9,6 +9,9 @@ namespace thinsnap::cli {
 namespace {
 
 constexpr std::size_t kBarWidth = 30;
+// A narrow terminal cuts the line off; wrapped, it could not be drawn over. ECMA-48, DECAWM.
+constexpr char kNoWrap[] = "\x1b[?7l";
+constexpr char kWrap[] = "\x1b[?7h";
 
 }  // namespace
 
@@ -80,15 +83,15 @@ void Console::Progress(std::string_view verb, std::uint64_t done, std::uint64_t 
       total == 0 ? 1.0 : static_cast<double>(std::min(done, total)) / static_cast<double>(total);
   const auto filled = static_cast<std::size_t>(share * static_cast<double>(kBarWidth));
   const double seconds = std::chrono::duration<double>(now - started_).count();
-  std::string line = "\r" + std::string(verb) + " [" + std::string(filled, '#') +
-                     std::string(kBarWidth - filled, '.') + "] " +
+  std::string line = std::string("\r") + kNoWrap + std::string(verb) + " [" +
+                     std::string(filled, '#') + std::string(kBarWidth - filled, '.') + "] " +
                      std::to_string(static_cast<int>(share * 100)) + " %  " + FormatSize(done) +
                      " of " + FormatSize(total);
   if (seconds > 0.5) {
     line +=
         "  " + FormatSize(static_cast<std::uint64_t>(static_cast<double>(done) / seconds)) + "/s";
   }
-  err_(line + "\x1b[K");
+  err_(line + "\x1b[K" + kWrap);
 }
 
 void Console::EndProgress() {

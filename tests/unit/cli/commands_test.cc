@@ -234,6 +234,8 @@ TEST_F(CommandsTest, ProgressIsDrawnOnTerminalsOnly) {
   console_.terminal = true;
   console_.Progress("backup", 1, 2);
   EXPECT_NE(err_.find("50 %"), std::string::npos) << err_;
+  // However narrow it is, and it wraps as before afterwards.
+  EXPECT_TRUE(err_.starts_with("\r\x1b[?7l") && err_.ends_with("\x1b[?7h")) << err_;
   console_.EndProgress();
   EXPECT_EQ(err_.back(), '\n');
 }
