@@ -163,7 +163,9 @@ void HttpSession::ParseRequest() {
     if (!header.ok()) return Fail(400, header.error().message());
     request_ = std::move(header).value();
     body_.clear();
-    if (parser_->expects_continue() && !parser_->done()) {
+    // Also when there is no body: botocore takes the answer to a later request for this one's
+    // where it was left out.
+    if (parser_->expects_continue()) {
       Enqueue({OutItem{.buffer = Share("HTTP/1.1 100 Continue\r\n\r\n"), .file = {}}}, UINT64_MAX);
     }
     if (context_->options.stream_bodies) {

@@ -37,6 +37,9 @@ def basics(s3, bucket):
         assert got["Body"].read() == body
         assert got["Metadata"] == {"note": "yes"} and got["ContentType"] == "text/x-test"
         assert abs(got["LastModified"] - datetime.datetime.now(datetime.timezone.utc)).total_seconds() < 600
+    for body in [b"", b"after an empty one", b"", b"and again"]:
+        s3.put_object(Bucket=bucket, Key="file", Body=io.BytesIO(body))
+        assert s3.get_object(Bucket=bucket, Key="file")["Body"].read() == body
     part = s3.get_object(Bucket=bucket, Key="plain", Range="bytes=5-9")
     assert part["Body"].read() == b"plain" and part["ContentRange"] == "bytes 5-9/500", part
     assert s3.get_object(Bucket=bucket, Key="plain", Range="bytes=-3")["Body"].read() == b"ain"

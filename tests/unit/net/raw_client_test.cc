@@ -155,6 +155,13 @@ TEST_F(RawClientTest, SaysContinueWhenAsked) {
   EXPECT_THAT(client.ReadAll(), HasSubstr("/|body|"));
 }
 
+TEST_F(RawClientTest, SaysContinueBeforeNoBody) {
+  StartEcho();
+  EXPECT_THAT(Ask("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nExpect: 100-continue\r\n"
+                  "Connection: close\r\n\r\n"),
+              StartsWith("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"));
+}
+
 TEST_F(RawClientTest, SpeaksHttp10) {
   StartEcho();
   EXPECT_THAT(Ask("GET /old HTTP/1.0\r\n\r\n"), HasSubstr("/old||"));
