@@ -142,10 +142,11 @@ schema::ApiStatus MergeMember(JsonObject& to, std::string_view name, const Json&
       there != nullptr && there->is_array() ? there->as_array() : JsonArray();
   const std::string& key = place.property->patch_merge_key;
   JsonArray merged = TRY(MergeLists(original, patch.as_array(), key, place.schema->items));
-  if (const Json* order = all.if_contains(std::string(kOrderPrefix) + std::string(name));
-      order && order->is_array()) {
-    merged = Ordered(merged, original, order->as_array(), key);
-  }
+  const Json* order = all.if_contains(std::string(kOrderPrefix) + std::string(name));
+  // Without a word about the order it is that of the patch.
+  const JsonArray& wanted =
+      order != nullptr && order->is_array() ? order->as_array() : patch.as_array();
+  merged = Ordered(merged, original, wanted, key);
   to[name] = std::move(merged);
   return {};
 }

@@ -81,6 +81,12 @@ TEST_F(StrategicMergeTest, MergesListsByKey) {
       R"({"containers":[{"name":"a","image":"1"},{"name":"b","image":"2"},{"name":"c","image":"3"}]})");
 }
 
+TEST_F(StrategicMergeTest, PutsNewElementsInFront) {
+  EXPECT_EQ(Patched(R"({"containers":[{"name":"a"},{"name":"b"}]})",
+                    R"({"containers":[{"name":"n"},{"name":"b"}]})"),
+            R"({"containers":[{"name":"n"},{"name":"a"},{"name":"b"}]})");
+}
+
 TEST_F(StrategicMergeTest, ObeysDirectives) {
   EXPECT_EQ(Patched(R"({"containers":[{"name":"a"},{"name":"b"}]})",
                     R"({"containers":[{"$patch":"delete","name":"a"}]})"),
@@ -116,7 +122,7 @@ TEST_F(StrategicMergeTest, MergesPrimitiveLists) {
       J(R"({"metadata":{"$deleteFromPrimitiveList/finalizers":["a/x"],"finalizers":["a/z"]}})"),
       schema);
   ASSERT_TRUE(result.ok());
-  EXPECT_EQ(ToJson(*result), R"({"metadata":{"finalizers":["a/y","a/z"]}})");
+  EXPECT_EQ(ToJson(*result), R"({"metadata":{"finalizers":["a/z","a/y"]}})");
 }
 
 TEST_F(StrategicMergeTest, RefusesElementsWithoutTheirKey) {
