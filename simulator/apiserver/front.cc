@@ -1,7 +1,9 @@
 #include "simulator/apiserver/front.h"
 
 #include <algorithm>
+#include <array>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "base/data/yaml.h"
@@ -38,11 +40,30 @@ Json VersionDocument() {
           {"platform", "linux/amd64"}};
 }
 
-bool IsHealthPath(std::string_view path) {
-  for (const std::string_view root : {"/healthz", "/livez", "/readyz"}) {
-    if (path == root || (path.starts_with(root) && path[root.size()] == '/')) return true;
+constexpr std::array<std::string_view, 3> kHealthChecks = {"ping", "log", "etcd"};
+
+// All checks, or one of them; they stand for a process that answers.
+std::optional<std::string> Health(const net::ServerRequest& request) {
+  for (const std::string root : {"healthz", "livez", "readyz"}) {
+    std::string_view path = request.path;
+    if (!path.starts_with("/" + root)) continue;
+    path.remove_prefix(root.size() + 1);
+    if (path.starts_with('/') &&
+        std::count(kHealthChecks.begin(), kHealthChecks.end(), path.substr(1)) > 0) {
+      return "ok";
+    }
+    if (!path.empty()) return std::nullopt;
+    if (!QueryHas(request.query, "verbose")) return "ok";
+    std::string text;
+    for (const std::string_view check : kHealthChecks) {
+      const bool excluded = std::any_of(
+          request.query.begin(), request.query.end(),
+          [&](const auto& item) { return item.first == "exclude" && item.second == check; });
+      text += "[+]" + std::string(check) + (excluded ? " excluded: ok\n" : " ok\n");
+    }
+    return text + root + " check passed\n";
   }
-  return false;
+  return std::nullopt;
 }
 
 // YAML is asked for rarely: it is made from the JSON text.
@@ -110,12 +131,7 @@ Front::Response Front::ServeOther(const net::ServerRequest& request, const regis
   if (auto answer = openapi_.Answer(request)) return std::move(*answer);
   if (path == "/version" || path == "/version/")
     return JsonResponse(200, ToJson(VersionDocument()));
-  if (IsHealthPath(path)) {
-    std::string body = "ok";
-    if (QueryHas(request.query, "verbose"))
-      body = "[+]ping ok\n[+]store ok\n" + path.substr(1) + " check passed\n";
-    return net::ServerResponse::Text(200, std::move(body));
-  }
+  if (auto health = Health(request)) return net::ServerResponse::Text(200, std::move(*health));
   if (path == "/openid/v1/jwks") {
     auto response = JsonResponse(200, ToJson(authenticator_.signer().PublicKeys()));
     response.headers.Set("Content-Type", "application/jwk-set+json");
@@ -172,9 +188,12 @@ Front::Response Front::ServeResource(const net::ServerRequest& request, const Re
   if (kind.namespaced && kind.stored && target.ns.empty()) {
     // Across all namespaces objects can be listed and watched only.
     if (!info.name.empty()) return ApiError::NoSuchResource();
-    if (info.verb == "create") return ApiError::MethodNotAllowed();
+    if (info.verb == "create" || info.verb == "deletecollection")
+      return ApiError::MethodNotAllowed();
   }
-  if (!kind.namespaced && !info.ns.empty() && info.resource != "namespaces")
+  // A namespace itself is in the namespace of its name.
+  if (!kind.namespaced && !info.ns.empty() &&
+      (info.resource != "namespaces" || info.name != info.ns))
     return ApiError::NoSuchResource();
   if (stream) {
     if (target.subresource == "log") return pod_streams_.Logs(request, target);

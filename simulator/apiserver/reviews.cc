@@ -41,6 +41,43 @@ AccessQuestion QuestionIn(const Json& review) {
           StringAt(review, at + "namespace"), StringAt(review, at + "name"),  ""};
 }
 
+// What is posted to a pod names that pod or none.
+ApiResult<void> CheckSubject(const registry::Target& target, const Json& body,
+                             const std::string& kind) {
+  if (StringAt(body, "metadata.namespace", target.ns) != target.ns) {
+    return ApiError::BadRequest(
+        "the namespace of the provided object does not match the namespace sent on the request");
+  }
+  if (StringAt(body, "metadata.name", target.name) != target.name)
+    return ApiError::BadRequest("name in URL does not match name in " + kind + " object");
+  return {};
+}
+
+// A question is of a resource or of another path.
+ApiResult<void> CheckQuestion(const registry::Target& target, const Json& review) {
+  const Json* resource = Find(review, "spec.resourceAttributes");
+  const Json* path = Find(review, "spec.nonResourceAttributes");
+  schema::FieldErrors errors;
+  if (resource != nullptr && path != nullptr) {
+    errors.push_back(
+        FieldError::Invalid("spec.nonResourceAttributes", *path,
+                            "cannot be specified in combination with resourceAttributes"));
+  } else if (resource == nullptr && path == nullptr) {
+    errors.push_back(FieldError::Invalid(
+        "spec.resourceAttributes", Json(),
+        "exactly one of nonResourceAttributes or resourceAttributes must be specified"));
+  } else if (target.kind->kind == "LocalSubjectAccessReview" && path != nullptr) {
+    errors.push_back(FieldError::Invalid("spec.nonResourceAttributes", *path,
+                                         "disallowed on this kind of request"));
+  } else if (const std::string ns = StringAt(review, "spec.resourceAttributes.namespace");
+             target.kind->kind == "LocalSubjectAccessReview" && ns != target.ns) {
+    errors.push_back(FieldError::Invalid("spec.resourceAttributes.namespace", Json(ns),
+                                         "must match metadata.namespace"));
+  }
+  if (errors.empty()) return {};
+  return ApiError::Invalid(target.kind->group, target.kind->kind, "", std::move(errors));
+}
+
 Json UserJson(const registry::UserInfo& user) {
   return {{"username", user.name}, {"groups", ToArray(user.groups)}};
 }
@@ -56,8 +93,11 @@ std::string Reviews::BodyMessage(const registry::Target& target) {
 
 ApiResult<registry::Written> Reviews::Create(const registry::Target& target, Json body,
                                              registry::WriteContext& write) const {
-  if (target.subresource == "binding") return registry_.Bind(target, body, write);
-  if (target.subresource == "eviction") return Evict(target, body, write);
+  if (target.subresource == "binding" || target.subresource == "eviction") {
+    const bool binding = target.subresource == "binding";
+    TRY(CheckSubject(target, body, binding ? "Binding" : "Eviction"));
+    return binding ? registry_.Bind(target, body, write) : Evict(target, body, write);
+  }
   if (target.subresource == "token") {
     Json token = TRY(RequestToken(target, std::move(body)));
     return registry::Written{std::move(token), 201};
@@ -78,6 +118,7 @@ ApiResult<registry::Written> Reviews::Evict(const registry::Target& target, cons
   pod.subresource.clear();
   const Json* options = Find(eviction, "deleteOptions");
   const auto request = TRY(objects::ParseDeleteOptions(options ? *options : Json(JsonObject())));
+  write.dry_run = write.dry_run || !ArrayAt(eviction, "deleteOptions.dryRun").empty();
   TRY(registry_.Delete(pod, request, write));
   return registry::Written{{{"kind", "Status"},
                             {"apiVersion", "v1"},
@@ -91,6 +132,7 @@ ApiResult<Json> Reviews::Answer(const registry::Target& target, const registry::
                                 Json review) const {
   const std::string& kind = target.kind->kind;
   if (!Find(review, "metadata")) Set(review, "metadata", JsonObject());
+  if (kind.ends_with("AccessReview")) TRY(CheckQuestion(target, review));
   auto judge = [&](const registry::UserInfo& who) {
     const AccessQuestion question = QuestionIn(review);
     JsonObject status{{"allowed", authorizer_.Allows(who, question)}};
@@ -123,6 +165,8 @@ ApiResult<Json> Reviews::Answer(const registry::Target& target, const registry::
   } else if (kind == "SelfSubjectReview") {
     Set(review, "status", {{"userInfo", UserJson(user)}});
   } else if (kind == "TokenReview") {
+    if (StringAt(review, "spec.token").empty())
+      return ApiError::BadRequest("token is required for TokenReview in authentication");
     const auto owner = authenticator_.OwnerOf(StringAt(review, "spec.token"));
     const auto wanted = Strings(review, "spec.audiences");
     JsonObject status;
@@ -161,6 +205,13 @@ ApiResult<Json> Reviews::RequestToken(const registry::Target& target, Json reque
         {FieldError::Invalid("spec.expirationSeconds", Json(seconds),
                              "may not specify a duration less than 10 minutes")});
   }
+  if (const std::string name = StringAt(request, "metadata.name", target.name);
+      name != target.name) {
+    return ApiError::Invalid(
+        "authentication.k8s.io", "TokenRequest", target.name,
+        {FieldError::Invalid("metadata.name", Json(name),
+                             "must match the service account name if specified")});
+  }
   std::string pod, pod_uid;
   if (StringAt(request, "spec.boundObjectRef.kind") == "Pod") {
     pod = StringAt(request, "spec.boundObjectRef.name");
@@ -178,6 +229,8 @@ ApiResult<Json> Reviews::RequestToken(const registry::Target& target, Json reque
                                     pod_uid, Strings(request, "spec.audiences"));
   if (!token.ok()) return ApiError::From(token.error());
   Json answer = std::move(request);
+  Set(answer, "apiVersion", "authentication.k8s.io/v1");
+  Set(answer, "kind", "TokenRequest");
   Set(answer, "metadata.name", target.name);
   Set(answer, "metadata.namespace", target.ns);
   Set(answer, "metadata.creationTimestamp", FormatRfc3339(registry_.clock().Now()));

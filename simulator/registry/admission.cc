@@ -105,8 +105,23 @@ ApiStatus Priority(const AdmissionOptions&, const AdmissionContext& context, Jso
     priority = IntAt(found->value(), "value");
     preemption = StringAt(found->value(), "preemptionPolicy", preemption);
   }
+  constexpr std::string_view kNotGiven =
+      ") must not be provided in pod spec; priority admission controller computed ";
+  if (const std::int64_t given = IntAt(object, "spec.priority", priority); given != priority) {
+    return ApiError::Forbidden("", "pods", kube::NameOf(object),
+                               "the integer value of priority (" + std::to_string(given) +
+                                   std::string(kNotGiven) + std::to_string(priority) +
+                                   " from the given PriorityClass name");
+  }
+  if (const std::string given = StringAt(object, "spec.preemptionPolicy", preemption);
+      given != preemption) {
+    return ApiError::Forbidden("", "pods", kube::NameOf(object),
+                               "the string value of PreemptionPolicy (" + given +
+                                   std::string(kNotGiven) + preemption +
+                                   " from the given PriorityClass name");
+  }
   Set(object, "spec.priority", priority);
-  if (!Find(object, "spec.preemptionPolicy")) Set(object, "spec.preemptionPolicy", preemption);
+  Set(object, "spec.preemptionPolicy", preemption);
   return {};
 }
 
@@ -185,6 +200,11 @@ ApiStatus Admission::MutateCreate(const AdmissionContext& context, Json& object)
   return {};
 }
 
+void Admission::MutateUpdate(const AdmissionContext& context, Json& object) const {
+  // A pod that was written without them does not lose the tolerations it got.
+  static_cast<void>(Tolerations(options_, context, object));
+}
+
 ApiStatus Admission::CheckUpdate(const AdmissionContext& context, const Json& old,
                                  const Json& object) const {
   if (!Is(context, "", "persistentvolumeclaims")) return {};
@@ -196,6 +216,14 @@ ApiStatus Admission::CheckUpdate(const AdmissionContext& context, const Json& ol
       "", "persistentvolumeclaims", kube::NameOf(object),
       "only dynamically provisioned pvc can be resized and the storageclass that provisions the "
       "pvc must support resize");
+}
+
+ApiStatus Admission::CheckDelete(const AdmissionContext& context, const std::string& name) const {
+  if (Is(context, "", "namespaces") &&
+      (name == "default" || name == "kube-system" || name == "kube-public")) {
+    return ApiError::Forbidden("", "namespaces", name, "this namespace may not be deleted");
+  }
+  return {};
 }
 
 ServiceAddresses::Held Admission::Allocate(const AdmissionContext& context, const Json* old,

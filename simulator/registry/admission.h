@@ -36,9 +36,13 @@ class Admission {
 
   // Before defaults are final: changes the new object.
   schema::ApiStatus MutateCreate(const AdmissionContext& context, Json& object) const;
+  void MutateUpdate(const AdmissionContext& context, Json& object) const;
   // After validation.
   schema::ApiStatus CheckUpdate(const AdmissionContext& context, const Json& old,
                                 const Json& object) const;
+
+  // What the cluster cannot do without stays.
+  schema::ApiStatus CheckDelete(const AdmissionContext& context, const std::string& name) const;
 
   // What is given out to objects of a kind: fills it in, after validation. `old` is null for a new
   // object; the result is held until the object is stored.

@@ -92,6 +92,17 @@ ApiResult<Written> Registry::ApplyPatch(const Target& target, const Json& patch,
   }
   Json wanted = std::move(decoded.object);
   KeepGiven(wanted, patch);
+  // What an endpoint does not write cannot be owned there.
+  if (target.subresource == "status") {
+    JsonObject kept;
+    for (auto& [key, value] : wanted.as_object()) {
+      if (key == "apiVersion" || key == "kind" || key == "metadata" || key == "status")
+        kept[key] = std::move(value);
+    }
+    wanted = std::move(kept);
+  } else if (target.subresource.empty() && target.kind->has_status) {
+    wanted.as_object().erase("status");
+  }
   Set(wanted, "metadata.name", target.name);
   if (target.kind->namespaced) Set(wanted, "metadata.namespace", target.ns);
   write.warnings.insert(write.warnings.end(), decoded.warnings.begin(), decoded.warnings.end());

@@ -130,6 +130,11 @@ ApiResult<Written> Registry::Insert(const Target& target, Json object, bool trac
                       "create not allowed while custom resource definition is terminating");
     }
   }
+  // A client owns what it sent, not what admission and the kind's own steps add.
+  if (!tracked) {
+    objects::TrackUpdate(*target.version->schema, nullptr, object, ManagerFor(target, write),
+                         clock_.Now());
+  }
   const AdmissionContext admission{kind, target.ns, store_, random_};
   TRY(admission_.MutateCreate(admission, object));
   const bool generated = NameIn(object).empty();
@@ -140,10 +145,6 @@ ApiResult<Written> Registry::Insert(const Target& target, Json object, bool trac
     if (!errors.empty()) return Invalid(target, NameIn(made), std::move(errors));
     auto held = admission_.Allocate(admission, nullptr, made);
     if (!held.errors.empty()) return Invalid(target, NameIn(made), std::move(held.errors));
-    if (!tracked)
-      objects::TrackUpdate(*target.version->schema, nullptr, made, ManagerFor(target, write),
-                           clock_.Now());
-
     Target named = target;
     named.name = NameIn(made);
     Json stored = ToStored(named, made);
@@ -213,6 +214,7 @@ ApiResult<Written> Registry::Modify(const Target& target, const Change& change, 
 
     TRY(objects::PrepareUpdate(kind, *target.version, target.subresource, old, next));
     const AdmissionContext admission{kind, target.ns, store_, random_};
+    if (target.subresource.empty()) admission_.MutateUpdate(admission, next);
     FieldErrors errors =
         objects::ValidateUpdate(kind, *target.version, target.subresource, old, next);
     if (!errors.empty()) return Invalid(target, target.name, std::move(errors));
@@ -265,6 +267,7 @@ ApiResult<Written> Registry::Delete(const Target& target, const objects::DeleteR
                                     WriteContext& write) {
   for (int race = 0; race < kRaces; ++race) {
     const objects::ObjectRef ref = TRY(Get(target));
+    TRY(admission_.CheckDelete({*target.kind, target.ns, store_, random_}, target.name));
     Json object = Show(*ref, target);
     const auto outcome = TRY(objects::PrepareDelete(*target.kind, object, request, clock_.Now()));
     const bool remove = outcome == objects::DeleteOutcome::kRemove;
@@ -294,7 +297,9 @@ ApiResult<Written> Registry::DeleteCollection(const Target& target, const ListQu
     Target one = target;
     one.ns = item->key().ns;
     one.name = item->key().name;
-    items.push_back(Show(*item, one));
+    Json shown = Show(*item, one);
+    for (const char* member : {"kind", "apiVersion"}) Remove(shown, member);  // said by the list
+    items.push_back(std::move(shown));
     auto deleted = Delete(one, request, write);
     if (!deleted.ok() && deleted.error().reason != "NotFound") return std::move(deleted).error();
   }
