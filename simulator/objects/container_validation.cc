@@ -3,6 +3,7 @@
 #include <set>
 #include <utility>
 
+#include "simulator/objects/kind_fields.h"
 #include "simulator/objects/names.h"
 #include "simulator/objects/validation.h"
 #include "simulator/schema/quantity.h"
@@ -22,9 +23,15 @@ void CheckPort(std::int64_t port, const std::string& at, schema::FieldErrors& er
 
 void CheckPorts(const Json& container, const std::string& at, schema::FieldErrors& errors) {
   const JsonArray& ports = ArrayAt(container, "ports");
-  std::set<std::string> names;
+  std::set<std::string> names, host_ports;
   for (std::size_t i = 0; i < ports.size(); ++i) {
     const std::string here = Index(at, "ports", i);
+    if (const std::int64_t number = IntAt(ports[i], "hostPort"); number != 0) {
+      const std::string place = StringAt(ports[i], "protocol", "TCP") + "/" +
+                                StringAt(ports[i], "hostIP") + "/" + std::to_string(number);
+      if (!host_ports.insert(place).second)
+        errors.push_back(schema::FieldError::Duplicate(here + ".hostPort", Json(place)));
+    }
     if (IntAt(ports[i], "containerPort") == 0) {
       errors.push_back(schema::FieldError::Required(here + ".containerPort"));
     } else {
@@ -149,14 +156,7 @@ void CheckProbe(const Json& container, const std::string& name, const std::strin
     if (value != nullptr && value->is_number())
       CheckPort(value->to_number<std::int64_t>(), here + "." + port, errors);
   }
-  RequireOneOf(*probe, "httpGet.scheme", {"HTTP", "HTTPS"}, errors, here);
-  for (const char* number : {"initialDelaySeconds", "timeoutSeconds", "periodSeconds",
-                             "successThreshold", "failureThreshold"}) {
-    if (const std::int64_t value = IntAt(*probe, number); value < 0) {
-      errors.push_back(schema::FieldError::Invalid(here + "." + number, Json(value),
-                                                   "must be greater than or equal to 0"));
-    }
-  }
+  CheckFields(*probe, kProbeFields, here, errors);
   if (const std::int64_t wins = IntAt(*probe, "successThreshold", 1);
       name != "readinessProbe" && wins > 1) {
     errors.push_back(
@@ -188,6 +188,40 @@ void CheckMounts(const Json& container, const std::string& at, const std::set<st
   }
 }
 
+// What single mounts and the rights of the container ask of each other.
+void CheckMountOptions(const Json& container, const std::string& at, schema::FieldErrors& errors) {
+  const bool privileged = BoolAt(container, "securityContext.privileged");
+  if (privileged && !BoolAt(container, "securityContext.allowPrivilegeEscalation", true)) {
+    errors.push_back(schema::FieldError::Invalid(
+        at + ".securityContext", *Find(container, "securityContext"),
+        "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"));
+  }
+  for (const Json& mount : ArrayAt(container, "volumeMounts")) {
+    const std::string here = at + ".volumeMounts";
+    if (StringAt(mount, "mountPropagation") == "Bidirectional" && !privileged) {
+      errors.push_back(schema::FieldError::Forbidden(
+          here + ".mountPropagation",
+          "Bidirectional mount propagation is available only to privileged containers"));
+    }
+    const std::string recursive = StringAt(mount, "recursiveReadOnly");
+    if ((recursive == "Enabled" || recursive == "IfPossible") && !BoolAt(mount, "readOnly")) {
+      errors.push_back(schema::FieldError::Forbidden(
+          here + ".recursiveReadOnly", "may only be specified when readOnly is true"));
+    }
+    if (!StringAt(mount, "subPath").empty() && !StringAt(mount, "subPathExpr").empty()) {
+      errors.push_back(
+          schema::FieldError::Invalid(here + ".subPathExpr", Json(StringAt(mount, "subPathExpr")),
+                                      "subPathExpr and subPath are mutually exclusive"));
+    }
+  }
+  if (StringAt(container, "securityContext.seccompProfile.type") == "Localhost" &&
+      StringAt(container, "securityContext.seccompProfile.localhostProfile").empty()) {
+    errors.push_back(
+        schema::FieldError::Required(at + ".securityContext.seccompProfile.localhostProfile",
+                                     "must be set when seccomp type is Localhost"));
+  }
+}
+
 }  // namespace
 
 void ValidateContainer(const Json& container, const std::string& at, bool init,
@@ -203,8 +237,19 @@ void ValidateContainer(const Json& container, const std::string& at, bool init,
   }
   if (StringAt(container, "image").empty())
     errors.push_back(schema::FieldError::Required(at + ".image"));
-  RequireOneOf(container, "imagePullPolicy", {"Always", "IfNotPresent", "Never"}, errors, at);
+  CheckFields(container, kContainerFields, at, errors);
   CheckPorts(container, at, errors);
+  const JsonArray& sources = ArrayAt(container, "envFrom");
+  for (const Json& source : sources) {
+    const int given = (Find(source, "configMapRef") != nullptr ? 1 : 0) +
+                      (Find(source, "secretRef") != nullptr ? 1 : 0);
+    if (given == 1) continue;
+    errors.push_back(schema::FieldError::Invalid(
+        at + ".envFrom", Json(""),
+        given == 0 ? "must specify one of: `configMapRef` or `secretRef`"
+                   : "may not have more than one field specified at a time"));
+  }
+  CheckMountOptions(container, at, errors);
   const JsonArray& env = ArrayAt(container, "env");
   for (std::size_t i = 0; i < env.size(); ++i) CheckVariable(env[i], Index(at, "env", i), errors);
   CheckResources(container, at, errors);

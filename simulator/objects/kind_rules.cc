@@ -2,7 +2,6 @@
 
 #include <string>
 
-#include "base/core/bytes.h"
 #include "simulator/objects/rules.h"
 #include "simulator/objects/selectors.h"
 #include "simulator/schema/quantity.h"
@@ -17,18 +16,6 @@ void SetKey(Json& object, std::string_view path, std::string_view key, Json valu
     at = FindMutable(object, path);
   }
   at->get_object()[key] = std::move(value);
-}
-
-void MergeStringData(Json& secret) {
-  const JsonObject* plain = FindObject(secret, "stringData");
-  if (plain == nullptr) return;
-  for (const auto& [key, value] : *plain) {
-    if (value.is_string()) {
-      SetKey(secret, "data", key,
-             Json(Base64Encode(AsBytes({value.get_string().data(), value.get_string().size()}))));
-    }
-  }
-  secret.as_object().erase("stringData");
 }
 
 // A Job selects its own pods by its uid, unless its author says to manage the selector.
@@ -74,6 +61,8 @@ void PrepareClaim(Json& claim) {
   }
 }
 
+}  // namespace
+
 // Guaranteed: every container has equal requests and limits of cpu and memory; BestEffort: none has
 // any.
 std::string QualityOfService(const Json& pod) {
@@ -91,9 +80,7 @@ std::string QualityOfService(const Json& pod) {
   return !any ? "BestEffort" : guaranteed ? "Guaranteed" : "Burstable";
 }
 
-}  // namespace
-
-void PrepareKindCreate(const schema::Kind& kind, Json& object) {
+void PrepareKindCreate(const schema::Kind& kind, Json& object, WallTime now) {
   const std::string& resource = kind.resource;
   if (kind.group == "batch") {
     if (resource == "jobs") PrepareJob(object);
@@ -111,12 +98,14 @@ void PrepareKindCreate(const schema::Kind& kind, Json& object) {
     return;
   }
   if (!kind.group.empty()) return;
-  if (resource == "secrets") MergeStringData(object);
   if (resource == "persistentvolumeclaims") {
     PrepareClaim(object);
     Set(object, "status.phase", "Pending");
   }
-  if (resource == "persistentvolumes") Set(object, "status.phase", "Pending");
+  if (resource == "persistentvolumes") {
+    Set(object, "status.phase", "Pending");
+    Set(object, "status.lastPhaseTransitionTime", FormatRfc3339(now));
+  }
   if (resource == "pods") {
     Set(object, "status.phase", "Pending");
     Set(object, "status.qosClass", QualityOfService(object));
@@ -131,7 +120,6 @@ void PrepareKindCreate(const schema::Kind& kind, Json& object) {
 
 void PrepareKindUpdate(const schema::Kind& kind, const Json& old, Json& object) {
   if (!kind.group.empty()) return;
-  if (kind.resource == "secrets") MergeStringData(object);
   if (kind.resource == "services") PrepareServiceUpdate(old, object);
   if (kind.resource == "namespaces") {
     if (const Json* finalizers = Find(old, "spec.finalizers")) {

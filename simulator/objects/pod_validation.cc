@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <utility>
 
+#include "simulator/objects/kind_fields.h"
 #include "simulator/objects/names.h"
 #include "simulator/objects/validation.h"
 
@@ -35,8 +37,17 @@ void CheckVolumeSource(const Json& volume, const std::string& at, schema::FieldE
   }
 }
 
-std::set<std::string> CheckVolumes(const Json& object, const std::string& at,
-                                   schema::FieldErrors& errors) {
+std::set<std::string> VolumeNames(const Json& object, const std::string& at) {
+  std::set<std::string> names;
+  for (const Json& volume : ArrayAt(object, at + ".volumes"))
+    names.insert(StringAt(volume, "name"));
+  // The claims of a StatefulSet become volumes of its pods.
+  for (const Json& claim : ArrayAt(object, "spec.volumeClaimTemplates"))
+    names.insert(StringAt(claim, "metadata.name"));
+  return names;
+}
+
+void CheckVolumes(const Json& object, const std::string& at, schema::FieldErrors& errors) {
   std::set<std::string> names;
   const JsonArray& volumes = ArrayAt(object, at + ".volumes");
   for (std::size_t i = 0; i < volumes.size(); ++i) {
@@ -50,11 +61,9 @@ std::set<std::string> CheckVolumes(const Json& object, const std::string& at,
       errors.push_back(schema::FieldError::Duplicate(here + ".name", Json(name)));
     }
     CheckVolumeSource(volumes[i], here, errors);
+    if (const Json* claim = Find(volumes[i], "ephemeral.volumeClaimTemplate"))
+      ValidateClaimSpec(*claim, "spec", here + ".ephemeral.volumeClaimTemplate", errors);
   }
-  // The claims of a StatefulSet become volumes of its pods.
-  for (const Json& claim : ArrayAt(object, "spec.volumeClaimTemplates"))
-    names.insert(StringAt(claim, "metadata.name"));
-  return names;
 }
 
 void CheckTolerations(const Json& object, const std::string& at, schema::FieldErrors& errors) {
@@ -68,22 +77,90 @@ void CheckTolerations(const Json& object, const std::string& at, schema::FieldEr
           "operator must be Exists when `key` is empty, which means \"match "
           "all values and all keys\""));
     }
-    RequireOneOf(tolerations[i], "operator", {"Equal", "Exists"}, errors, here);
+    RequireOneOf(tolerations[i], "operator", {"Equal", "Exists", "Lt", "Gt"}, errors, here);
     if (op == "Exists" && !StringAt(tolerations[i], "value").empty()) {
       errors.push_back(schema::FieldError::Invalid(
           here + ".operator", tolerations[i], "value must be empty when `operator` is 'Exists'"));
     }
-    if (!StringAt(tolerations[i], "effect").empty()) {
+    const std::string effect = StringAt(tolerations[i], "effect");
+    if (Find(tolerations[i], "tolerationSeconds") != nullptr && effect != "NoExecute") {
+      errors.push_back(schema::FieldError::Invalid(
+          here + ".effect", Json(effect),
+          "effect must be 'NoExecute' when `tolerationSeconds` is set"));
+    } else if (!effect.empty()) {
       RequireOneOf(tolerations[i], "effect", {"NoSchedule", "PreferNoSchedule", "NoExecute"},
                    errors, here);
     }
   }
 }
 
+// On the host's network a port is the host's own.
+void CheckHostPorts(const Json& spec, const std::string& at, schema::FieldErrors& errors) {
+  const JsonArray& containers = ArrayAt(spec, "containers");
+  for (std::size_t i = 0; i < containers.size(); ++i) {
+    const JsonArray& ports = ArrayAt(containers[i], "ports");
+    for (std::size_t j = 0; j < ports.size(); ++j) {
+      const std::int64_t host = IntAt(ports[j], "hostPort");
+      if (host == IntAt(ports[j], "containerPort")) continue;
+      errors.push_back(schema::FieldError::Invalid(
+          at + ".containers[" + std::to_string(i) + "].ports[" + std::to_string(j) + "].hostPort",
+          Json(host), "must match `containerPort` when `hostNetwork` is true"));
+    }
+  }
+}
+
+// What fields say together.
+void CheckPodTogether(const Json& spec, const std::string& at, schema::FieldErrors& errors) {
+  if (StringAt(spec, "dnsPolicy") == "None" && ArrayAt(spec, "dnsConfig.nameservers").empty()) {
+    const bool none = Find(spec, "dnsConfig") == nullptr;
+    errors.push_back(schema::FieldError::Required(
+        at + (none ? ".dnsConfig" : ".dnsConfig.nameservers"),
+        none ? "must provide `dnsConfig` when `dnsPolicy` is None"
+             : "must provide at least one DNS nameserver when `dnsPolicy` is None"));
+  }
+  if (ArrayAt(spec, "dnsConfig.nameservers").size() > 3) {
+    errors.push_back(schema::FieldError::Invalid(at + ".dnsConfig.nameservers",
+                                                 *Find(spec, "dnsConfig.nameservers"),
+                                                 "must not have more than 3 nameservers"));
+  }
+  if (BoolAt(spec, "hostNetwork")) CheckHostPorts(spec, at, errors);
+  if (BoolAt(spec, "hostPID") && BoolAt(spec, "shareProcessNamespace")) {
+    errors.push_back(
+        schema::FieldError::Invalid(at + ".securityContext.shareProcessNamespace", Json(true),
+                                    "ShareProcessNamespace and HostPID cannot both be enabled"));
+  }
+  if (!BoolAt(spec, "hostUsers", true)) {
+    for (const auto& [member, told] :
+         {std::pair<const char*, const char*>{"hostNetwork", ".hostNetwork"},
+          {"hostPID", ".HostPID"},
+          {"hostIPC", ".HostIPC"}}) {
+      if (BoolAt(spec, member))
+        errors.push_back(schema::FieldError::Forbidden(at + told, "when `hostUsers` is false"));
+    }
+  }
+  if (!ArrayAt(spec, "schedulingGates").empty() && !StringAt(spec, "nodeName").empty()) {
+    errors.push_back(schema::FieldError::Forbidden(
+        at + ".nodeName", "cannot be set until all schedulingGates have been cleared"));
+  }
+  const std::string os = StringAt(spec, "os.name");
+  if (Find(spec, "os") != nullptr && os != "linux" && os != "windows")
+    errors.push_back(schema::FieldError::Unsupported(at + ".os", Json(os), {"linux", "windows"}));
+  const JsonArray& constraints = ArrayAt(spec, "topologySpreadConstraints");
+  for (std::size_t i = 0; i < constraints.size(); ++i) {
+    const std::string when = StringAt(constraints[i], "whenUnsatisfiable");
+    if (Find(constraints[i], "minDomains") == nullptr || when == "DoNotSchedule") continue;
+    errors.push_back(schema::FieldError::Invalid(
+        at + ".topologySpreadConstraints[" + std::to_string(i) + "].minDomains",
+        *Find(constraints[i], "minDomains"),
+        "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not " + when));
+  }
+}
+
 }  // namespace
 
 void ValidatePodSpec(const Json& object, const std::string& at, schema::FieldErrors& errors) {
-  const std::set<std::string> volumes = CheckVolumes(object, at, errors);
+  CheckVolumes(object, at, errors);
+  const std::set<std::string> volumes = VolumeNames(object, at);
   std::set<std::string> names;
   const JsonArray& containers = ArrayAt(object, at + ".containers");
   if (containers.empty()) errors.push_back(schema::FieldError::Required(at + ".containers"));
@@ -96,30 +173,81 @@ void ValidatePodSpec(const Json& object, const std::string& at, schema::FieldErr
     ValidateContainer(init[i], at + ".initContainers[" + std::to_string(i) + "]", true, volumes,
                       names, errors);
   }
-  RequireOneOf(object, at + ".restartPolicy", {"Always", "OnFailure", "Never"}, errors);
-  RequireOneOf(object, at + ".dnsPolicy",
-               {"ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"}, errors);
   CheckTolerations(object, at, errors);
-  if (const Json* deadline = Find(object, at + ".activeDeadlineSeconds");
-      deadline != nullptr && IntAt(object, at + ".activeDeadlineSeconds") < 1) {
-    errors.push_back(schema::FieldError::Invalid(at + ".activeDeadlineSeconds", *deadline,
-                                                 "must be between 1 and 2147483647, inclusive"));
-  }
-  for (const char* member : {".hostname", ".subdomain"}) {
-    const std::string text = StringAt(object, at + member);
-    const std::string why = text.empty() ? "" : CheckDnsLabel(text);
-    if (!why.empty()) errors.push_back(schema::FieldError::Invalid(at + member, Json(text), why));
-  }
-  CheckLabels(object, at + ".nodeSelector", errors);
-  constexpr std::string_view kTerms =
-      ".affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution";
-  const std::string required = at + std::string(kTerms);
-  if (Find(object, required) != nullptr &&
-      ArrayAt(object, required + ".nodeSelectorTerms").empty()) {
-    errors.push_back(schema::FieldError::Required(required + ".nodeSelectorTerms",
-                                                  "must have at least one node selector term"));
+  if (const Json* spec = Find(object, at)) {
+    CheckFields(*spec, kPodFields, at, errors);
+    CheckPodTogether(*spec, at, errors);
   }
 }
+
+void ValidateEphemeralContainers(const Json& old, const Json& object, schema::FieldErrors& errors) {
+  constexpr std::string_view kList = "spec.ephemeralContainers";
+  std::set<std::string> names, targets;
+  for (const char* list : {"spec.containers", "spec.initContainers"}) {
+    for (const Json& container : ArrayAt(object, list)) targets.insert(StringAt(container, "name"));
+  }
+  names = targets;
+  const JsonArray& wanted = ArrayAt(object, kList);
+  for (const Json& before : ArrayAt(old, kList)) {
+    const std::string name = StringAt(before, "name");
+    const auto same = std::find_if(wanted.begin(), wanted.end(), [&](const Json& container) {
+      return StringAt(container, "name") == name;
+    });
+    if (same != wanted.end() && *same == before) continue;
+    errors.push_back(schema::FieldError::Forbidden(
+        std::string(kList), "existing ephemeral containers \"" + name + "\" may not be " +
+                                (same == wanted.end() ? "removed" : "changed")));
+  }
+  const std::set<std::string> volumes = VolumeNames(object, "spec");
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    const std::string at = std::string(kList) + "[" + std::to_string(i) + "]";
+    ValidateContainer(wanted[i], at, false, volumes, names, errors);
+    const std::string target = StringAt(wanted[i], "targetContainerName");
+    if (!target.empty() && !targets.contains(target))
+      errors.push_back(schema::FieldError::NotFound(at + ".targetContainerName", Json(target)));
+    for (const char* member : {"ports", "resources", "resizePolicy", "lifecycle", "livenessProbe",
+                               "readinessProbe", "startupProbe"}) {
+      const Json* value = Find(wanted[i], member);
+      if (value == nullptr || (value->is_object() && value->get_object().empty())) continue;
+      errors.push_back(schema::FieldError::Forbidden(at + "." + member,
+                                                     "cannot be set for an Ephemeral Container"));
+    }
+  }
+}
+
+namespace {
+
+// A deadline may come nearer; a toleration may end at another time; more of them are welcome.
+void CheckPodChanges(const Json& old, const Json& object, schema::FieldErrors& errors) {
+  const std::string deadline = "spec.activeDeadlineSeconds";
+  if (Find(old, deadline) != nullptr) {
+    const Json* value = Find(object, deadline);
+    if (value == nullptr) {
+      errors.push_back(schema::FieldError::Invalid(
+          deadline, Json(), "must not update from a positive integer to nil value"));
+    } else if (IntAt(object, deadline) > IntAt(old, deadline)) {
+      errors.push_back(schema::FieldError::Invalid(deadline, *value,
+                                                   "must be less than or equal to previous value"));
+    }
+  }
+  const auto bare = [](Json toleration) {
+    Remove(toleration, "tolerationSeconds");
+    return toleration;
+  };
+  const JsonArray& after = ArrayAt(object, "spec.tolerations");
+  for (const Json& before : ArrayAt(old, "spec.tolerations")) {
+    const bool kept = std::any_of(after.begin(), after.end(), [&](const Json& toleration) {
+      return bare(toleration) == bare(before);
+    });
+    if (kept) continue;
+    errors.push_back(schema::FieldError::Forbidden(
+        "spec.tolerations",
+        "existing toleration can not be modified except its tolerationSeconds"));
+    return;
+  }
+}
+
+}  // namespace
 
 void ValidatePodUpdate(const Json& old, const Json& object, schema::FieldErrors& errors) {
   for (const char* list : {"spec.containers", "spec.initContainers"}) {
@@ -135,12 +263,12 @@ void ValidatePodUpdate(const Json& old, const Json& object, schema::FieldErrors&
       if (containers == nullptr || !containers->is_array()) continue;
       for (Json& container : containers->get_array()) Remove(container, "image");
     }
-    for (const char* member :
-         {"activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds"}) {
+    for (const char* member : {"activeDeadlineSeconds", "tolerations"}) {
       Remove(spec, member);
     }
     return spec;
   };
+  CheckPodChanges(old, object, errors);
   if (strip(old) == strip(object)) return;
   errors.push_back(schema::FieldError::Forbidden(
       "spec",

@@ -2,6 +2,7 @@
 #include "simulator/objects/rules.h"
 
 #include <algorithm>
+#include <map>
 
 #include "simulator/objects/kind_rules.h"
 
@@ -34,6 +35,31 @@ bool SpecDiffers(const Json& old, const Json& object) {
     return rest;
   };
   return strip(old) != strip(object);
+}
+
+// The statuses whose numbers are told even when nothing is known yet.
+JsonObject FirstStatus(const schema::Kind& kind) {
+  static const std::map<std::string_view, JsonObject> kFirst = {
+      {"replicationcontrollers", {{"replicas", 0}}},
+      {"replicasets.apps", {{"replicas", 0}}},
+      {"statefulsets.apps", {{"replicas", 0}, {"availableReplicas", 0}}},
+      {"daemonsets.apps",
+       {{"currentNumberScheduled", 0},
+        {"numberMisscheduled", 0},
+        {"desiredNumberScheduled", 0},
+        {"numberReady", 0}}},
+      {"services", {{"loadBalancer", JsonObject()}}},
+      {"ingresses.networking.k8s.io", {{"loadBalancer", JsonObject()}}},
+      {"volumeattachments.storage.k8s.io", {{"attached", false}}},
+      {"poddisruptionbudgets.policy",
+       {{"disruptionsAllowed", 0},
+        {"currentHealthy", 0},
+        {"desiredHealthy", 0},
+        {"expectedPods", 0}}},
+      {"horizontalpodautoscalers.autoscaling",
+       {{"desiredReplicas", 0}, {"currentMetrics", nullptr}}}};
+  const auto found = kFirst.find(kind.group_resource());
+  return found == kFirst.end() ? JsonObject() : found->second;
 }
 
 bool HasFinalizers(const Json& object) { return !ArrayAt(object, "metadata.finalizers").empty(); }
@@ -80,6 +106,29 @@ void MarkDeleted(const schema::Kind& kind, Json& object, WallTime when, std::int
   }
   if (kind.has_generation)
     Set(object, "metadata.generation", Json(IntAt(object, "metadata.generation") + 1));
+}
+
+// The old pod with what a subresource may change of it.
+Json PodPart(std::string_view subresource, const Json& old, const Json& pod) {
+  Json result = old;
+  CarryOver(pod, result, "metadata.managedFields");
+  CarryOver(pod, result, "metadata.resourceVersion");
+  if (subresource == "ephemeralcontainers") {
+    CarryOver(pod, result, "spec.ephemeralContainers");
+    return result;
+  }
+  for (const char* list : {"spec.containers", "spec.initContainers"}) {
+    Json* containers = FindMutable(result, list);
+    if (containers == nullptr || !containers->is_array()) continue;
+    for (Json& container : containers->get_array()) {
+      for (const Json& wanted : ArrayAt(pod, list)) {
+        if (StringAt(wanted, "name") != StringAt(container, "name")) continue;
+        CarryOver(wanted, container, "resources");
+        CarryOver(wanted, container, "resizePolicy");
+      }
+    }
+  }
+  return result;
 }
 
 bool IsDefinition(const schema::Kind& kind) {
@@ -146,16 +195,17 @@ schema::ApiStatus PrepareCreate(const schema::Kind& kind, const schema::KindVers
   metadata["uid"] = NewUid(random);
   metadata["creationTimestamp"] = FormatRfc3339(now);
   if (kind.has_generation) metadata["generation"] = 1;
-  if (kind.has_status) {
+  // A kubelet brings the status of its node along.
+  if (kind.has_status && kind.group_resource() != "nodes") {
     const schema::Property* status =
         version.schema == nullptr || kind.custom ? nullptr : version.schema->FindProperty("status");
     if (status != nullptr && status->value) {
-      object.as_object()["status"] = JsonObject();
+      object.as_object()["status"] = FirstStatus(kind);
     } else {
       object.as_object().erase("status");
     }
   }
-  PrepareKindCreate(kind, object);
+  PrepareKindCreate(kind, object, now);
   return {};
 }
 
@@ -191,6 +241,8 @@ schema::ApiStatus PrepareUpdate(const schema::Kind& kind, const schema::KindVers
     CarryOver(object, result, "spec.finalizers");
     CarryOver(object, result, "metadata.resourceVersion");
     object = std::move(result);
+  } else if (subresource == "ephemeralcontainers" || subresource == "resize") {
+    object = PodPart(subresource, old, object);
   } else {
     if (kind.has_status) CarryOver(old, object, "status");
     PrepareKindUpdate(kind, old, object);

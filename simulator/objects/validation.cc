@@ -2,9 +2,13 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
+#include <utility>
 
 #include "base/core/bytes.h"
 #include "simulator/objects/cron.h"
+#include "simulator/objects/kind_fields.h"
+#include "simulator/objects/kind_rules.h"
 #include "simulator/objects/names.h"
 #include "simulator/objects/rules.h"
 #include "simulator/objects/selectors.h"
@@ -16,101 +20,6 @@ namespace thinsnap::objects {
 namespace {
 
 constexpr std::size_t kMaxDataBytes = std::size_t{1024} * 1024;
-
-// ---- metadata
-
-std::string CheckName(const schema::Kind& kind, std::string_view name) {
-  if (kind.group == "rbac.authorization.k8s.io") return CheckPathSegment(name);
-  if (kind.group.empty() && (kind.resource == "namespaces" || kind.resource == "services"))
-    return CheckDnsLabel(name);
-  return CheckDnsSubdomain(name);
-}
-
-bool IsStandardFinalizer(std::string_view name) {
-  return name == "kubernetes" || name == "orphan" || name == "foregroundDeletion";
-}
-
-void ValidateMetadata(const schema::Kind& kind, const Json& object, schema::FieldErrors& errors) {
-  const std::string name = StringAt(object, "metadata.name");
-  if (const std::string base = StringAt(object, "metadata.generateName"); !base.empty()) {
-    // What is added to it at the end makes a trailing dash good.
-    if (const std::string why = CheckName(kind, base + "x"); !why.empty())
-      errors.push_back(schema::FieldError::Invalid("metadata.generateName", Json(base), why));
-  }
-  if (name.empty()) {
-    errors.push_back(
-        schema::FieldError::Required("metadata.name", "name or generateName is required"));
-  } else if (const std::string why = CheckName(kind, name); !why.empty()) {
-    errors.push_back(schema::FieldError::Invalid("metadata.name", Json(name), why));
-  }
-  CheckLabels(object, "metadata.labels", errors);
-  std::size_t annotation_bytes = 0;
-  if (const JsonObject* annotations = FindObject(object, "metadata.annotations")) {
-    for (const auto& [key, value] : *annotations) {
-      std::string lower(key);
-      std::transform(lower.begin(), lower.end(), lower.begin(),
-                     [](char c) { return static_cast<char>(std::tolower(c)); });
-      if (const std::string why = CheckQualifiedName(lower); !why.empty()) {
-        errors.push_back(schema::FieldError::Invalid("metadata.annotations", Json(key), why));
-      }
-      annotation_bytes += key.size() + (value.is_string() ? value.get_string().size() : 0);
-    }
-  }
-  if (annotation_bytes > 262144)
-    errors.push_back(schema::FieldError::TooLong("metadata.annotations", 262144));
-  const JsonArray& finalizers = ArrayAt(object, "metadata.finalizers");
-  for (std::size_t i = 0; i < finalizers.size(); ++i) {
-    if (!finalizers[i].is_string()) continue;
-    const std::string at = "metadata.finalizers[" + std::to_string(i) + "]";
-    const std::string_view text(finalizers[i].get_string());
-    if (const std::string why = CheckQualifiedName(text); !why.empty()) {
-      errors.push_back(schema::FieldError::Invalid("metadata.finalizers", finalizers[i], why));
-    } else if (text.find('/') == std::string_view::npos && !IsStandardFinalizer(text)) {
-      errors.push_back(schema::FieldError::Invalid(
-          at, finalizers[i],
-          "name is neither a standard finalizer name nor is it fully qualified"));
-    }
-  }
-  const JsonArray& owners = ArrayAt(object, "metadata.ownerReferences");
-  int controllers = 0;
-  for (std::size_t i = 0; i < owners.size(); ++i) {
-    for (const char* member : {"apiVersion", "kind", "name", "uid"}) {
-      if (StringAt(owners[i], member).empty()) {
-        errors.push_back(schema::FieldError::Invalid(
-            "metadata.ownerReferences." + std::string(member), Json(""), "must not be empty"));
-      }
-    }
-    if (StringAt(owners[i], "kind") == "Event" && StringAt(owners[i], "apiVersion") == "v1") {
-      errors.push_back(
-          schema::FieldError::Invalid("metadata.ownerReferences", owners[i],
-                                      "/v1, Kind=Event is disallowed from being an owner"));
-    }
-    if (BoolAt(owners[i], "controller")) ++controllers;
-  }
-  if (controllers > 1) {
-    errors.push_back(
-        schema::FieldError::Invalid("metadata.ownerReferences", Json(owners),
-                                    "Only one reference can have Controller set to true"));
-  }
-}
-
-void ValidateMetadataUpdate(const Json& old, const Json& object, schema::FieldErrors& errors) {
-  if (Find(old, "metadata.deletionTimestamp") == nullptr) return;
-  std::string added;
-  const JsonArray& before = ArrayAt(old, "metadata.finalizers");
-  for (const Json& each : ArrayAt(object, "metadata.finalizers")) {
-    if (std::find(before.begin(), before.end(), each) != before.end()) continue;
-    added += (added.empty() ? "" : ", ") + ToJson(each);
-  }
-  if (added.empty()) return;
-  errors.push_back(
-      schema::FieldError::Forbidden("metadata.finalizers",
-                                    "no new finalizers can be added if the object is being "
-                                    "deleted, found new finalizers []string{" +
-                                        added + "}"));
-}
-
-// ---- kinds
 
 std::size_t ValidateKeys(const Json& object, const std::string& path, schema::FieldErrors& errors) {
   const JsonObject* data = FindObject(object, path);
@@ -176,37 +85,80 @@ void ValidateSecret(const Json& object, schema::FieldErrors& errors) {
   }
 }
 
-void ValidateStorageClass(const Json& object, schema::FieldErrors& errors) {
-  RequireText(object, "provisioner", errors);
-  RequireOneOf(object, "reclaimPolicy", {"Delete", "Retain"}, errors);
-  RequireOneOf(object, "volumeBindingMode", {"Immediate", "WaitForFirstConsumer"}, errors);
-}
-
 void ValidateVolumeObject(const Json& object, schema::FieldErrors& errors) {
   if (StringAt(object, "spec.capacity.storage").empty())
     errors.push_back(schema::FieldError::Required("spec.capacity"));
-  if (ArrayAt(object, "spec.accessModes").empty())
-    errors.push_back(schema::FieldError::Required("spec.accessModes"));
-  RequireOneOf(object, "spec.persistentVolumeReclaimPolicy", {"Delete", "Recycle", "Retain"},
-               errors);
+  // What is in none of these is the volume's source.
+  static const std::set<std::string_view> kCommon = {
+      "accessModes",      "capacity",
+      "claimRef",         "mountOptions",
+      "nodeAffinity",     "persistentVolumeReclaimPolicy",
+      "storageClassName", "volumeAttributesClassName",
+      "volumeMode"};
+  std::vector<std::string> sources;
+  if (const JsonObject* spec = FindObject(object, "spec")) {
+    for (const auto& [key, value] : *spec) {
+      if (value.is_object() && !kCommon.contains(std::string_view(key))) sources.emplace_back(key);
+    }
+  }
+  if (sources.empty())
+    errors.push_back(schema::FieldError::Required("spec", "must specify a volume type"));
+  for (std::size_t i = 1; i < sources.size(); ++i) {
+    errors.push_back(schema::FieldError::Forbidden("spec." + sources[i],
+                                                   "may not specify more than 1 volume type"));
+  }
+  if (Find(object, "spec.local") != nullptr && Find(object, "spec.nodeAffinity") == nullptr) {
+    errors.push_back(
+        schema::FieldError::Required("spec.nodeAffinity", "Local volume requires node affinity"));
+  }
 }
 
-void ValidateLease(const Json& object, schema::FieldErrors& errors) {
-  if (const Json* seconds = Find(object, "spec.leaseDurationSeconds");
-      seconds != nullptr && IntAt(object, "spec.leaseDurationSeconds") <= 0) {
-    errors.push_back(schema::FieldError::Invalid("spec.leaseDurationSeconds", *seconds,
-                                                 "must be greater than 0"));
+void ValidatePriorityClass(const Json& object, schema::FieldErrors& errors) {
+  constexpr std::int64_t kHighest = 1000000000;  // of those that users make
+  const std::string name = StringAt(object, "metadata.name");
+  if (name == "system-node-critical" || name == "system-cluster-critical") return;
+  if (name.starts_with("system-")) {
+    errors.push_back(schema::FieldError::Forbidden(
+        "metadata.name",
+        "priority class names with 'system-' prefix are reserved for system use only. error: " +
+            name + " is not a known system priority class"));
   }
-  if (const Json* transitions = Find(object, "spec.leaseTransitions");
-      transitions != nullptr && IntAt(object, "spec.leaseTransitions") < 0) {
-    errors.push_back(schema::FieldError::Invalid("spec.leaseTransitions", *transitions,
-                                                 "must be greater than or equal to 0"));
+  if (IntAt(object, "value") > kHighest) {
+    errors.push_back(schema::FieldError::Forbidden(
+        "value", "maximum allowed value of a user defined priority is 1000000000"));
   }
 }
 
-void ValidateRoleBinding(const Json& object, schema::FieldErrors& errors) {
-  RequireText(object, "roleRef.name", errors);
-  RequireOneOf(object, "roleRef.kind", {"ClusterRole", "Role"}, errors);
+// Rules are of resources or of other paths, not of both.
+void ValidateRole(const Json& object, schema::FieldErrors& errors) {
+  const JsonArray& rules = ArrayAt(object, "rules");
+  for (std::size_t i = 0; i < rules.size(); ++i) {
+    const std::string at = "rules[" + std::to_string(i) + "]";
+    const bool paths = !ArrayAt(rules[i], "nonResourceURLs").empty();
+    const bool groups = !ArrayAt(rules[i], "apiGroups").empty();
+    const bool resources = !ArrayAt(rules[i], "resources").empty();
+    if (paths && (groups || resources)) {
+      errors.push_back(schema::FieldError::Invalid(
+          at + ".nonResourceURLs", *Find(rules[i], "nonResourceURLs"),
+          "rules cannot apply to both regular resources and non-resource URLs"));
+    } else if (!paths) {
+      if (!groups)
+        errors.push_back(schema::FieldError::Required(
+            at + ".apiGroups", "resource rules must supply at least one api group"));
+      if (!resources)
+        errors.push_back(schema::FieldError::Required(
+            at + ".resources", "resource rules must supply at least one resource"));
+    }
+  }
+}
+
+void ValidateEvent(const Json& object, schema::FieldErrors& errors) {
+  const std::string ns = StringAt(object, "involvedObject.namespace");
+  const std::string own = StringAt(object, "metadata.namespace");
+  // What has no namespace tells its events in the default one.
+  if (ns.empty() ? own == "default" || own == "kube-system" : ns == own) return;
+  errors.push_back(schema::FieldError::Invalid("involvedObject.namespace", Json(ns),
+                                               "does not match event.namespace"));
 }
 
 // ---- updates
@@ -247,17 +199,35 @@ void ValidateClaimUpdate(const Json& old, const Json& object, schema::FieldError
       "volumeAttributesClassName for bound claims"));
 }
 
-void ValidateImmutable(const Json& old, const Json& object,
-                       std::initializer_list<const char*> paths, schema::FieldErrors& errors) {
-  for (const char* path : paths) Immutable(old, object, path, errors);
-}
-
 void ValidateConfigUpdate(const Json& old, const Json& object, schema::FieldErrors& errors) {
   if (!BoolAt(old, "immutable")) return;
   for (const char* path : {"immutable", "data", "binaryData"}) {
     if (!Same(old, object, path))
       errors.push_back(
           schema::FieldError::Forbidden(path, "field is immutable when `immutable` is set"));
+  }
+}
+
+void ValidateVolumeUpdate(const Json& old, const Json& object, schema::FieldErrors& errors) {
+  if (!Same(old, object, "spec.csi")) {
+    errors.push_back(schema::FieldError::Forbidden(
+        "spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation"));
+  }
+  if (const Json* affinity = Find(old, "spec.nodeAffinity");
+      affinity != nullptr && !Same(old, object, "spec.nodeAffinity")) {
+    const Json* wanted = Find(object, "spec.nodeAffinity");
+    errors.push_back(schema::FieldError::Invalid(
+        "nodeAffinity", wanted == nullptr ? Json() : *wanted,
+        "field is immutable, except for updating from beta label to GA"));
+  }
+}
+
+void ValidateNodeUpdate(const Json& old, const Json& object, schema::FieldErrors& errors) {
+  for (const auto& [path, name] : {std::pair<const char*, const char*>{"spec.podCIDRs", "podCIDR"},
+                                   {"spec.providerID", "providerID"}}) {
+    if (Find(old, path) == nullptr || Same(old, object, path)) continue;
+    errors.push_back(schema::FieldError::Forbidden(
+        path, "node updates may not change " + std::string(name) + " except from \"\" to valid"));
   }
 }
 
@@ -293,6 +263,10 @@ void ValidateClaimSpec(const Json& object, const std::string& at, schema::FieldE
       errors.push_back(schema::FieldError::Unsupported(at + ".accessModes", mode, kModes));
     }
   }
+  if (modes.size() > 1 && std::count(modes.begin(), modes.end(), Json("ReadWriteOncePod")) > 0) {
+    errors.push_back(schema::FieldError::Forbidden(
+        at + ".accessModes", "may not use ReadWriteOncePod with other access modes"));
+  }
   const std::string size = StringAt(object, at + ".resources.requests.storage");
   if (size.empty()) {
     errors.push_back(schema::FieldError::Required(at + ".resources[storage]"));
@@ -302,6 +276,16 @@ void ValidateClaimSpec(const Json& object, const std::string& at, schema::FieldE
                                                  "must be greater than zero"));
   }
   RequireOneOf(object, at + ".volumeMode", {"Block", "Filesystem"}, errors);
+}
+
+void ValidateClaimSpec(const Json& claim, const std::string& spec, const std::string& at,
+                       schema::FieldErrors& errors) {
+  schema::FieldErrors inner;
+  ValidateClaimSpec(claim, spec, inner);
+  for (schema::FieldError& error : inner) {
+    error.field = at + "." + error.field;
+    errors.push_back(std::move(error));
+  }
 }
 
 bool RequireText(const Json& object, const std::string& path, schema::FieldErrors& errors) {
@@ -340,16 +324,18 @@ void ValidateKind(const schema::Kind& kind, const Json& object, schema::FieldErr
       {"services", ValidateService},
       {"deployments.apps", ValidateDeployment},
       {"replicasets.apps", ValidateWorkload},
-      {"daemonsets.apps", ValidateWorkload},
+      {"daemonsets.apps", ValidateDaemonSet},
       {"statefulsets.apps", ValidateStatefulSet},
       {"jobs.batch", [](const Json& o, schema::FieldErrors& e) { ValidateJobSpec(o, "spec", e); }},
       {"cronjobs.batch", ValidateCronJob},
-      {"storageclasses.storage.k8s.io", ValidateStorageClass},
-      {"leases.coordination.k8s.io", ValidateLease},
-      {"rolebindings.rbac.authorization.k8s.io", ValidateRoleBinding},
-      {"clusterrolebindings.rbac.authorization.k8s.io", ValidateRoleBinding},
+      {"events", ValidateEvent},
+      {"priorityclasses.scheduling.k8s.io", ValidatePriorityClass},
+      {"roles.rbac.authorization.k8s.io", ValidateRole},
+      {"clusterroles.rbac.authorization.k8s.io", ValidateRole},
   };
-  const auto found = kChecks.find(kind.group_resource());
+  const std::string resource = kind.group_resource();
+  CheckKindFields(resource, object, errors);
+  const auto found = kChecks.find(resource);
   if (found != kChecks.end()) found->second(object, errors);
 }
 
@@ -357,40 +343,26 @@ void ValidateKindUpdate(const schema::Kind& kind, const Json& old, const Json& o
                         schema::FieldErrors& errors) {
   static const std::map<std::string_view, UpdateCheck> kChecks = {
       {"configmaps", ValidateConfigUpdate},
-      {"secrets",
-       [](const Json& o, const Json& n, schema::FieldErrors& e) {
-         Immutable(o, n, "type", e), ValidateConfigUpdate(o, n, e);
-       }},
+      {"secrets", ValidateConfigUpdate},
       {"persistentvolumeclaims", ValidateClaimUpdate},
-      {"persistentvolumes",
-       [](const Json& o, const Json& n, schema::FieldErrors& e) {
-         if (!Same(o, n, "spec.csi"))
-           e.push_back(schema::FieldError::Forbidden(
-               "spec.persistentvolumesource",
-               "spec.persistentvolumesource is immutable after creation"));
-         ValidateImmutable(o, n, {"spec.volumeMode"}, e);
-       }},
+      {"persistentvolumes", ValidateVolumeUpdate},
       {"pods", ValidatePodUpdate},
       {"services", ValidateServiceUpdate},
-      {"deployments.apps", [](const Json& o, const Json& n,
-                              schema::FieldErrors& e) { Immutable(o, n, "spec.selector", e); }},
-      {"replicasets.apps", [](const Json& o, const Json& n,
-                              schema::FieldErrors& e) { Immutable(o, n, "spec.selector", e); }},
-      {"daemonsets.apps", [](const Json& o, const Json& n,
-                             schema::FieldErrors& e) { Immutable(o, n, "spec.selector", e); }},
       {"statefulsets.apps", ValidateStatefulSetUpdate},
       {"jobs.batch", ValidateJobUpdate},
-      {"storageclasses.storage.k8s.io",
-       [](const Json& o, const Json& n, schema::FieldErrors& e) {
-         ValidateImmutable(o, n,
-                           {"provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"}, e);
-       }},
-      {"rolebindings.rbac.authorization.k8s.io",
-       [](const Json& o, const Json& n, schema::FieldErrors& e) { Immutable(o, n, "roleRef", e); }},
-      {"clusterrolebindings.rbac.authorization.k8s.io",
-       [](const Json& o, const Json& n, schema::FieldErrors& e) { Immutable(o, n, "roleRef", e); }},
+      {"nodes", ValidateNodeUpdate},
   };
-  const auto found = kChecks.find(kind.group_resource());
+  const std::string resource = kind.group_resource();
+  for (const ImmutableField& field : ImmutableFields()) {
+    if (field.resource != resource || Same(old, object, field.path)) continue;
+    const Json* value = Find(object, field.path);
+    errors.push_back(field.forbidden
+                         ? schema::FieldError::Forbidden(std::string(field.told), field.why)
+                         : schema::FieldError::Invalid(std::string(field.told),
+                                                       value == nullptr ? Json() : *value,
+                                                       field.why));
+  }
+  const auto found = kChecks.find(resource);
   if (found != kChecks.end()) found->second(old, object, errors);
 }
 
@@ -413,6 +385,10 @@ schema::FieldErrors ValidateCreate(const schema::Kind& kind, const schema::KindV
     more = schema::ValidateCrd(object);
   } else {
     ValidateKind(kind, object, more);
+    if (const Json* added = Find(object, "spec.ephemeralContainers");
+        added != nullptr && kind.group_resource() == "pods") {
+      field::Absent(added, "spec.ephemeralContainers", "cannot be set on create", more);
+    }
   }
   errors.insert(errors.end(), more.begin(), more.end());
   return errors;
@@ -429,6 +405,15 @@ schema::FieldErrors ValidateUpdate(const schema::Kind& kind, const schema::KindV
     more = schema::ValidateBySchema(*version.schema, object, &old);
   } else if (IsCrd(kind)) {
     if (subresource.empty()) more = schema::ValidateCrdUpdate(object, old);
+  } else if (subresource == "ephemeralcontainers") {
+    ValidateEphemeralContainers(old, object, more);
+  } else if (subresource == "resize") {
+    if (const std::string quality = QualityOfService(old); quality != QualityOfService(object)) {
+      more.push_back(
+          schema::FieldError::Invalid("spec", Json(QualityOfService(object)),
+                                      "Pod QOS Class may not change as a result of resizing"));
+    }
+    ValidateKind(kind, object, more);
   } else if (subresource.empty()) {
     ValidateKindUpdate(kind, old, object, more);
     // What was accepted once and did not change is not judged again.

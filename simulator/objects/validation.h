@@ -13,6 +13,9 @@
 
 namespace thinsnap::objects {
 
+void ValidateMetadata(const schema::Kind& kind, const Json& object, schema::FieldErrors& errors);
+void ValidateMetadataUpdate(const Json& old, const Json& object, schema::FieldErrors& errors);
+
 void ValidateKind(const schema::Kind& kind, const Json& object, schema::FieldErrors& errors);
 // What must stay as it was.
 void ValidateKindUpdate(const schema::Kind& kind, const Json& old, const Json& object,
@@ -20,6 +23,8 @@ void ValidateKindUpdate(const schema::Kind& kind, const Json& old, const Json& o
 
 // Pods and the templates of those who make them. `at` is "spec" or "spec.template.spec".
 void ValidatePodSpec(const Json& object, const std::string& at, schema::FieldErrors& errors);
+// The containers that were put into a pod that runs.
+void ValidateEphemeralContainers(const Json& old, const Json& object, schema::FieldErrors& errors);
 void ValidatePodUpdate(const Json& old, const Json& object, schema::FieldErrors& errors);
 // One of them. `names` are those of the containers before it.
 void ValidateContainer(const Json& container, const std::string& at, bool init,
@@ -31,12 +36,16 @@ void ValidateServiceUpdate(const Json& old, const Json& object, schema::FieldErr
 
 void ValidateWorkload(const Json& object, schema::FieldErrors& errors);
 void ValidateDeployment(const Json& object, schema::FieldErrors& errors);
+void ValidateDaemonSet(const Json& object, schema::FieldErrors& errors);
 void ValidateStatefulSet(const Json& object, schema::FieldErrors& errors);
 void ValidateJobSpec(const Json& object, const std::string& at, schema::FieldErrors& errors);
 void ValidateCronJob(const Json& object, schema::FieldErrors& errors);
 void ValidateJobUpdate(const Json& old, const Json& object, schema::FieldErrors& errors);
 void ValidateStatefulSetUpdate(const Json& old, const Json& object, schema::FieldErrors& errors);
 void ValidateClaimSpec(const Json& object, const std::string& at, schema::FieldErrors& errors);
+// Of a claim inside another object, which stands at `at`.
+void ValidateClaimSpec(const Json& claim, const std::string& spec, const std::string& at,
+                       schema::FieldErrors& errors);
 
 // The words of all. Each appends what is wrong with the value at `path`; `at` is where `object`
 // itself stands.

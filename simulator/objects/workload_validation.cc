@@ -1,8 +1,10 @@
 // Those who make pods: what they may ask for, and what must stay as it was.
+#include <cctype>
 #include <charconv>
 #include <optional>
 
 #include "simulator/objects/cron.h"
+#include "simulator/objects/field_rules.h"
 #include "simulator/objects/names.h"
 #include "simulator/objects/selectors.h"
 #include "simulator/objects/validation.h"
@@ -20,11 +22,19 @@ schema::FieldError Mismatch(const Json& object, const std::string& template_at) 
 void ValidateSelector(const Json& object, const std::string& template_at,
                       schema::FieldErrors& errors) {
   const Json* selector = Find(object, "spec.selector");
-  if (selector == nullptr || !selector->is_object() || selector->get_object().empty()) {
+  if (selector == nullptr || !selector->is_object()) {
     errors.push_back(schema::FieldError::Required("spec.selector"));
     errors.push_back(Mismatch(object, template_at));
     return;
   }
+  if (selector->get_object().empty()) {
+    std::string kind = StringAt(object, "kind");
+    for (char& c : kind) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    errors.push_back(schema::FieldError::Invalid("spec.selector", *selector,
+                                                 "empty selector is invalid for " + kind));
+    return;
+  }
+  field::Selector(selector, "spec.selector", "", errors);
   const auto parsed = LabelSelector::FromObject(*selector);
   if (!parsed.ok()) {
     errors.push_back(
@@ -39,7 +49,12 @@ void ValidateSelector(const Json& object, const std::string& template_at,
 }
 
 void ValidateTemplate(const Json& object, const std::string& at, schema::FieldErrors& errors) {
-  CheckLabels(object, at + ".metadata.labels", errors);
+  if (const Json* labels = Find(object, at + ".metadata.labels"))
+    field::Labels(labels, at + ".labels", "", errors);
+  if (const Json* containers = Find(object, at + ".spec.ephemeralContainers")) {
+    field::Absent(containers, at + ".spec.ephemeralContainers",
+                  "ephemeral containers not allowed in pod template", errors);
+  }
   ValidatePodSpec(object, at + ".spec", errors);
 }
 
@@ -106,16 +121,27 @@ void ValidateDeployment(const Json& object, schema::FieldErrors& errors) {
   ValidateStrategy(object, errors);
 }
 
+void ValidateDaemonSet(const Json& object, schema::FieldErrors& errors) {
+  ValidateWorkload(object, errors);
+  const std::string rolling = "spec.updateStrategy.rollingUpdate";
+  const auto unavailable = CheckShare(object, rolling + ".maxUnavailable", errors);
+  const auto surge = CheckShare(object, rolling + ".maxSurge", errors);
+  if (unavailable == 0 && surge == 0) {
+    errors.push_back(schema::FieldError::Required(rolling + ".maxUnavailable",
+                                                  "cannot be 0 when maxSurge is 0"));
+  } else if (unavailable.value_or(0) > 0 && surge.value_or(0) > 0) {
+    errors.push_back(schema::FieldError::Invalid(rolling + ".maxSurge",
+                                                 *Find(object, rolling + ".maxSurge"),
+                                                 "may not be set when maxUnavailable is non-zero"));
+  }
+}
+
 void ValidateStatefulSet(const Json& object, schema::FieldErrors& errors) {
   ValidateWorkload(object, errors);
   const JsonArray& claims = ArrayAt(object, "spec.volumeClaimTemplates");
   for (std::size_t i = 0; i < claims.size(); ++i) {
-    schema::FieldErrors inner;
-    ValidateClaimSpec(claims[i], "spec", inner);
-    for (schema::FieldError& error : inner) {
-      error.field = "spec.volumeClaimTemplates[" + std::to_string(i) + "]." + error.field;
-      errors.push_back(std::move(error));
-    }
+    ValidateClaimSpec(claims[i], "spec", "spec.volumeClaimTemplates[" + std::to_string(i) + "]",
+                      errors);
   }
 }
 
@@ -162,7 +188,19 @@ void ValidateJobUpdate(const Json& old, const Json& object, schema::FieldErrors&
   for (const char* path : {"spec.completions", "spec.selector", "spec.completionMode"})
     Immutable(old, object, path, errors);
   const bool suspended = BoolAt(old, "spec.suspend") && StringAt(old, "status.startTime").empty();
-  if (!suspended) Immutable(old, object, "spec.template", errors);
+  Json before = Json(JsonObject()), after = before;
+  if (const Json* spec = Find(old, "spec.template")) before = *spec;
+  if (const Json* spec = Find(object, "spec.template")) after = *spec;
+  if (suspended) {
+    // Where its pods go may be decided until they are made.
+    for (const char* path : {"metadata.labels", "metadata.annotations", "spec.nodeSelector",
+                             "spec.tolerations", "spec.affinity", "spec.schedulingGates"}) {
+      Remove(before, path), Remove(after, path);
+    }
+  }
+  if (before != after) {
+    errors.push_back(schema::FieldError::Invalid("spec.template", after, "field is immutable"));
+  }
 }
 
 void ValidateStatefulSetUpdate(const Json& old, const Json& object, schema::FieldErrors& errors) {

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/core/bytes.h"
 #include "simulator/schema/crd.h"
 
 namespace thinsnap::schema {
@@ -12,6 +13,11 @@ namespace {
 // Sets the member where it is absent.
 void Default(Json& object, std::string_view path, Json value) {
   if (Find(object, path) == nullptr) Set(object, path, std::move(value));
+}
+
+// Sets the member where it is absent or an empty text, which Go's decoder leaves for either.
+void DefaultText(Json& object, std::string_view path, std::string_view value) {
+  if (StringAt(object, path).empty()) Set(object, path, Json(value));
 }
 
 // Runs over the elements of an array.
@@ -32,6 +38,12 @@ std::string PullPolicy(std::string_view image) {
   return !tagged || image.substr(colon + 1) == "latest" ? "Always" : "IfNotPresent";
 }
 
+void DefaultHttpGet(Json& handler) {
+  if (Find(handler, "httpGet") == nullptr) return;
+  Default(handler, "httpGet.path", Json("/"));
+  Default(handler, "httpGet.scheme", Json("HTTP"));
+}
+
 void DefaultProbe(Json& container, std::string_view path) {
   Json* probe = FindMutable(container, path);
   if (probe == nullptr || !probe->is_object()) return;
@@ -39,10 +51,14 @@ void DefaultProbe(Json& container, std::string_view path) {
   Default(*probe, "periodSeconds", Json(10));
   Default(*probe, "successThreshold", Json(1));
   Default(*probe, "failureThreshold", Json(3));
-  if (Find(*probe, "httpGet") != nullptr) {
-    Default(*probe, "httpGet.path", Json("/"));
-    Default(*probe, "httpGet.scheme", Json("HTTP"));
-  }
+  DefaultHttpGet(*probe);
+  if (Find(*probe, "grpc") != nullptr) Default(*probe, "grpc.service", Json(""));
+}
+
+void DefaultFieldSource(Json& source) {
+  if (Find(source, "fieldRef") != nullptr) Default(source, "fieldRef.apiVersion", Json("v1"));
+  if (Find(source, "resourceFieldRef") != nullptr)
+    Default(source, "resourceFieldRef.divisor", Json("0"));
 }
 
 void DefaultContainer(Json& container) {
@@ -52,11 +68,12 @@ void DefaultContainer(Json& container) {
   Default(container, "terminationMessagePolicy", Json("File"));
   for (const char* probe : {"livenessProbe", "readinessProbe", "startupProbe"})
     DefaultProbe(container, probe);
+  for (const char* hook : {"lifecycle.postStart", "lifecycle.preStop"}) {
+    if (Json* handler = FindMutable(container, hook)) DefaultHttpGet(*handler);
+  }
   ForEach(container, "ports", [](Json& port) { Default(port, "protocol", Json("TCP")); });
   ForEach(container, "env", [](Json& variable) {
-    if (Find(variable, "valueFrom.fieldRef") != nullptr) {
-      Default(variable, "valueFrom.fieldRef.apiVersion", Json("v1"));
-    }
+    if (Json* source = FindMutable(variable, "valueFrom")) DefaultFieldSource(*source);
   });
   // Requests follow limits.
   if (const JsonObject* limits = FindObject(container, "resources.limits")) {
@@ -81,16 +98,16 @@ void DefaultVolume(Json& volume) {
       Default(volume, std::string(source) + ".defaultMode", Json(420));
   }
   if (Find(volume, "hostPath") != nullptr) Default(volume, "hostPath.type", Json(""));
-  ForEach(volume, "downwardAPI.items", [](Json& item) {
-    if (Find(item, "fieldRef") != nullptr) Default(item, "fieldRef.apiVersion", Json("v1"));
-  });
+  ForEach(volume, "downwardAPI.items", DefaultFieldSource);
+  if (Find(volume, "ephemeral.volumeClaimTemplate.spec") != nullptr)
+    Default(volume, "ephemeral.volumeClaimTemplate.spec.volumeMode", Json("Filesystem"));
+  if (Find(volume, "image") != nullptr)
+    Default(volume, "image.pullPolicy", Json(PullPolicy(StringAt(volume, "image.reference"))));
   ForEach(volume, "projected.sources", [](Json& source) {
     if (Find(source, "serviceAccountToken") != nullptr) {
       Default(source, "serviceAccountToken.expirationSeconds", Json(3600));
     }
-    ForEach(source, "downwardAPI.items", [](Json& item) {
-      if (Find(item, "fieldRef") != nullptr) Default(item, "fieldRef.apiVersion", Json("v1"));
-    });
+    ForEach(source, "downwardAPI.items", DefaultFieldSource);
   });
 }
 
@@ -106,10 +123,22 @@ void DefaultPodSpec(Json& object, std::string_view path, const char* restart_pol
     Set(*spec, "terminationGracePeriodSeconds", Json(1));
   if (const std::string account = StringAt(*spec, "serviceAccountName"); !account.empty()) {
     Default(*spec, "serviceAccount", Json(account));
+  } else if (const std::string old_name = StringAt(*spec, "serviceAccount"); !old_name.empty()) {
+    Set(*spec, "serviceAccountName", Json(old_name));
   }
   ForEach(*spec, "containers", DefaultContainer);
+  ForEach(*spec, "ephemeralContainers", DefaultContainer);
   ForEach(*spec, "initContainers", DefaultContainer);
   ForEach(*spec, "volumes", DefaultVolume);
+  if (!BoolAt(*spec, "hostNetwork")) return;
+  // On the host's network a port is the host's own.
+  for (const char* list : {"containers", "initContainers"}) {
+    ForEach(*spec, list, [](Json& container) {
+      ForEach(container, "ports", [](Json& port) {
+        if (IntAt(port, "hostPort") == 0) Set(port, "hostPort", Json(IntAt(port, "containerPort")));
+      });
+    });
+  }
 }
 
 void DefaultClaim(Json& claim, std::string_view spec = "spec") {
@@ -129,7 +158,8 @@ void DefaultJobSpec(Json& object, const std::string& at, bool of_job) {
     Set(object, at + "completions", Json(1));
   }
   Default(object, at + "parallelism", Json(1));
-  Default(object, at + "backoffLimit", Json(6));
+  const bool by_index = Find(object, at + "backoffLimitPerIndex") != nullptr;
+  Default(object, at + "backoffLimit", Json(by_index ? 2147483647 : 6));
   Default(object, at + "completionMode", Json("NonIndexed"));
   Default(object, at + "suspend", Json(false));
   Default(object, at + "manualSelector", Json(false));
@@ -202,6 +232,22 @@ void DefaultReplicaSet(Json& set) {
   DefaultPodSpec(set, "spec.template.spec");
 }
 
+// Plain text is kept as data.
+void DefaultSecret(Json& secret) {
+  Default(secret, "type", Json("Opaque"));
+  const JsonObject* plain = FindObject(secret, "stringData");
+  if (plain == nullptr) return;
+  JsonObject data;
+  if (const JsonObject* given = FindObject(secret, "data")) data = *given;
+  for (const auto& [key, value] : *plain) {
+    if (!value.is_string()) continue;
+    const auto& text = value.get_string();
+    data[key] = Base64Encode(AsBytes({text.data(), text.size()}));
+  }
+  Set(secret, "data", std::move(data));
+  Remove(secret, "stringData");
+}
+
 void DefaultService(Json& service) {
   Default(service, "spec.type", Json("ClusterIP"));
   Default(service, "spec.sessionAffinity", Json("None"));
@@ -212,6 +258,8 @@ void DefaultService(Json& service) {
   if (type == "LoadBalancer") Default(service, "spec.allocateLoadBalancerNodePorts", Json(true));
   if (StringAt(service, "spec.clusterIP") == "None")
     Default(service, "spec.clusterIPs", Json(JsonArray({Json("None")})));
+  if (StringAt(service, "spec.sessionAffinity") == "ClientIP")
+    Default(service, "spec.sessionAffinityConfig.clientIP.timeoutSeconds", Json(10800));
   ForEach(service, "spec.ports", [](Json& port) {
     Default(port, "protocol", Json("TCP"));
     if (const Json* number = Find(port, "port")) {
@@ -250,6 +298,62 @@ void DefaultStorageClass(Json& storage_class) {
 void DefaultVolumeObject(Json& volume) {
   Default(volume, "spec.persistentVolumeReclaimPolicy", Json("Retain"));
   Default(volume, "spec.volumeMode", Json("Filesystem"));
+  if (Find(volume, "spec.hostPath") != nullptr) Default(volume, "spec.hostPath.type", Json(""));
+}
+
+// Who selects nothing selects what it makes.
+void DefaultReplicationController(Json& controller) {
+  Default(controller, "spec.replicas", Json(1));
+  if (const JsonObject* labels = FindObject(controller, "spec.template.metadata.labels")) {
+    const JsonObject copy = *labels;
+    if (FindObject(controller, "spec.selector") == nullptr) Set(controller, "spec.selector", copy);
+    if (FindObject(controller, "metadata.labels") == nullptr)
+      Set(controller, "metadata.labels", copy);
+  }
+  DefaultPodSpec(controller, "spec.template.spec");
+}
+
+void DefaultEndpoints(Json& endpoints) {
+  ForEach(endpoints, "subsets", [](Json& subset) {
+    ForEach(subset, "ports", [](Json& port) { Default(port, "protocol", Json("TCP")); });
+  });
+}
+
+void DefaultEndpointSlice(Json& slice) {
+  ForEach(slice, "ports", [](Json& port) {
+    Default(port, "name", Json(""));
+    Default(port, "protocol", Json("TCP"));
+  });
+}
+
+void DefaultNetworkPolicy(Json& policy) {
+  for (const char* direction : {"spec.ingress", "spec.egress"}) {
+    ForEach(policy, direction, [](Json& rule) {
+      ForEach(rule, "ports", [](Json& port) { Default(port, "protocol", Json("TCP")); });
+    });
+  }
+  JsonArray types = {Json("Ingress")};
+  if (!ArrayAt(policy, "spec.egress").empty()) types.emplace_back("Egress");
+  Default(policy, "spec.policyTypes", Json(std::move(types)));
+}
+
+void DefaultAutoscaler(Json& scaler) {
+  Default(scaler, "spec.minReplicas", Json(1));
+  if (!ArrayAt(scaler, "spec.metrics").empty()) return;
+  Set(scaler, "spec.metrics",
+      Json(JsonArray({{{"type", "Resource"},
+                       {"resource",
+                        {{"name", "cpu"},
+                         {"target", {{"type", "Utilization"}, {"averageUtilization", 80}}}}}}})));
+}
+
+void DefaultNode(Json& node) {
+  if (const std::string range = StringAt(node, "spec.podCIDR"); !range.empty())
+    Default(node, "spec.podCIDRs", Json(JsonArray({Json(range)})));
+  if (const JsonObject* capacity = FindObject(node, "status.capacity")) {
+    const JsonObject copy = *capacity;
+    Default(node, "status.allocatable", copy);
+  }
 }
 
 void DefaultCsiDriver(Json& driver) {
@@ -263,11 +367,11 @@ void DefaultCsiDriver(Json& driver) {
 }
 
 void DefaultRoleRef(Json& binding) {
-  Default(binding, "roleRef.apiGroup", Json("rbac.authorization.k8s.io"));
+  DefaultText(binding, "roleRef.apiGroup", "rbac.authorization.k8s.io");
   ForEach(binding, "subjects", [](Json& subject) {
     const std::string kind = StringAt(subject, "kind");
     if (kind == "User" || kind == "Group")
-      Default(subject, "apiGroup", Json("rbac.authorization.k8s.io"));
+      DefaultText(subject, "apiGroup", "rbac.authorization.k8s.io");
   });
 }
 
@@ -280,7 +384,7 @@ void DefaultBuiltin(const Kind& kind, const KindVersion& version, Json& object) 
       {"pods", DefaultPod},
       {"persistentvolumeclaims", [](Json& claim) { DefaultClaim(claim); }},
       {"persistentvolumes", DefaultVolumeObject},
-      {"secrets", [](Json& secret) { Default(secret, "type", Json("Opaque")); }},
+      {"secrets", DefaultSecret},
       {"services", DefaultService},
       {"limitranges", DefaultLimitRange},
       {"podtemplates", [](Json& pod) { DefaultPodSpec(pod, "template.spec"); }},
@@ -295,8 +399,23 @@ void DefaultBuiltin(const Kind& kind, const KindVersion& version, Json& object) 
       {"rolebindings.rbac.authorization.k8s.io", DefaultRoleRef},
       {"clusterrolebindings.rbac.authorization.k8s.io", DefaultRoleRef},
       {"customresourcedefinitions.apiextensions.k8s.io", DefaultCrd},
-      {"horizontalpodautoscalers.autoscaling",
-       [](Json& scaler) { Default(scaler, "spec.minReplicas", Json(1)); }},
+      {"horizontalpodautoscalers.autoscaling", DefaultAutoscaler},
+      {"namespaces",
+       [](Json& ns) {
+         const std::string name = StringAt(ns, "metadata.name");
+         if (name.empty()) return;
+         JsonObject labels;
+         if (const JsonObject* given = FindObject(ns, "metadata.labels")) labels = *given;
+         labels["kubernetes.io/metadata.name"] = name;
+         Set(ns, "metadata.labels", std::move(labels));
+       }},
+      {"replicationcontrollers", DefaultReplicationController},
+      {"endpoints", DefaultEndpoints},
+      {"endpointslices.discovery.k8s.io", DefaultEndpointSlice},
+      {"networkpolicies.networking.k8s.io", DefaultNetworkPolicy},
+      {"nodes", DefaultNode},
+      {"priorityclasses.scheduling.k8s.io",
+       [](Json& priority) { Default(priority, "preemptionPolicy", Json("PreemptLowerPriority")); }},
   };
   const auto found = kDefaults.find(kind.group_resource());
   if (found != kDefaults.end()) found->second(object);

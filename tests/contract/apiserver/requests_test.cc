@@ -99,6 +99,128 @@ TEST_F(RequestsTest, AppliedObjectsMustBeTyped) {
             400);
 }
 
+TEST_F(RequestsTest, AcrossNamespacesNothingIsDeleted) {
+  Start();
+  ASSERT_EQ(Call("POST", kMaps, R"({"metadata":{"name":"a"}})").status, 201);
+  EXPECT_EQ(Call("DELETE", "/api/v1/configmaps").status, 405);
+  EXPECT_EQ(Call("GET", kMaps + "/a").status, 200);
+  EXPECT_EQ(Call("GET", "/api/v1/namespaces/default/namespaces").status, 404);
+  for (const char* name : {"default", "kube-system", "kube-public"}) {
+    EXPECT_EQ(Call("DELETE", std::string("/api/v1/namespaces/") + name).status, 403) << name;
+  }
+  EXPECT_EQ(Call("GET", "/readyz/ping").status, 200);
+  EXPECT_EQ(Call("GET", "/readyz/nothing").status, 404);
+  EXPECT_EQ(Call("GET", "/livez?verbose&exclude=etcd").text,
+            "[+]ping ok\n[+]log ok\n[+]etcd excluded: ok\nlivez check passed\n");
+}
+
+TEST_F(RequestsTest, PodsChangeOnlyWhereTheyMay) {
+  Start();
+  ASSERT_EQ(Call("POST", kPods, kPod).status, 201);
+  const std::string pod = kPods + "/p";
+  EXPECT_EQ(Merge(pod, R"({"spec":{"activeDeadlineSeconds":100}})").status, 200);
+  EXPECT_EQ(Merge(pod, R"({"spec":{"activeDeadlineSeconds":200}})").status, 422);
+  EXPECT_EQ(Merge(pod, R"({"spec":{"activeDeadlineSeconds":null}})").status, 422);
+  EXPECT_EQ(Merge(pod, R"({"spec":{"terminationGracePeriodSeconds":1}})").status, 422);
+  // Those that every pod gets come back.
+  const auto tolerant = Merge(pod, R"({"spec":{"tolerations":[{"key":"a","operator":"Exists"}]}})");
+  EXPECT_EQ(tolerant.status, 200);
+  EXPECT_EQ(ArrayAt(tolerant.body, "spec.tolerations").size(), 3U);
+
+  const char* strategic = "application/strategic-merge-patch+json";
+  const auto part = [&](const std::string& subresource, const std::string& containers) {
+    return Call("PATCH", pod + "/" + subresource, R"({"spec":)" + containers + "}",
+                {{"Content-Type", strategic}});
+  };
+  const auto resized = part("resize", R"({"containers":[{"name":"c","image":"other"}]})");
+  EXPECT_EQ(resized.status, 200);
+  EXPECT_EQ(StringAt(ArrayAt(resized.body, "spec.containers")[0], "image"), "i");
+  EXPECT_EQ(
+      part("resize", R"({"containers":[{"name":"c","resources":{"limits":{"cpu":"1"}}}]})").status,
+      422);
+  const std::string list = "ephemeralcontainers";
+  EXPECT_EQ(part(list, R"({"ephemeralContainers":[{"name":"e","image":"i"}]})").status, 200);
+  EXPECT_EQ(part(list, R"({"ephemeralContainers":[{"name":"e","image":"j"}]})").status, 422);
+  EXPECT_EQ(part(list, R"({"ephemeralContainers":null})").status, 422);
+  EXPECT_EQ(part(list, R"({"ephemeralContainers":[{"name":"c","image":"i"}]})").status, 422);
+  EXPECT_EQ(part(list, R"({"ephemeralContainers":[
+                     {"name":"f","image":"i","targetContainerName":"none"}]})")
+                .status,
+            422);
+}
+
+TEST_F(RequestsTest, EvictionsMayBeTried) {
+  Start();
+  ASSERT_EQ(Call("POST", kPods, kPod).status, 201);
+  const std::string eviction = kPods + "/p/eviction";
+  EXPECT_EQ(Call("POST", eviction, R"({"metadata":{"name":"q"}})").status, 400);
+  EXPECT_EQ(Call("POST", eviction, R"({"metadata":{"name":"p","namespace":"q"}})").status, 400);
+  EXPECT_EQ(
+      Call("POST", eviction, R"({"metadata":{"name":"p"},"deleteOptions":{"dryRun":["All"]}})")
+          .status,
+      201);
+  EXPECT_EQ(Call("GET", kPods + "/p").status, 200);
+  EXPECT_EQ(Call("POST", kPods + "/p/binding", R"({"metadata":{"name":"q"},"target":{"name":"n"}})")
+                .status,
+            400);
+}
+
+TEST_F(RequestsTest, PriorityComesFromItsClass) {
+  Start();
+  const auto pod = [&](const std::string& member) {
+    return Call("POST", kPods + "?dryRun=All",
+                R"({"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i"}],)" +
+                    member + "}}")
+        .status;
+  };
+  EXPECT_EQ(pod(R"("priority":0)"), 201);
+  EXPECT_EQ(pod(R"("priority":5)"), 403);
+  EXPECT_EQ(pod(R"("preemptionPolicy":"Never")"), 403);
+}
+
+TEST_F(RequestsTest, WhatTheServerAddsIsNobodys) {
+  Start();
+  const auto made = Call("POST", kPods, kPod, {{"User-Agent", "me/1"}});
+  ASSERT_EQ(made.status, 201);
+  const std::string fields = FieldsOf(made, "me");
+  EXPECT_NE(fields.find("f:containers"), std::string::npos);
+  EXPECT_EQ(fields.find("f:priority"), std::string::npos) << fields;
+  EXPECT_EQ(fields.find("f:tolerations"), std::string::npos) << fields;
+  // Where only the status is written, a spec is neither owned nor in conflict.
+  ASSERT_EQ(Call("POST", kDeployments, kDeployment).status, 201);
+  const auto applied = Apply(
+      kDeployments + "/d/status",
+      R"({"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d"},"spec":{"replicas":9}})",
+      "s");
+  EXPECT_EQ(applied.status, 200) << applied.text;
+  EXPECT_EQ(IntAt(applied.body, "spec.replicas"), 1);
+}
+
+TEST_F(RequestsTest, SettledFieldsStay) {
+  Start();
+  const auto settled = [&](const std::string& path, const std::string& name,
+                           const std::string& members, const std::string& change) {
+    const auto made =
+        Call("POST", path, R"({"metadata":{"name":")" + name + R"("},)" + members + "}");
+    EXPECT_EQ(made.status, 201) << made.text;
+    EXPECT_EQ(Merge(path + "/" + name, change).status, 422) << path;
+  };
+  const std::string storage = "/apis/storage.k8s.io/v1/";
+  settled("/apis/scheduling.k8s.io/v1/priorityclasses", "a", R"("value":5)", R"({"value":6})");
+  settled(storage + "volumeattachments", "a",
+          R"("spec":{"attacher":"a","nodeName":"n","source":{"persistentVolumeName":"p"}})",
+          R"({"spec":{"nodeName":"z"}})");
+  settled(storage + "csidrivers", "a", R"("spec":{})", R"({"spec":{"attachRequired":false}})");
+  settled("/apis/apps/v1/namespaces/default/controllerrevisions", "a",
+          R"("data":{"a":"b"},"revision":1)", R"({"data":{"a":"c"}})");
+  settled("/apis/batch/v1/namespaces/default/jobs", "a",
+          R"("spec":{"suspend":true,"template":{"spec":{"restartPolicy":"Never","containers":[
+          {"name":"c","image":"i"}]}}})",
+          R"({"spec":{"template":{"spec":{"restartPolicy":"OnFailure"}}}})");
+  settled("/api/v1/nodes", "a", R"("spec":{"providerID":"x","podCIDR":"10.1.0.0/24"})",
+          R"({"spec":{"providerID":"y"}})");
+}
+
 TEST_F(RequestsTest, ScalesAreNamedAndShown) {
   Start();
   ASSERT_EQ(Call("POST", kDeployments, kDeployment).status, 201);
@@ -141,6 +263,14 @@ TEST_F(RequestsTest, BodiesHaveALimit) {
 
 TEST_F(RequestsTest, ReviewsSayWhy) {
   Start();
+  for (const std::string kind : {"selfsubjectaccessreviews", "subjectaccessreviews"}) {
+    const auto answer = Call("POST", "/apis/authorization.k8s.io/v1/" + kind,
+                             R"({"spec":{"user":"u","resourceAttributes":{"verb":"get"},
+                             "nonResourceAttributes":{"verb":"get","path":"/"}}})");
+    EXPECT_EQ(answer.status, 422) << kind;
+  }
+  EXPECT_EQ(Call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", R"({"spec":{}})").status,
+            400);
   const std::string rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/";
   ASSERT_EQ(Call("POST", rbac + "roles", R"({"metadata":{"name":"r"},
       "rules":[{"apiGroups":[""],"resources":["pods"],"verbs":["list"]}]})")
