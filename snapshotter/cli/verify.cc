@@ -47,7 +47,9 @@ Status RunVerify(Context& context, repo::Repository& repository, const VerifyCom
                                     {"data", command.data},
                                     {"problems", std::move(problems)}});
   if (report.problems.empty()) return {};
-  return Error(Code::kDataLoss, std::to_string(report.problems.size()) + " problems found");
+  const std::size_t count = report.problems.size();
+  return Error(Code::kDataLoss, count == 1 ? std::string("one problem found")
+                                           : std::to_string(count) + " problems found");
 }
 
 int ExitCode(const Status& status) {

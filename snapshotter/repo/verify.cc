@@ -25,21 +25,31 @@ class Verifier {
  private:
   struct Named {
     PackTable::Entry entry;
-    PointName by;
+    PointName by;  // the first
+    PointName last;
+    int points = 0;
     bool found = false;
   };
+
+  static std::string WhoNeeds(const Named& named) {
+    if (named.points == 1) return "point " + named.by.str() + " needs it";
+    return std::to_string(named.points) + " points need it, of them " + named.by.str();
+  }
 
   void Blame(const std::string& object, const std::string& what) {
     report_.problems.push_back({object, what});
   }
 
   void Name(const PackId& id, const PackTable::Entry& entry, const PointName& by) {
-    const auto [found, fresh] = named_.try_emplace(id, Named{entry, by, false});
-    const PackTable::Entry& known = found->second.entry;
+    const auto [found, fresh] = named_.try_emplace(id, Named{entry, by, PointName(), 0, false});
+    Named& named = found->second;
+    if (named.last.str() != by.str()) ++named.points;
+    named.last = by;
+    const PackTable::Entry& known = named.entry;
     if (!fresh && (known.kind != entry.kind || known.total != entry.total) && known.total != 0 &&
         entry.total != 0) {
-      Blame(PointKey(by), "its pack table does not agree with that of point " +
-                              found->second.by.str() + " about pack " + id.Hex());
+      Blame(PointKey(by), "its pack table does not agree with that of point " + named.by.str() +
+                              " about pack " + id.Hex());
     }
   }
 
@@ -110,7 +120,9 @@ class Verifier {
       const Status checked =
           CheckOne(info.key, kind, id, named == named_.end() ? nullptr : &named->second);
       if (checked.Is(Code::kDataLoss) || checked.Is(Code::kFailedPrecondition)) {
-        Blame(info.key, checked.error().message());
+        Blame(info.key,
+              checked.error().message() + "; " +
+                  (named == named_.end() ? "no point needs it" : WhoNeeds(named->second)));
       } else if (!checked.ok()) {
         return checked;
       }
@@ -118,8 +130,7 @@ class Verifier {
     }
     for (const auto& [id, named] : named_) {
       if (!named.found) {
-        Blame(PackKey(named.entry.kind, id),
-              "it is missing; point " + named.by.str() + " needs it");
+        Blame(PackKey(named.entry.kind, id), "it is missing; " + WhoNeeds(named));
       }
     }
     return {};

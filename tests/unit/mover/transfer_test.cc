@@ -314,6 +314,27 @@ TEST_F(TransferTest, PointsListThoseTheirWriterSaw) {
   EXPECT_EQ(report->problems.front().object, repo::PointKey(first->name));
 }
 
+TEST_F(TransferTest, VerifyNamesWhoNeedsADamagedPack) {
+  MemoryDevice device(SomeBytes(random_, kMiB));
+  const auto first = Export(Request(device));
+  ASSERT_OK(first);
+  std::string pack;
+  ASSERT_OK(store::ListAll(*store_, "packs/data/", [&](const store::ObjectInfo& info) -> Status {
+    pack = info.key;
+    return {};
+  }));
+  Bytes bytes = store_->Get(pack)->bytes;
+  bytes[bytes.size() / 2] ^= 1;
+  ASSERT_OK(store_->Put(pack, bytes));
+  const auto problem = [&] {
+    const auto report = repo::VerifyStructure(*repository_);
+    return report.ok() && report->problems.size() == 1 ? report->problems.front().what : "";
+  };
+  EXPECT_NE(problem().find("; point " + first->name.str() + " needs it"), std::string::npos);
+  ASSERT_OK(Export(Request(device)));
+  EXPECT_NE(problem().find("; 2 points need it, of them "), std::string::npos) << problem();
+}
+
 TEST_F(TransferTest, ImportChecksItsTarget) {
   MemoryDevice device(SomeBytes(random_, kMiB));
   const auto point = Export(Request(device));
