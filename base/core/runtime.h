@@ -108,7 +108,8 @@ class ThreadRuntime final : public Runtime {
   Clock& clock_;
 };
 
-// A bounded queue between tasks. Thread-safe.
+// A bounded queue between tasks. Thread-safe. Whoever has received the last item may destroy it: it
+// notifies under its mutex.
 template <typename T>
 class Channel {
  public:
@@ -124,40 +125,35 @@ class Channel {
         if (closed_) return Error(Code::kFailedPrecondition, "channel is closed");
         if (items_.size() < capacity_) {
           items_.push_back(std::move(item));
-          break;
+          changed_->Notify();
+          return {};
         }
       }
       TRY(changed_->Wait(seen));
     }
-    changed_->Notify();
-    return {};
   }
 
   // Waits while empty; nullopt once closed and drained.
   Result<std::optional<T>> Receive() {
-    std::optional<T> item;
     for (;;) {
       const auto seen = changed_->Seen();
       {
         std::lock_guard lock(mutex_);
         if (!items_.empty()) {
-          item = std::move(items_.front());
+          std::optional<T> item = std::move(items_.front());
           items_.pop_front();
-          break;
+          changed_->Notify();
+          return item;
         }
-        if (closed_) return item;
+        if (closed_) return std::optional<T>();
       }
       TRY(changed_->Wait(seen));
     }
-    changed_->Notify();
-    return item;
   }
 
   void Close() {
-    {
-      std::lock_guard lock(mutex_);
-      closed_ = true;
-    }
+    std::lock_guard lock(mutex_);
+    closed_ = true;
     changed_->Notify();
   }
 

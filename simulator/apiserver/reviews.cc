@@ -136,8 +136,8 @@ ApiResult<Json> Reviews::Answer(const registry::Target& target, const registry::
   auto judge = [&](const registry::UserInfo& who) {
     const AccessQuestion question = QuestionIn(review);
     JsonObject status{{"allowed", authorizer_.Allows(who, question)}};
-    if (std::string reason = authorizer_.Grounds(who, question); !reason.empty())
-      status["reason"] = std::move(reason);
+    if (const std::string reason = authorizer_.Grounds(who, question); !reason.empty())
+      status["reason"] = reason;
     Set(review, "status", std::move(status));
   };
   if (kind == "SelfSubjectAccessReview") {

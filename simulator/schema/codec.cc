@@ -188,8 +188,7 @@ ApiResult<Decoded> DecodeValue(const Kind& kind, const KindVersion& version, Jso
     auto converted = ConvertBuiltin(*version.schema, std::move(value), &unknown);
     if (!converted.ok())
       return Unhandled(kind, kind.kind, version.version, converted.error().message());
-    return Finish(kind, version, std::move(*converted), std::move(unknown), std::move(duplicates),
-                  validation);
+    return Finish(kind, version, std::move(*converted), unknown, std::move(duplicates), validation);
   }
   auto& members = value.get_object();
   Json metadata =
@@ -205,8 +204,7 @@ ApiResult<Decoded> DecodeValue(const Kind& kind, const KindVersion& version, Jso
   members["metadata"] = std::move(*converted);
   for (const std::string& path : unknown_metadata) unknown.push_back("metadata." + path);
   Prune(*version.schema, value, &unknown);
-  return Finish(kind, version, std::move(value), std::move(unknown), std::move(duplicates),
-                validation);
+  return Finish(kind, version, std::move(value), unknown, std::move(duplicates), validation);
 }
 
 ApiResult<Decoded> DecodeObject(const Kind& kind, const KindVersion& version, std::string_view body,
