@@ -72,6 +72,7 @@ Status NodeFleet::Start(const std::string& name) {
   }
   node.on_trouble = tell_;
   node.child.dies_with_parent = true;
+  node.child.own_session = true;  // Ctrl-C is for `up`, which ends them
   node.child.own_node = true;
   node.log_file = options_.data + "/logs/" + name + ".log";
   Running running;

@@ -208,6 +208,7 @@ void World::Run(const std::string& name, std::vector<std::string> arguments) {
   supervised.child.argv.insert(supervised.child.argv.end(), arguments.begin(), arguments.end());
   supervised.child.folder = options_.data;
   supervised.child.dies_with_parent = true;
+  supervised.child.own_session = true;  // Ctrl-C is for `up`, which ends them
   supervised.log_file = options_.data + "/logs/" + name + ".log";
   supervised.on_trouble = tell_;
   group_.Spawn(name, [this, supervised] { containers::Supervise(runtime_, group_, supervised); });

@@ -102,6 +102,7 @@ void UpTest::StartUp(int nodes, const std::vector<std::string>& more_arguments) 
   options.stdout_fd = out->write.get();
   options.stderr_fd = err.get();
   options.dies_with_parent = true;
+  options.own_session = true;
   Result<containers::ChildProcess> child = containers::StartChild(options);
   ASSERT_TRUE(child.ok()) << child.error().ToString();
   up_ = std::move(*child);
@@ -120,7 +121,7 @@ void UpTest::StartUp(int nodes, const std::vector<std::string>& more_arguments) 
 }
 
 int UpTest::StopUp() {
-  up_.Signal(SIGTERM);
+  kill(-up_.pid(), SIGINT);
   return AwaitUp();
 }
 

@@ -26,7 +26,7 @@ class UpTest : public testing::Test {
 
   // Starts `up` and waits for its ready line.
   void StartUp(int nodes = 1, const std::vector<std::string>& more_arguments = {});
-  // SIGTERM; the exit code.
+  // As Ctrl-C on a terminal does: SIGINT to the whole process group. The exit code.
   int StopUp();
   // Until it ends by itself; the exit code.
   int AwaitUp();

@@ -74,6 +74,7 @@ TEST_F(WorldTest, AnOrderlyEndLeavesNothingAndGoesOn) {
   const CommandOutput server =
       Kubectl({"config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"});
   EXPECT_EQ(StopUp(), 0);
+  EXPECT_EQ(Said(), "");
   ExpectNothingLeft();
   StartUp(2);
   if (HasFatalFailure()) return;
