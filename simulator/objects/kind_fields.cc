@@ -18,7 +18,6 @@ using field::PathWithDomain;
 using field::PortName;
 using field::Qualified;
 using field::Range;
-using field::Relative;
 using field::Required;
 using field::Selector;
 using field::Share;
