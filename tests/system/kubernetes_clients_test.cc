@@ -3,13 +3,11 @@
 #include <gtest/gtest.h>
 #include <string>
 
+#include "tests/python.h"
 #include "tests/system/echo_server.h"
 
 namespace thinsnap {
 namespace {
-
-// Whatever python3 is first on PATH: Debian's packages are for this one.
-constexpr char kPython[] = "/usr/bin/python3";
 
 class KubernetesClientsTest : public ::testing::Test, protected EchoServer {
  protected:

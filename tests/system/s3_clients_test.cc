@@ -7,12 +7,10 @@
 #include "base/core/command.h"
 #include "base/core/file.h"
 #include "simulator/s3/s3_server.h"
+#include "tests/python.h"
 
 namespace thinsnap::s3 {
 namespace {
-
-// Whatever python3 is first on PATH: Debian's packages are for this one.
-constexpr char kPython[] = "/usr/bin/python3";
 
 class S3ClientsTest : public ::testing::Test {
  protected:

@@ -8,13 +8,11 @@
 #include "snapshotter/mover/verify_blocks.h"
 #include "snapshotter/repo/verify.h"
 #include "snapshotter/store/directory_store.h"
+#include "tests/python.h"
 #include "tests/unit/mover/fixture.h"
 
 namespace thinsnap::mover {
 namespace {
-
-// Whatever python3 is first on PATH: Debian's packages are for this one.
-constexpr char kPython[] = "/usr/bin/python3";
 
 constexpr const char* kPassphrase = "thinsnap test data";
 constexpr const char* kFirst = "42651411ce457977a1b0288a988c1c2203b48aa8e2161630d5e9e056013d3db1";
