@@ -225,9 +225,9 @@ void Supervise(Runtime& runtime, TaskGroup& group, const SupervisedOptions& opti
   const StopFd stop(group);
   constexpr Duration kFirstDelay = milliseconds(100);
   Duration delay = kFirstDelay;
-  const auto trouble = [&options](const std::string& what) {
+  const auto trouble = [&](const std::string& what) {
     LogWarning(options.name, what);
-    if (options.on_trouble) options.on_trouble(options.name + ": " + what);
+    if (options.on_trouble && delay == kFirstDelay) options.on_trouble(options.name + ": " + what);
   };
   while (!group.stopped()) {
     const MonoTime started = runtime.clock().MonoNow();
@@ -254,12 +254,12 @@ void Supervise(Runtime& runtime, TaskGroup& group, const SupervisedOptions& opti
         return;
       }
       if (exit_code.ok()) {
+        if (runtime.clock().MonoNow() - started > seconds(20)) delay = kFirstDelay;
         std::string what = "ended with code " + std::to_string(*exit_code) + ", is started again";
         if (log) what += "; its log ends with: " + LastLine(options.log_file);
         trouble(what);
       }
     }
-    if (runtime.clock().MonoNow() - started > seconds(20)) delay = kFirstDelay;
     if (!runtime.SleepFor(delay).ok()) return;
     delay = std::min<Duration>(delay * 2, seconds(10));
   }

@@ -78,7 +78,8 @@ struct SupervisedOptions {
   ChildOptions child;
   std::string log_file;  // its stdout and stderr, appended; empty: the caller's
   Duration stop_grace = std::chrono::seconds(5);
-  // Hears what the log says of a program that did not start or ended by itself; from the task.
+  // Hears what the log says of a program that did not start or ended by itself: the first time of a
+  // row, until it has run for 20 s again. From the task.
   std::function<void(const std::string& what)> on_trouble = {};
   // True at the stop: SIGKILL at once.
   std::shared_ptr<std::atomic<bool>> no_mercy;

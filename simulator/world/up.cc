@@ -6,8 +6,6 @@
 #include <cstdio>
 #include <fcntl.h>
 #include <memory>
-#include <mutex>
-#include <set>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,7 +13,6 @@
 #include <vector>
 
 #include "base/core/file.h"
-#include "base/core/guarded.h"
 #include "base/core/log.h"
 #include "base/core/runtime.h"
 #include "base/data/json.h"
@@ -79,21 +76,6 @@ Status AwaitEnd(const sigset_t& signals, const std::string& data, const UniqueFd
   }
   return {};
 }
-
-// Tells the terminal, each thing once.
-class Terminal {
- public:
-  explicit Terminal(int fd) : fd_(fd) {}
-  void Tell(const std::string& what) {
-    const std::lock_guard lock(mutex_);
-    if (told_.insert(what).second) dprintf(fd_, "thinsnap-sim: %s\n", what.c_str());
-  }
-
- private:
-  const int fd_;
-  std::mutex mutex_;
-  std::set<std::string> told_ GUARDED_BY(mutex_);
-};
 
 // What the processes say goes into files: the terminal gets one line when everything is ready.
 Status LogToFile(const std::string& path) {
@@ -273,14 +255,15 @@ Status RunUp(const UpOptions& options) {
   TRY(MakeFolders(options.data + "/images"));
   if (chdir(options.data.c_str()) != 0) return ErrnoError(errno, "enter " + options.data);
   const UniqueFd terminal(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3));
-  Terminal person(terminal.get());
   TRY(LogToFile(options.data + "/logs/up.log"));
 
   SystemRandom random;
   const WorldState state = TRY(LoadWorldState(options.data + "/world.json", random));
   const Janitor janitor =
       TRY(Janitor::Start({.cgroup = CgroupOf(state), .data_folder = options.data}));
-  World world(options, state, janitor, [&person](const std::string& what) { person.Tell(what); });
+  World world(options, state, janitor, [&terminal](const std::string& what) {
+    dprintf(terminal.get(), "thinsnap-sim: %s\n", what.c_str());
+  });
   Status outcome = world.Start();
   if (outcome.ok()) {
     SystemClock clock;
