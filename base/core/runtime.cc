@@ -156,21 +156,29 @@ Status Runtime::CheckCancelled() {
   return {};
 }
 
+// Each thread joins the one that ended before it, and Join the last: libraries clean up after a
+// thread in its last moments (OpenSSL, the allocator), which may be neither while the process exits
+// nor after what the thread used is gone.
 void ThreadRuntime::Start(std::shared_ptr<TaskGroup::State> group, std::string name,
                           std::function<void()> body) {
-  std::thread([group = std::move(group), name = std::move(name), body = std::move(body)]() mutable {
+  const auto self = std::make_shared<std::thread>();
+  const std::lock_guard start_lock(group->mutex);  // until `self` is set, the task cannot return
+  *self = std::thread([group, self, name = std::move(name), body = std::move(body)]() mutable {
     pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
     CurrentTaskGroup() = group;
     body();
     body = nullptr;  // what it captured goes before Join returns
     CurrentTaskGroup() = nullptr;
-    const std::lock_guard lock(join_mutex);
+    std::thread before;
     {
+      const std::lock_guard lock(join_mutex);
       const std::lock_guard state_lock(group->mutex);
+      before = std::exchange(group->ended, std::move(*self));
       --group->tasks;
+      join_condition.notify_all();
     }
-    join_condition.notify_all();
-  }).detach();
+    if (before.joinable()) before.join();
+  });
 }
 
 std::unique_ptr<EventCount> ThreadRuntime::NewEventCount() {
@@ -185,11 +193,17 @@ Status ThreadRuntime::SleepFor(Duration duration) {
 }
 
 void ThreadRuntime::JoinTasks(TaskGroup::State& group) {
-  std::unique_lock lock(join_mutex);
-  join_condition.wait(lock, [&group] {
-    const std::lock_guard state_lock(group.mutex);
-    return group.tasks == 0;
-  });
+  std::thread last;
+  {
+    std::unique_lock lock(join_mutex);
+    join_condition.wait(lock, [&group, &last] {
+      const std::lock_guard state_lock(group.mutex);
+      if (group.tasks != 0) return false;
+      last = std::move(group.ended);
+      return true;
+    });
+  }
+  if (last.joinable()) last.join();
 }
 
 }  // namespace thinsnap

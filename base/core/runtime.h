@@ -57,7 +57,7 @@ class TaskGroup {
   void Spawn(std::string name, std::function<void()> body);
   void Stop();
   bool stopped() const;
-  // Blocks until all tasks have returned. Not from one of its own tasks.
+  // Blocks until its tasks returned and their threads ended. Not from one of its own tasks.
   void Join();
   // Called once, at Stop() (at once if already stopped), from the stopping thread: to break a
   // blocking system call. Returns a token; the callback is not called after the token is gone.

@@ -5,6 +5,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "base/core/guarded.h"
@@ -28,6 +29,8 @@ struct TaskGroup::State {
   std::mutex mutex;
   bool is_stopped GUARDED_BY(mutex) = false;
   int tasks = 0;  // started and not yet returned; kept by the Runtime
+  // ThreadRuntime: the thread of the last task that returned. It joins the one before it.
+  std::thread ended GUARDED_BY(mutex);
   std::list<std::weak_ptr<StopCallback>> callbacks GUARDED_BY(mutex);
   StopToken parent_link;  // stops this group with its parent
 };

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <gtest/gtest.h>
+#include <poll.h>
 
 namespace thinsnap {
 namespace {
@@ -21,6 +22,38 @@ TEST_F(RuntimeTest, JoinWaitsForEveryTask) {
   for (int i = 0; i < 20; ++i) group.Spawn("task", [&done] { ++done; });
   group.Join();
   EXPECT_EQ(done, 20);
+}
+
+// What a thread leaves behind goes when it ends, after its task has returned: OpenSSL's state, say,
+// which the end of the process frees as well.
+TEST_F(RuntimeTest, JoinWaitsForTheEndOfTheThreadsToo) {
+  struct Remains {
+    std::atomic<int>& gone;
+    ~Remains() {
+      ::poll(nullptr, 0, 20);
+      ++gone;
+    }
+  };
+  for (const int tasks : {1, 20}) {
+    std::atomic<int> gone{0};
+    TaskGroup group(runtime_);
+    for (int i = 0; i < tasks; ++i) {
+      group.Spawn("task", [&gone] { thread_local const Remains remains{gone}; });
+    }
+    group.Join();
+    EXPECT_EQ(gone, tasks);
+  }
+}
+
+// More than the kernel has room for: each stack is a mapping.
+TEST_F(RuntimeTest, ATaskThatReturnedLeavesNothingInItsGroup) {
+  const auto returned = runtime_.NewEventCount();
+  TaskGroup group(runtime_);
+  for (int i = 0; i < 33'000; ++i) {
+    const auto seen = returned->Seen();
+    group.Spawn("task", [&returned] { returned->Notify(); });
+    ASSERT_TRUE(returned->Wait(seen).ok());
+  }
 }
 
 TEST_F(RuntimeTest, StopEndsPresentAndLaterWaits) {
