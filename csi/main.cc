@@ -1,11 +1,12 @@
 // thinsnap-csi: the CSI driver. `node` owns the pool of its machine, `controller` is the socket of
-// the central sidecars.
+// the central sidecars, `certificates` makes what the two know each other by.
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <string>
 #include <unistd.h>
 #include <utility>
@@ -18,6 +19,8 @@
 #include "base/core/runtime.h"
 #include "base/core/secret.h"
 #include "base/kube/http_client.h"
+#include "csi/driver/health.h"
+#include "csi/driver/role_certificates.h"
 #include "csi/driver/run_controller.h"
 
 namespace thinsnap {
@@ -26,6 +29,7 @@ namespace {
 struct Flags {
   std::string endpoint, kubeconfig, ns = "thinsnap-system";
   std::string tls_ca, tls_cert, tls_key;
+  std::string health;
   bool leader_election = false;
 };
 
@@ -54,18 +58,48 @@ Result<proto::TlsFiles> ReadTls(const Flags& flags) {
   return tls;
 }
 
-Status RunController(Runtime& runtime, TaskGroup& group, Random& random, const Flags& flags) {
-  const proto::TlsFiles tls = TRY(ReadTls(flags));
+Result<std::unique_ptr<kube::KubeClient>> ConnectKube(const Flags& flags) {
   std::string kubeconfig = flags.kubeconfig;
   if (kubeconfig.empty()) kubeconfig = Environment("KUBECONFIG");
   kube::ClientConfig config = TRY(kube::LoadClientConfig(kubeconfig));
-  const auto kube = kube::MakeHttpKubeClient(std::move(config), "thinsnap-csi/" THINSNAP_VERSION);
+  return kube::MakeHttpKubeClient(std::move(config), "thinsnap-csi/" THINSNAP_VERSION);
+}
+
+Status RunCertificates(Runtime& runtime, const Flags& flags) {
+  const auto kube = TRY(ConnectKube(flags));
+  return driver::EnsureRoleCertificates(*kube, runtime.clock(), flags.ns);
+}
+
+// Whether these are still the files that the process was started with. A renewed certificate is
+// taken by starting again: the sign is a health check that fails.
+Status IsCurrent(const proto::TlsFiles& loaded, const Flags& flags) {
+  const proto::TlsFiles now = TRY(ReadTls(flags));
+  if (now.ca_pem == loaded.ca_pem && now.cert_pem == loaded.cert_pem) return {};
+  return Error(Code::kFailedPrecondition, "the certificate was renewed");
+}
+
+Result<std::unique_ptr<net::HttpServer>> StartHealth(Runtime& runtime, const Flags& flags,
+                                                     const proto::TlsFiles& tls,
+                                                     std::function<Status()> is_ready) {
+  if (flags.health.empty()) return std::unique_ptr<net::HttpServer>();
+  driver::HealthOptions options;
+  options.address = flags.health;
+  options.socket_path = TRY(SocketPath(flags.endpoint));
+  options.is_live = [&tls, &flags] { return IsCurrent(tls, flags); };
+  options.is_ready = std::move(is_ready);
+  return driver::ServeHealth(runtime, std::move(options)).In("--health");
+}
+
+Status RunController(Runtime& runtime, TaskGroup& group, Random& random, const Flags& flags) {
+  const proto::TlsFiles tls = TRY(ReadTls(flags));
+  const auto kube = TRY(ConnectKube(flags));
   driver::ControllerDriverOptions options;
   options.socket_path = TRY(SocketPath(flags.endpoint));
   options.tls = &tls;
   options.ns = flags.ns;
   options.leader_election = flags.leader_election;
   options.identity = Environment("HOSTNAME") + "_" + random.Uuid();
+  const auto health = TRY(StartHealth(runtime, flags, tls, {}));
   return driver::RunControllerDriver(runtime, group, random, *kube, options);
 }
 
@@ -114,8 +148,14 @@ int main(int argc, char** argv) try {
   controller->add_option("--tls-ca", flags.tls_ca, "authority of all drivers")->required();
   controller->add_option("--tls-cert", flags.tls_cert, "certificate for thinsnap-csi")->required();
   controller->add_option("--tls-key", flags.tls_key, "its key")->required();
+  controller->add_option("--health", flags.health, "host:port for /healthz and /readyz");
   controller->add_flag("--leader-election", flags.leader_election,
                        "only one of several decides about lost pools");
+
+  CLI::App* certificates = app.add_subcommand(
+      "certificates", "make or renew the Secrets with the certificates of both roles, and end");
+  certificates->add_option("--kubeconfig", flags.kubeconfig, "in place of KUBECONFIG, in-cluster");
+  certificates->add_option("--namespace", flags.ns, "of the driver")->capture_default_str();
 
   CLI::App* node = app.add_subcommand("node", "own the thin pool of this machine");
   node->allow_extras();
@@ -130,6 +170,7 @@ int main(int argc, char** argv) try {
   }
   return thinsnap::ServeUntilSignal(
       [&](thinsnap::Runtime& runtime, thinsnap::TaskGroup& group, thinsnap::Random& random) {
+        if (certificates->parsed()) return thinsnap::RunCertificates(runtime, flags);
         return thinsnap::RunController(runtime, group, random, flags);
       });
 } catch (const std::exception& error) {

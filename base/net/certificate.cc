@@ -1,6 +1,7 @@
 // X.509 by OpenSSL's C interface; every object is owned by a unique_ptr.
 #include "base/net/certificate.h"
 
+#include <ctime>
 #include <memory>
 #include <openssl/bio.h>
 #include <openssl/err.h>
@@ -79,6 +80,27 @@ Result<Certificate> NewCertificate(EVP_PKEY* key, Clock& clock, Duration validit
   return certificate;
 }
 
+Certificate ParseCertificate(const std::string& pem) {
+  const Buffer bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  Certificate certificate(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
+  ERR_clear_error();
+  return certificate;
+}
+
+PrivateKey ParseKey(const Secret& pem) {
+  const std::string_view text = pem.Reveal();
+  const Buffer bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+  PrivateKey key(PEM_read_bio_PrivateKey(bio.get(), nullptr, nullptr, nullptr));
+  ERR_clear_error();
+  return key;
+}
+
+Result<WallTime> ToWallTime(const ASN1_TIME* time) {
+  std::tm parts = {};
+  if (ASN1_TIME_to_tm(time, &parts) != 1) return OpenSslError("read a certificate's time");
+  return FromUnixSeconds(timegm(&parts));
+}
+
 std::string Drain(BIO* bio) {
   char* data = nullptr;
   const long size = BIO_get_mem_data(bio, &data);
@@ -115,14 +137,9 @@ Result<KeyPair> MakeAuthority(const std::string& common_name, Clock& clock) {
 
 Result<KeyPair> IssueCertificate(const KeyPair& authority, const CertificateRequest& request,
                                  Clock& clock) {
-  const Buffer cert_bio(
-      BIO_new_mem_buf(authority.cert_pem.data(), static_cast<int>(authority.cert_pem.size())));
-  const std::string_view key_pem = authority.key_pem.Reveal();
-  const Buffer key_bio(BIO_new_mem_buf(key_pem.data(), static_cast<int>(key_pem.size())));
-  const Certificate issuer(PEM_read_bio_X509(cert_bio.get(), nullptr, nullptr, nullptr));
-  const PrivateKey issuer_key(PEM_read_bio_PrivateKey(key_bio.get(), nullptr, nullptr, nullptr));
+  const Certificate issuer = ParseCertificate(authority.cert_pem);
+  const PrivateKey issuer_key = ParseKey(authority.key_pem);
   if (issuer == nullptr || issuer_key == nullptr) {
-    ERR_clear_error();
     return Error(Code::kInvalidArgument, "the authority's certificate or key is no PEM");
   }
   const PrivateKey key(EVP_EC_gen("P-256"));
@@ -156,6 +173,40 @@ Result<KeyPair> IssueCertificate(const KeyPair& authority, const CertificateRequ
   if (!names.empty()) TRY(AddExtension(x509, issuer.get(), NID_subject_alt_name, names));
   if (X509_sign(x509, issuer_key.get(), EVP_sha256()) == 0) return OpenSslError("sign");
   return ToPem(x509, key.get());
+}
+
+Result<CertificateFacts> ReadCertificate(const KeyPair& pair) {
+  const Certificate certificate = ParseCertificate(pair.cert_pem);
+  if (certificate == nullptr) return Error(Code::kInvalidArgument, "the certificate is no PEM");
+  const PrivateKey key = ParseKey(pair.key_pem);
+  if (key == nullptr) return Error(Code::kInvalidArgument, "the key is no PEM");
+  if (X509_check_private_key(certificate.get(), key.get()) != 1) {
+    ERR_clear_error();
+    return Error(Code::kInvalidArgument, "the key is not that of the certificate");
+  }
+  CertificateFacts facts;
+  facts.not_before = TRY(ToWallTime(X509_get0_notBefore(certificate.get())));
+  facts.not_after = TRY(ToWallTime(X509_get0_notAfter(certificate.get())));
+  const std::unique_ptr<GENERAL_NAMES, Deleter<GENERAL_NAMES_free>> names(
+      static_cast<GENERAL_NAMES*>(
+          X509_get_ext_d2i(certificate.get(), NID_subject_alt_name, nullptr, nullptr)));
+  for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {
+    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
+    if (name->type != GEN_DNS) continue;
+    facts.dns_names.emplace_back(
+        reinterpret_cast<const char*>(ASN1_STRING_get0_data(name->d.dNSName)),
+        static_cast<std::size_t>(ASN1_STRING_length(name->d.dNSName)));
+  }
+  return facts;
+}
+
+bool IsIssuedBy(const std::string& cert_pem, const std::string& authority_pem) {
+  const Certificate certificate = ParseCertificate(cert_pem);
+  const Certificate authority = ParseCertificate(authority_pem);
+  if (certificate == nullptr || authority == nullptr) return false;
+  const bool signed_by = X509_verify(certificate.get(), X509_get0_pubkey(authority.get())) == 1;
+  ERR_clear_error();
+  return signed_by;
 }
 
 }  // namespace thinsnap::net

@@ -25,10 +25,21 @@ struct CertificateRequest {
   Duration validity = std::chrono::hours(24 * 365);
 };
 
+// What a certificate says of itself.
+struct CertificateFacts {
+  WallTime not_before, not_after;
+  std::vector<std::string> dns_names;
+};
+
 // A self-signed authority, ten years.
 Result<KeyPair> MakeAuthority(const std::string& common_name, Clock& clock);
 // For servers and clients alike (both extended key usages).
 Result<KeyPair> IssueCertificate(const KeyPair& authority, const CertificateRequest& request,
                                  Clock& clock);
+
+// kInvalidArgument when one of the two is no PEM, or the key is another certificate's.
+Result<CertificateFacts> ReadCertificate(const KeyPair& pair);
+// Whether that authority's key signed the certificate; false also for what is no certificate.
+bool IsIssuedBy(const std::string& cert_pem, const std::string& authority_pem);
 
 }  // namespace thinsnap::net
