@@ -19,9 +19,9 @@
 #include "base/core/runtime.h"
 #include "base/core/secret.h"
 #include "base/kube/http_client.h"
+#include "csi/controller/run_controller.h"
 #include "csi/driver/health.h"
 #include "csi/driver/role_certificates.h"
-#include "csi/driver/run_controller.h"
 
 namespace thinsnap {
 namespace {
@@ -93,14 +93,14 @@ Result<std::unique_ptr<net::HttpServer>> StartHealth(Runtime& runtime, const Fla
 Status RunController(Runtime& runtime, TaskGroup& group, Random& random, const Flags& flags) {
   const proto::TlsFiles tls = TRY(ReadTls(flags));
   const auto kube = TRY(ConnectKube(flags));
-  driver::ControllerDriverOptions options;
+  controller::ControllerDriverOptions options;
   options.socket_path = TRY(SocketPath(flags.endpoint));
   options.tls = &tls;
   options.ns = flags.ns;
   options.leader_election = flags.leader_election;
   options.identity = Environment("HOSTNAME") + "_" + random.Uuid();
   const auto health = TRY(StartHealth(runtime, flags, tls, {}));
-  return driver::RunControllerDriver(runtime, group, random, *kube, options);
+  return controller::RunControllerDriver(runtime, group, random, *kube, options);
 }
 
 // Runs `serve` until SIGTERM or SIGINT. The signals are blocked in all threads and taken here.

@@ -1,12 +1,13 @@
 #include "csi/driver/identity.h"
 
 #include "csi/driver/request.h"
+#include "csi/pool/handle.h"
 
 namespace thinsnap::driver {
 
 csi::v1::GetPluginInfoResponse PluginInfo() {
   csi::v1::GetPluginInfoResponse info;
-  info.set_name(kDriverName);
+  info.set_name(pool::kDriverName);
   info.set_vendor_version(THINSNAP_VERSION);
   return info;
 }

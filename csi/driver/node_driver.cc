@@ -6,13 +6,14 @@
 
 #include "base/core/log.h"
 #include "csi/driver/identity.h"
-#include "csi/driver/tags.h"
+#include "csi/pool/tags.h"
 
 namespace thinsnap::driver {
 
-NodeDriver::NodeDriver(Runtime& runtime, pool::ThinPool& pool, node::VolumeMounts& mounts,
-                       pool::Quiesce& quiesce, Exporter& exporter, Importer& importer,
-                       Repositories& repositories, std::string node_name)
+NodeDriver::NodeDriver(Runtime& runtime, pool::ThinPool& pool, mount::VolumeMounts& mounts,
+                       pool::Quiesce& quiesce, transfer::Exporter& exporter,
+                       transfer::Importer& importer, transfer::Repositories& repositories,
+                       std::string node_name)
     : runtime_(runtime),
       pool_(pool),
       mounts_(mounts),
@@ -59,7 +60,7 @@ Status NodeDriver::CheckWritable() {
 }
 
 Result<pool::VolumeInfo> NodeDriver::FindVolume(const std::string& handle) {
-  const VolumeHandle parsed = TRY(VolumeHandle::Parse(handle));
+  const pool::VolumeHandle parsed = TRY(pool::VolumeHandle::Parse(handle));
   if (parsed.pool != pool_id_) {
     return Error(Code::kNotFound,
                  "volume " + handle + " is not in this node's pool " + pool_id_.str());

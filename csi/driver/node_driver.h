@@ -11,13 +11,13 @@
 #include "base/core/guarded.h"
 #include "base/core/runtime.h"
 #include "csi/driver/busy.h"
-#include "csi/driver/exporter.h"
-#include "csi/driver/handle.h"
-#include "csi/driver/importer.h"
 #include "csi/driver/request.h"
-#include "csi/node/volume_mounts.h"
+#include "csi/mount/volume_mounts.h"
+#include "csi/pool/handle.h"
 #include "csi/pool/thin_pool.h"
 #include "csi/proto/csi_service.h"
+#include "csi/transfer/exporter.h"
+#include "csi/transfer/importer.h"
 
 namespace thinsnap::driver {
 
@@ -25,9 +25,9 @@ enum class PoolStanding : std::uint8_t { kUnknown, kServes, kLost };
 
 class NodeDriver final : public proto::CsiService {
  public:
-  NodeDriver(Runtime& runtime, pool::ThinPool& pool, node::VolumeMounts& mounts,
-             pool::Quiesce& quiesce, Exporter& exporter, Importer& importer,
-             Repositories& repositories, std::string node_name);
+  NodeDriver(Runtime& runtime, pool::ThinPool& pool, mount::VolumeMounts& mounts,
+             pool::Quiesce& quiesce, transfer::Exporter& exporter, transfer::Importer& importer,
+             transfer::Repositories& repositories, std::string node_name);
 
   // Reads the pool's id and cleans up what an earlier life left half done.
   Status Start();
@@ -90,7 +90,7 @@ class NodeDriver final : public proto::CsiService {
   // What an earlier call left between source and clone.
   Status RemoveCloneSource(const VolumePlan& plan);
   Result<pool::VolumeInfo> MakeFromSnapshot(const VolumePlan& plan);
-  Result<pool::VolumeInfo> MakeImport(const VolumePlan& plan, const SnapshotHandle& source);
+  Result<pool::VolumeInfo> MakeImport(const VolumePlan& plan, const pool::SnapshotHandle& source);
   Result<pool::VolumeInfo> MakeSized(const VolumePlan& plan, std::uint64_t least,
                                      std::optional<pool::SnapshotId> source);
   csi::v1::Volume Describe(const pool::VolumeInfo& volume) const;
@@ -99,9 +99,9 @@ class NodeDriver final : public proto::CsiService {
   Status CheckRepositories(const SnapshotParameters& parameters);
   Result<pool::SnapshotInfo> Cut(const pool::VolumeInfo& volume, const std::string& name,
                                  const SnapshotParameters& parameters);
-  SnapshotHandle HandleOf(const pool::SnapshotInfo& snapshot) const;
+  pool::SnapshotHandle HandleOf(const pool::SnapshotInfo& snapshot) const;
   csi::v1::Snapshot Describe(const pool::SnapshotInfo& snapshot) const;
-  Result<std::optional<csi::v1::Snapshot>> LookInRepository(const SnapshotHandle& handle);
+  Result<std::optional<csi::v1::Snapshot>> LookInRepository(const pool::SnapshotHandle& handle);
 
   // Runs a verb of the pool that takes space; when the guard refuses, frees what may be freed and
   // tries once more.
@@ -117,11 +117,11 @@ class NodeDriver final : public proto::CsiService {
 
   Runtime& runtime_;
   pool::ThinPool& pool_;
-  node::VolumeMounts& mounts_;
+  mount::VolumeMounts& mounts_;
   pool::Quiesce& quiesce_;
-  Exporter& exporter_;
-  Importer& importer_;
-  Repositories& repositories_;
+  transfer::Exporter& exporter_;
+  transfer::Importer& importer_;
+  transfer::Repositories& repositories_;
   const std::string node_name_;
   pool::PoolId pool_id_;
   BusyKeys busy_;

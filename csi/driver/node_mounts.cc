@@ -2,12 +2,12 @@
 #include <utility>
 
 #include "csi/driver/node_driver.h"
-#include "csi/driver/tags.h"
+#include "csi/pool/tags.h"
 
 namespace thinsnap::driver {
 namespace {
 
-Result<node::Usage> RequireCapability(bool present, const csi::v1::VolumeCapability& capability) {
+Result<mount::Usage> RequireCapability(bool present, const csi::v1::VolumeCapability& capability) {
   if (!present) return Error(Code::kInvalidArgument, "volume_capability is missing");
   return ReadCapability(capability);
 }
@@ -18,7 +18,7 @@ Result<csi::v1::NodeStageVolumeResponse> NodeDriver::NodeStageVolume(
     const proto::Call&, const csi::v1::NodeStageVolumeRequest& request) {
   TRY(RequireField(request.volume_id(), "volume_id"));
   TRY(RequireField(request.staging_target_path(), "staging_target_path"));
-  const node::Usage usage =
+  const mount::Usage usage =
       TRY(RequireCapability(request.has_volume_capability(), request.volume_capability()));
   const pool::VolumeInfo volume = TRY(FindVolume(request.volume_id()));
   const std::string mode = tags::Get(volume.tags, tags::kMode);
@@ -38,7 +38,7 @@ Result<csi::v1::NodeUnstageVolumeResponse> NodeDriver::NodeUnstageVolume(
     const proto::Call&, const csi::v1::NodeUnstageVolumeRequest& request) {
   TRY(RequireField(request.volume_id(), "volume_id"));
   TRY(RequireField(request.staging_target_path(), "staging_target_path"));
-  const auto handle = VolumeHandle::Parse(request.volume_id());
+  const auto handle = pool::VolumeHandle::Parse(request.volume_id());
   if (!handle.ok()) return csi::v1::NodeUnstageVolumeResponse();
   TRY(mounts_.Unstage(handle->volume, request.staging_target_path()));
   return csi::v1::NodeUnstageVolumeResponse();
@@ -48,7 +48,7 @@ Result<csi::v1::NodePublishVolumeResponse> NodeDriver::NodePublishVolume(
     const proto::Call&, const csi::v1::NodePublishVolumeRequest& request) {
   TRY(RequireField(request.volume_id(), "volume_id"));
   TRY(RequireField(request.target_path(), "target_path"));
-  const node::Usage usage =
+  const mount::Usage usage =
       TRY(RequireCapability(request.has_volume_capability(), request.volume_capability()));
   const pool::VolumeInfo volume = TRY(FindVolume(request.volume_id()));
   if (request.staging_target_path().empty()) {
@@ -64,7 +64,7 @@ Result<csi::v1::NodeUnpublishVolumeResponse> NodeDriver::NodeUnpublishVolume(
     const proto::Call&, const csi::v1::NodeUnpublishVolumeRequest& request) {
   TRY(RequireField(request.volume_id(), "volume_id"));
   TRY(RequireField(request.target_path(), "target_path"));
-  const VolumeHandle handle = TRY(VolumeHandle::Parse(request.volume_id()));
+  const pool::VolumeHandle handle = TRY(pool::VolumeHandle::Parse(request.volume_id()));
   TRY(mounts_.Unpublish(handle.volume, request.target_path()));
   return csi::v1::NodeUnpublishVolumeResponse();
 }
@@ -74,7 +74,7 @@ Result<csi::v1::NodeGetVolumeStatsResponse> NodeDriver::NodeGetVolumeStats(
   TRY(RequireField(request.volume_id(), "volume_id"));
   TRY(RequireField(request.volume_path(), "volume_path"));
   const pool::VolumeInfo volume = TRY(FindVolume(request.volume_id()));
-  const node::VolumeFigures figures = TRY(mounts_.Figures(volume.id, request.volume_path()));
+  const mount::VolumeFigures figures = TRY(mounts_.Figures(volume.id, request.volume_path()));
   const auto number = [](std::uint64_t value) { return static_cast<std::int64_t>(value); };
   csi::v1::NodeGetVolumeStatsResponse response;
   auto* bytes = response.add_usage();

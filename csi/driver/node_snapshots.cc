@@ -6,9 +6,9 @@
 
 #include "base/core/log.h"
 #include "base/data/json.h"
-#include "csi/driver/local_copies.h"
 #include "csi/driver/node_driver.h"
-#include "csi/driver/tags.h"
+#include "csi/pool/tags.h"
+#include "csi/transfer/local_copies.h"
 
 namespace thinsnap::driver {
 namespace {
@@ -28,13 +28,13 @@ bool IsListed(const pool::SnapshotInfo& snapshot) {
 
 }  // namespace
 
-SnapshotHandle NodeDriver::HandleOf(const pool::SnapshotInfo& snapshot) const {
+pool::SnapshotHandle NodeDriver::HandleOf(const pool::SnapshotInfo& snapshot) const {
   const auto repositories = tags::RepositoriesOf(snapshot);
   return {pool_id_, snapshot.volume, snapshot.id, repositories.empty() ? "" : repositories.front()};
 }
 
 csi::v1::Snapshot NodeDriver::Describe(const pool::SnapshotInfo& snapshot) const {
-  const SnapshotHandle handle = HandleOf(snapshot);
+  const pool::SnapshotHandle handle = HandleOf(snapshot);
   csi::v1::Snapshot described;
   described.set_snapshot_id(handle.ToString());
   described.set_source_volume_id(handle.volume_handle().ToString());
@@ -86,7 +86,7 @@ Result<pool::SnapshotInfo> NodeDriver::Cut(const pool::VolumeInfo& volume, const
   cut.tags[tags::kSize] = tags::Get(volume.tags, tags::kSize);
   cut.tags[tags::kMode] = tags::Get(volume.tags, tags::kMode);
   cut.tags[tags::kClaim] = tags::Get(volume.tags, tags::kClaim);
-  cut.tags[tags::kFsType] = tags::Get(volume.tags, node::kFsTag);
+  cut.tags[tags::kFsType] = tags::Get(volume.tags, mount::kFsTag);
   cut.tags[tags::kContent] = parameters.content;
   if (!parameters.snapshot_name.empty()) {
     cut.tags[tags::kVolumeSnapshot] =
@@ -114,7 +114,7 @@ Result<csi::v1::CreateSnapshotResponse> NodeDriver::CreateSnapshot(
   }
   csi::v1::CreateSnapshotResponse response;
   if (snapshot) {
-    const SnapshotHandle handle = HandleOf(*snapshot);
+    const pool::SnapshotHandle handle = HandleOf(*snapshot);
     if (handle.volume_handle().ToString() != request.source_volume_id()) {
       return Error(Code::kAlreadyExists, "name \"" + request.name() +
                                              "\" stands for a snapshot of volume " +
@@ -147,7 +147,7 @@ Result<csi::v1::CreateSnapshotResponse> NodeDriver::CreateSnapshot(
 Result<csi::v1::DeleteSnapshotResponse> NodeDriver::DeleteSnapshot(
     const proto::Call&, const csi::v1::DeleteSnapshotRequest& request) {
   TRY(RequireField(request.snapshot_id(), "snapshot_id"));
-  const auto handle = SnapshotHandle::Parse(request.snapshot_id());
+  const auto handle = pool::SnapshotHandle::Parse(request.snapshot_id());
   if (!handle.ok()) return csi::v1::DeleteSnapshotResponse();
   if (handle->pool != pool_id_) {
     return Error(Code::kUnavailable, "snapshot " + request.snapshot_id() +
@@ -168,7 +168,7 @@ Result<csi::v1::DeleteSnapshotResponse> NodeDriver::DeleteSnapshot(
   const auto volume = pool_.GetVolume(snapshot->volume);
   if (!volume.ok() && !volume.Is(Code::kNotFound)) return volume.error();
   Status hidden = Error(Code::kNotFound, "no base");
-  if (volume.ok() && IsBase(siblings, *snapshot)) {
+  if (volume.ok() && transfer::IsBase(siblings, *snapshot)) {
     hidden = pool_.TagSnapshot(snapshot->id, {{tags::kHidden, "1"}});
     // A pool without room for a tag has none for a base.
     if (!hidden.ok() && !hidden.Is(Code::kResourceExhausted)) return hidden.error();
@@ -179,8 +179,8 @@ Result<csi::v1::DeleteSnapshotResponse> NodeDriver::DeleteSnapshot(
 }
 
 Result<std::optional<csi::v1::Snapshot>> NodeDriver::LookInRepository(
-    const SnapshotHandle& handle) {
-  const auto point = FindPoint(repositories_, handle);
+    const pool::SnapshotHandle& handle) {
+  const auto point = transfer::FindPoint(repositories_, handle);
   if (point.Is(Code::kNotFound)) return std::optional<csi::v1::Snapshot>();
   if (point.Is(Code::kCancelled) || point.Is(Code::kDataLoss)) return point.error();
   // An empty list would say that there is no such snapshot.
@@ -200,9 +200,9 @@ Result<csi::v1::ListSnapshotsResponse> NodeDriver::ListSnapshots(
   if (request.max_entries() < 0) return Error(Code::kInvalidArgument, "max_entries is negative");
   const PageStart start = TRY(ReadToken(request.starting_token()));
   csi::v1::ListSnapshotsResponse response;
-  std::optional<SnapshotHandle> wanted;
+  std::optional<pool::SnapshotHandle> wanted;
   if (!request.snapshot_id().empty()) {
-    auto parsed = SnapshotHandle::Parse(request.snapshot_id());
+    auto parsed = pool::SnapshotHandle::Parse(request.snapshot_id());
     if (!parsed.ok()) return response;
     wanted = std::move(*parsed);
   }
@@ -215,7 +215,7 @@ Result<csi::v1::ListSnapshotsResponse> NodeDriver::ListSnapshots(
       continue;
     }
     if (request.max_entries() != 0 && response.entries_size() == request.max_entries()) {
-      const auto last = SnapshotHandle::Parse(
+      const auto last = pool::SnapshotHandle::Parse(
           response.entries(response.entries_size() - 1).snapshot().snapshot_id());
       response.set_next_token(MakeToken(pool_id_.str(), last->snapshot.str()));
       break;

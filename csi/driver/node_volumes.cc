@@ -6,8 +6,8 @@
 #include "base/core/log.h"
 #include "base/data/json.h"
 #include "csi/driver/node_driver.h"
-#include "csi/driver/tags.h"
 #include "csi/pool/short_hash.h"
+#include "csi/pool/tags.h"
 
 namespace thinsnap::driver {
 namespace {
@@ -41,7 +41,7 @@ Result<std::uint64_t> RoundSize(std::uint64_t size_bytes, const SizeRange& range
 // A filesystem of another type than asked for could not be mounted later.
 Status CheckFilesystem(const std::string& source, const std::string& holds,
                        const std::string& wanted) {
-  if (wanted.empty() || !node::IsSupportedFsType(holds) || holds == wanted) return {};
+  if (wanted.empty() || !mount::IsSupportedFsType(holds) || holds == wanted) return {};
   return Invalid("volume_capability.mount.fs_type is \"" + wanted + "\", but " + source +
                  " holds a filesystem of type " + holds);
 }
@@ -133,7 +133,7 @@ Result<pool::VolumeInfo> NodeDriver::MakeClone(const VolumePlan& plan) {
   if (tags::Has(source.tags, tags::kImporting)) {
     return Error(Code::kAborted, "volume " + plan.source + " is still being imported");
   }
-  TRY(CheckFilesystem(plan.source, tags::Get(source.tags, node::kFsTag), plan.fs_type));
+  TRY(CheckFilesystem(plan.source, tags::Get(source.tags, mount::kFsTag), plan.fs_type));
   TRY(ChooseSize(plan.range, source.size_bytes));
   pool::SnapshotRequest cut;
   cut.name = CloneName(plan.name);
@@ -154,7 +154,7 @@ Status NodeDriver::RemoveCloneSource(const VolumePlan& plan) {
 }
 
 Result<pool::VolumeInfo> NodeDriver::MakeFromSnapshot(const VolumePlan& plan) {
-  const SnapshotHandle source = TRY(SnapshotHandle::Parse(plan.source));
+  const pool::SnapshotHandle source = TRY(pool::SnapshotHandle::Parse(plan.source));
   if (source.pool == pool_id_) {
     const auto local = pool_.GetSnapshot(source.snapshot);
     if (!local.ok() && !local.Is(Code::kNotFound)) return local.error();
@@ -172,8 +172,8 @@ Result<pool::VolumeInfo> NodeDriver::MakeFromSnapshot(const VolumePlan& plan) {
 }
 
 Result<pool::VolumeInfo> NodeDriver::MakeImport(const VolumePlan& plan,
-                                                const SnapshotHandle& source) {
-  const auto point = FindPoint(repositories_, source);
+                                                const pool::SnapshotHandle& source) {
+  const auto point = transfer::FindPoint(repositories_, source);
   if (!point.ok()) {
     const Code code = point.error().code();
     const bool final = code == Code::kNotFound || code == Code::kFailedPrecondition ||
@@ -214,7 +214,7 @@ Result<csi::v1::CreateVolumeResponse> NodeDriver::CreateVolume(
     volume = TRY(MakeVolume(plan));
   }
   if (const std::string from = tags::Get(volume->tags, tags::kImporting); !from.empty()) {
-    importer_.Start(*volume, TRY(SnapshotHandle::Parse(from)), /*blank=*/false);
+    importer_.Start(*volume, TRY(pool::SnapshotHandle::Parse(from)), /*blank=*/false);
     const MonoTime now = runtime_.clock().MonoNow();
     TRY(importer_.Wait(volume->id, call.deadline == kForever ? now + kWaitWithoutDeadline
                                                              : call.deadline - kAnswerTime));
@@ -232,13 +232,13 @@ Result<csi::v1::CreateVolumeResponse> NodeDriver::CreateVolume(
 
 csi::v1::Volume NodeDriver::Describe(const pool::VolumeInfo& volume) const {
   csi::v1::Volume described;
-  described.set_volume_id(VolumeHandle{pool_id_, volume.id}.ToString());
+  described.set_volume_id(pool::VolumeHandle{pool_id_, volume.id}.ToString());
   described.set_capacity_bytes(static_cast<std::int64_t>(volume.size_bytes));
   (*described.add_accessible_topology()->mutable_segments())[kTopologyKey] =
       TopologyValue(node_name_);
   if (const std::string source = tags::Get(volume.tags, tags::kSource); !source.empty()) {
     auto* content = described.mutable_content_source();
-    if (SnapshotHandle::Parse(source).ok()) {
+    if (pool::SnapshotHandle::Parse(source).ok()) {
       content->mutable_snapshot()->set_snapshot_id(source);
     } else {
       content->mutable_volume()->set_volume_id(source);
@@ -250,7 +250,7 @@ csi::v1::Volume NodeDriver::Describe(const pool::VolumeInfo& volume) const {
 Result<csi::v1::DeleteVolumeResponse> NodeDriver::DeleteVolume(
     const proto::Call&, const csi::v1::DeleteVolumeRequest& request) {
   TRY(RequireField(request.volume_id(), "volume_id"));
-  const auto handle = VolumeHandle::Parse(request.volume_id());
+  const auto handle = pool::VolumeHandle::Parse(request.volume_id());
   if (!handle.ok()) return csi::v1::DeleteVolumeResponse();
   if (handle->pool != pool_id_) {
     return Error(Code::kUnavailable,
@@ -261,7 +261,7 @@ Result<csi::v1::DeleteVolumeResponse> NodeDriver::DeleteVolume(
   TRY(hold.Check());
   const auto volume = pool_.GetVolume(handle->volume);
   if (volume.ok()) {
-    if (const std::string staged = tags::Get(volume->tags, node::kStagedTag); !staged.empty()) {
+    if (const std::string staged = tags::Get(volume->tags, mount::kStagedTag); !staged.empty()) {
       return Error(Code::kFailedPrecondition,
                    "volume " + request.volume_id() + " is in use: staged at " + staged);
     }
@@ -292,10 +292,10 @@ Result<csi::v1::ValidateVolumeCapabilitiesResponse> NodeDriver::ValidateVolumeCa
     response.set_message("the volume has volume mode " + made + ", not " + mode);
     return response;
   }
-  const std::string holds = tags::Get(volume.tags, node::kFsTag);
+  const std::string holds = tags::Get(volume.tags, mount::kFsTag);
   for (const auto& capability : request.volume_capabilities()) {
     const std::string& wanted = capability.mount().fs_type();
-    if (wanted.empty() || !node::IsSupportedFsType(holds) || wanted == holds) continue;
+    if (wanted.empty() || !mount::IsSupportedFsType(holds) || wanted == holds) continue;
     response.set_message("the volume holds a filesystem of type " + holds + ", not " + wanted);
     return response;
   }
@@ -314,8 +314,8 @@ Result<csi::v1::ListVolumesResponse> NodeDriver::ListVolumes(
   for (const pool::VolumeInfo& volume : TRY(pool_.ListVolumes())) {
     if (volume.id.str() <= start.id) continue;
     if (request.max_entries() != 0 && response.entries_size() == request.max_entries()) {
-      const auto last =
-          VolumeHandle::Parse(response.entries(response.entries_size() - 1).volume().volume_id());
+      const auto last = pool::VolumeHandle::Parse(
+          response.entries(response.entries_size() - 1).volume().volume_id());
       response.set_next_token(MakeToken(pool_id_.str(), last->volume.str()));
       break;
     }

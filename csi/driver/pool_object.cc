@@ -5,7 +5,7 @@
 #include "base/core/log.h"
 #include "base/data/json.h"
 #include "base/kube/object.h"
-#include "csi/driver/tags.h"
+#include "csi/pool/tags.h"
 
 namespace thinsnap::driver {
 

@@ -7,8 +7,8 @@
 
 #include "base/core/bytes.h"
 #include "base/core/id.h"
-#include "csi/driver/tags.h"
 #include "csi/pool/short_hash.h"
+#include "csi/pool/tags.h"
 
 namespace thinsnap::driver {
 namespace {
@@ -58,13 +58,13 @@ Status RequireName(const std::string& name) {
   return {};
 }
 
-Result<node::Usage> ReadCapability(const VolumeCapability& capability) {
-  node::Usage usage;
+Result<mount::Usage> ReadCapability(const VolumeCapability& capability) {
+  mount::Usage usage;
   if (capability.has_block()) {
     usage.block = true;
   } else if (capability.has_mount()) {
     usage.fs_type = capability.mount().fs_type();
-    if (!usage.fs_type.empty() && !node::IsSupportedFsType(usage.fs_type)) {
+    if (!usage.fs_type.empty() && !mount::IsSupportedFsType(usage.fs_type)) {
       return Invalid("volume_capability.mount.fs_type is \"" + usage.fs_type +
                      "\"; ext4 and xfs are accepted");
     }
@@ -103,7 +103,7 @@ Status CheckCapabilities(const google::protobuf::RepeatedPtrField<VolumeCapabili
   if (capabilities.empty()) return Invalid("volume_capabilities is missing");
   bool block = false, mount = false;
   for (const VolumeCapability& capability : capabilities) {
-    const node::Usage usage = TRY(ReadCapability(capability));
+    const mount::Usage usage = TRY(ReadCapability(capability));
     (usage.block ? block : mount) = true;
   }
   if (block && mount) {

@@ -8,12 +8,11 @@
 #include <vector>
 
 #include "base/core/result.h"
-#include "csi/node/volume_mounts.h"
+#include "csi/mount/volume_mounts.h"
 #include "csi/proto/csi.pb.h"
 
 namespace thinsnap::driver {
 
-inline constexpr char kDriverName[] = "csi.thinsnap.io";
 inline constexpr char kTopologyKey[] = "topology.thinsnap.io/node";
 // Between the two roles: ControllerGetVolume with this and a volume's name finds it by name.
 inline constexpr char kByName[] = "by-name/";
@@ -25,8 +24,9 @@ std::string TopologyValue(const std::string& node);
 Status RequireName(const std::string& name);
 Status RequireField(const std::string& value, const char* field);
 
-// A usage for csi/node; kInvalidArgument for what is missing, unknown or not to be had on one node.
-Result<node::Usage> ReadCapability(const csi::v1::VolumeCapability& capability);
+// A usage for csi/mount; kInvalidArgument for what is missing, unknown or not to be had on one
+// node.
+Result<mount::Usage> ReadCapability(const csi::v1::VolumeCapability& capability);
 // All of them, at least one.
 Status CheckCapabilities(
     const google::protobuf::RepeatedPtrField<csi::v1::VolumeCapability>& capabilities);

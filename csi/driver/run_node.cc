@@ -4,26 +4,26 @@
 #include <utility>
 
 #include "base/core/log.h"
-#include "csi/driver/exporter.h"
-#include "csi/driver/importer.h"
 #include "csi/driver/node_driver.h"
 #include "csi/driver/pool_object.h"
-#include "csi/driver/repositories.h"
 #include "csi/driver/stopped.h"
-#include "csi/node/mount_quiesce.h"
-#include "csi/node/volume_mounts.h"
+#include "csi/mount/mount_quiesce.h"
+#include "csi/mount/volume_mounts.h"
 #include "csi/proto/csi_server.h"
+#include "csi/transfer/exporter.h"
+#include "csi/transfer/importer.h"
+#include "csi/transfer/repositories.h"
 
 namespace thinsnap::driver {
 namespace {
 
-std::unique_ptr<RepositorySource> ChooseSource(Runtime& runtime, kube::KubeClient* kube,
-                                               const NodeDriverOptions& options) {
+std::unique_ptr<transfer::RepositorySource> ChooseSource(Runtime& runtime, kube::KubeClient* kube,
+                                                         const NodeDriverOptions& options) {
   if (!options.repositories_folder.empty()) {
-    return std::make_unique<FolderRepositorySource>(runtime, options.repositories_folder);
+    return std::make_unique<transfer::FolderRepositorySource>(runtime, options.repositories_folder);
   }
-  if (kube == nullptr) return std::make_unique<NoRepositorySource>();
-  return std::make_unique<SecretRepositorySource>(runtime, *kube, options.ns);
+  if (kube == nullptr) return std::make_unique<transfer::NoRepositorySource>();
+  return std::make_unique<transfer::SecretRepositorySource>(runtime, *kube, options.ns);
 }
 
 // "10.0.0.7:4000" where the server listens on "0.0.0.0:4000" and says that its host is 10.0.0.7.
@@ -37,25 +37,25 @@ PoolStanding StandingOf(bool lost) { return lost ? PoolStanding::kLost : PoolSta
 }  // namespace
 
 Status RunNodeDriver(Runtime& runtime, TaskGroup& group, Random& random, pool::ThinPool& pool,
-                     node::Mounter& mounter, CommandRunner& runner, kube::KubeClient* kube,
+                     mount::Mounter& mounter, CommandRunner& runner, kube::KubeClient* kube,
                      const NodeDriverOptions& options) {
   StopSignal stopped(runtime, group);
   TaskGroup work(runtime, &group);
   const auto source = ChooseSource(runtime, kube, options);
-  StoreOpener open_store = options.open_store;
+  transfer::StoreOpener open_store = options.open_store;
   if (!open_store) {
     open_store = [&](const store::Location& location) {
       return store::OpenStore(runtime, random, location);
     };
   }
-  Repositories repositories(runtime, random, *source, std::move(open_store));
-  ExporterOptions exporting;
+  transfer::Repositories repositories(runtime, random, *source, std::move(open_store));
+  transfer::ExporterOptions exporting;
   exporting.node_name = options.node_name;
-  Exporter exporter(runtime, work, random, pool, repositories, exporting);
-  Importer importer(runtime, work, pool, repositories);
-  node::VolumeMounts mounts(pool, mounter, runner, options.default_fs_type);
-  node::MountQuiesce quiesce(mounter,
-                             [&](const pool::VolumeId& volume) { return mounts.DeviceOf(volume); });
+  transfer::Exporter exporter(runtime, work, random, pool, repositories, exporting);
+  transfer::Importer importer(runtime, work, pool, repositories);
+  mount::VolumeMounts mounts(pool, mounter, runner, options.default_fs_type);
+  mount::MountQuiesce quiesce(
+      mounter, [&](const pool::VolumeId& volume) { return mounts.DeviceOf(volume); });
   NodeDriver driver(runtime, pool, mounts, quiesce, exporter, importer, repositories,
                     options.node_name);
   source->OnChange([&](const std::string& id) {

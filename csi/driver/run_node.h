@@ -10,10 +10,10 @@
 #include "base/core/random.h"
 #include "base/core/runtime.h"
 #include "base/kube/client.h"
-#include "csi/driver/repositories.h"
-#include "csi/node/mounter.h"
+#include "csi/mount/mounter.h"
 #include "csi/pool/thin_pool.h"
 #include "csi/proto/csi_client.h"
+#include "csi/transfer/repositories.h"
 
 namespace thinsnap::driver {
 
@@ -33,7 +33,7 @@ struct NodeDriverOptions {
   std::string default_fs_type = "ext4";
   Duration heartbeat = std::chrono::seconds(10);
   // How stores are opened; empty: as their URLs say. Tests put a store in memory here.
-  StoreOpener open_store;
+  transfer::StoreOpener open_store;
   // Called once everything is served, with the TCP address or "".
   std::function<void(const std::string& address)> on_ready;
 };
@@ -44,7 +44,7 @@ inline constexpr char kTlsName[] = "thinsnap-csi";
 // Serves until the group is stopped, and returns OK then. kube may be null. Pool, mounter and
 // runner outlive it.
 Status RunNodeDriver(Runtime& runtime, TaskGroup& group, Random& random, pool::ThinPool& pool,
-                     node::Mounter& mounter, CommandRunner& runner, kube::KubeClient* kube,
+                     mount::Mounter& mounter, CommandRunner& runner, kube::KubeClient* kube,
                      const NodeDriverOptions& options);
 
 }  // namespace thinsnap::driver

@@ -73,19 +73,19 @@ class GuardedThinPool final : public ThinPool {
   Status TagSnapshot(const SnapshotId& snapshot, const Tags& tags) override {
     return inner_->TagSnapshot(snapshot, tags);
   }
-  Status Allocated(const SnapshotId& snapshot, const mover::ExtentVisitor& visit) override {
+  Status Allocated(const SnapshotId& snapshot, const block::ExtentVisitor& visit) override {
     return inner_->Allocated(snapshot, visit);
   }
   Status Changed(const SnapshotId& base, const SnapshotId& target,
-                 const mover::ExtentVisitor& visit) override {
+                 const block::ExtentVisitor& visit) override {
     return inner_->Changed(base, target, visit);
   }
   Result<std::string> Activate(const VolumeId& volume) override { return inner_->Activate(volume); }
   Status Deactivate(const VolumeId& volume) override { return inner_->Deactivate(volume); }
-  Result<std::unique_ptr<mover::BlockDevice>> OpenVolume(const VolumeId& volume) override {
+  Result<std::unique_ptr<block::BlockDevice>> OpenVolume(const VolumeId& volume) override {
     return inner_->OpenVolume(volume);
   }
-  Result<std::unique_ptr<mover::BlockDevice>> OpenSnapshot(const SnapshotId& snapshot) override {
+  Result<std::unique_ptr<block::BlockDevice>> OpenSnapshot(const SnapshotId& snapshot) override {
     return inner_->OpenSnapshot(snapshot);
   }
 

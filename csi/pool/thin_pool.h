@@ -16,10 +16,10 @@
 #include <string>
 #include <vector>
 
+#include "base/block/block_device.h"
 #include "base/core/clock.h"
 #include "base/core/id.h"
 #include "base/core/result.h"
-#include "snapshotter/mover/block_device.h"
 
 namespace thinsnap::pool {
 
@@ -63,7 +63,7 @@ struct PoolStatus {
 };
 
 // What stands still while a snapshot is cut. Freeze returns once no write is in flight; Thaw always
-// follows, also when the cut fails. csi/node has the one that freezes mounts (with a watchdog);
+// follows, also when the cut fails. csi/mount has the one that freezes mounts (with a watchdog);
 // pools that suspend by themselves ignore it. It must not call back into the pool.
 class Quiesce {
  public:
@@ -121,19 +121,19 @@ class ThinPool {
   virtual Status TagSnapshot(const SnapshotId& snapshot, const Tags& tags) = 0;
 
   // Ascending, non-overlapping.
-  virtual Status Allocated(const SnapshotId& snapshot, const mover::ExtentVisitor& visit) = 0;
+  virtual Status Allocated(const SnapshotId& snapshot, const block::ExtentVisitor& visit) = 0;
   // What differs from base to target, both of one volume or base being the volume's origin.
   // kFailedPrecondition when the pool cannot say (other lineage): the caller reads everything.
   virtual Status Changed(const SnapshotId& base, const SnapshotId& target,
-                         const mover::ExtentVisitor& visit) = 0;
+                         const block::ExtentVisitor& visit) = 0;
 
   // A block device path of the host for mounting, made ready and kept until Deactivate; the same
   // path each time.
   virtual Result<std::string> Activate(const VolumeId& volume) = 0;
   virtual Status Deactivate(const VolumeId& volume) = 0;
   // For export and import. A volume opened here must not be mounted.
-  virtual Result<std::unique_ptr<mover::BlockDevice>> OpenVolume(const VolumeId& volume) = 0;
-  virtual Result<std::unique_ptr<mover::BlockDevice>> OpenSnapshot(const SnapshotId& snapshot) = 0;
+  virtual Result<std::unique_ptr<block::BlockDevice>> OpenVolume(const VolumeId& volume) = 0;
+  virtual Result<std::unique_ptr<block::BlockDevice>> OpenSnapshot(const SnapshotId& snapshot) = 0;
 };
 
 }  // namespace thinsnap::pool

@@ -31,7 +31,7 @@ std::size_t SlotAt(std::uint64_t index, int level) {
 // Joins neighbouring chunks to one extent.
 class BlockTree::Joiner {
  public:
-  explicit Joiner(const mover::ExtentVisitor& visit) : visit_(visit) {}
+  explicit Joiner(const block::ExtentVisitor& visit) : visit_(visit) {}
 
   Status Add(std::uint64_t chunk) {
     if (open_.length != 0 && open_.end() == chunk * kChunkBytes) {
@@ -45,13 +45,13 @@ class BlockTree::Joiner {
 
   Status Finish() {
     if (open_.length == 0) return {};
-    const mover::Extent extent = std::exchange(open_, {});
+    const block::Extent extent = std::exchange(open_, {});
     return visit_(extent);
   }
 
  private:
-  const mover::ExtentVisitor& visit_;
-  mover::Extent open_;
+  const block::ExtentVisitor& visit_;
+  block::Extent open_;
 };
 
 const BlockTree::Chunk* BlockTree::FindChunk(std::uint64_t index) const {
@@ -169,13 +169,13 @@ Status BlockTree::Diff(const Node* base, const Node* target, int level, std::uin
   return {};
 }
 
-Status BlockTree::VisitAllocated(const mover::ExtentVisitor& visit) const {
+Status BlockTree::VisitAllocated(const block::ExtentVisitor& visit) const {
   Joiner joiner(visit);
   TRY(Diff(nullptr, root_.get(), kLevels - 1, 0, joiner));
   return joiner.Finish();
 }
 
-Status BlockTree::VisitChanged(const BlockTree& base, const mover::ExtentVisitor& visit) const {
+Status BlockTree::VisitChanged(const BlockTree& base, const block::ExtentVisitor& visit) const {
   Joiner joiner(visit);
   TRY(Diff(base.root_.get(), root_.get(), kLevels - 1, 0, joiner));
   return joiner.Finish();

@@ -8,9 +8,9 @@
 #include <cstdint>
 #include <memory>
 
+#include "base/block/block_device.h"
 #include "base/core/bytes.h"
 #include "base/core/result.h"
-#include "snapshotter/mover/block_device.h"
 
 namespace thinsnap::pool {
 
@@ -36,8 +36,8 @@ class BlockTree {
   Status Discard(std::uint64_t offset, std::uint64_t length);
 
   // By chunk, neighbours joined.
-  Status VisitAllocated(const mover::ExtentVisitor& visit) const;
-  Status VisitChanged(const BlockTree& base, const mover::ExtentVisitor& visit) const;
+  Status VisitAllocated(const block::ExtentVisitor& visit) const;
+  Status VisitChanged(const BlockTree& base, const block::ExtentVisitor& visit) const;
 
  private:
   static constexpr int kFanoutBits = 6;

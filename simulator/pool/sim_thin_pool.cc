@@ -33,7 +33,7 @@ using FaultHook = std::function<PoolFault(std::string_view)>;
 
 Error NoAnswer() { return Error(Code::kUnavailable, "the pool does not answer"); }
 
-class SimBlockDevice final : public mover::BlockDevice {
+class SimBlockDevice final : public block::BlockDevice {
  public:
   SimBlockDevice(std::shared_ptr<SimPoolImage> image, std::shared_ptr<BlockTree> tree,
                  std::uint64_t size_bytes, bool writable, FaultHook fault)
@@ -66,9 +66,9 @@ class SimBlockDevice final : public mover::BlockDevice {
 
   Status Flush() override { return Check("Flush", 0, 0, false); }
 
-  Status Allocated(const mover::ExtentVisitor& visit) override {
+  Status Allocated(const block::ExtentVisitor& visit) override {
     const std::lock_guard lock(image_->mutex);
-    return tree_->VisitAllocated([&](const mover::Extent& extent) -> Status {
+    return tree_->VisitAllocated([&](const block::Extent& extent) -> Status {
       if (extent.offset >= size_bytes_) return {};
       return visit({extent.offset, std::min(extent.length, size_bytes_ - extent.offset)});
     });
@@ -240,12 +240,12 @@ class SimThinPool final : public ThinPool {
 
   // The visitors below may take long and call back into the pool: they walk a copy, which costs
   // nothing.
-  Status Allocated(const SnapshotId& snapshot, const mover::ExtentVisitor& visit) override {
+  Status Allocated(const SnapshotId& snapshot, const block::ExtentVisitor& visit) override {
     const BlockTree tree = TRY(TreeOf(snapshot, "Allocated"));
     return tree.VisitAllocated(visit);
   }
   Status Changed(const SnapshotId& base, const SnapshotId& target,
-                 const mover::ExtentVisitor& visit) override {
+                 const block::ExtentVisitor& visit) override {
     const BlockTree before = TRY(TreeOf(base, "Changed"));
     const BlockTree after = TRY(TreeOf(target, "Changed"));
     return after.VisitChanged(before, visit);
@@ -265,16 +265,16 @@ class SimThinPool final : public ThinPool {
     });
   }
 
-  Result<std::unique_ptr<mover::BlockDevice>> OpenVolume(const VolumeId& volume) override {
-    using Device = std::unique_ptr<mover::BlockDevice>;
+  Result<std::unique_ptr<block::BlockDevice>> OpenVolume(const VolumeId& volume) override {
+    using Device = std::unique_ptr<block::BlockDevice>;
     return Guarded<Device>("OpenVolume", [&]() -> Result<Device> {
       const VolumeInfo info = TRY(image_->index.Get(volume));
       return Device(std::make_unique<SimBlockDevice>(image_, image_->volumes.at(volume),
                                                      info.size_bytes, true, options_.fault));
     });
   }
-  Result<std::unique_ptr<mover::BlockDevice>> OpenSnapshot(const SnapshotId& snapshot) override {
-    using Device = std::unique_ptr<mover::BlockDevice>;
+  Result<std::unique_ptr<block::BlockDevice>> OpenSnapshot(const SnapshotId& snapshot) override {
+    using Device = std::unique_ptr<block::BlockDevice>;
     return Guarded<Device>("OpenSnapshot", [&]() -> Result<Device> {
       const SnapshotInfo info = TRY(image_->index.GetWithDevice(snapshot));
       return Device(std::make_unique<SimBlockDevice>(image_, image_->snapshots.at(snapshot),

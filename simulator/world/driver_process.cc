@@ -13,7 +13,7 @@
 #include "base/kube/http_client.h"
 #include "csi/driver/run_node.h"
 #include "csi/pool/guarded_pool.h"
-#include "simulator/pool/reflink_thin_pool.h"
+#include "csi/reflink/reflink_thin_pool.h"
 #include "simulator/world/janitor.h"
 #include "simulator/world/node_process.h"
 #include "simulator/world/watched_mounter.h"
@@ -41,11 +41,11 @@ Status RunDriverProcess(const DriverProcessOptions& options) {
   kube::ClientConfig config = TRY(kube::LoadClientConfig(options.kubeconfig));
   const std::unique_ptr<kube::KubeClient> client =
       kube::MakeHttpKubeClient(std::move(config), "thinsnap-node");
-  pool::ReflinkPoolOptions pool_options;
+  reflink::ReflinkPoolOptions pool_options;
   pool_options.folder = options.pool;
   pool_options.image = kPoolImage;  // in the working folder
   std::unique_ptr<pool::ThinPool> reflink =
-      TRY(pool::OpenReflinkThinPool(clock, random, std::move(pool_options)));
+      TRY(reflink::OpenReflinkThinPool(clock, random, std::move(pool_options)));
   const std::unique_ptr<pool::ThinPool> pool = pool::MakeGuardedThinPool(std::move(reflink), {});
 
   driver::NodeDriverOptions driver_options;

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/core/file.h"
-#include "simulator/pool/loop_device.h"
+#include "csi/reflink/loop_device.h"
 
 namespace thinsnap::world {
 namespace {
@@ -134,7 +134,7 @@ Status MountPoolImage(CommandRunner& runner, const std::string& image, std::uint
       return ErrnoError(errno, "put " + image + " in place");
   }
   TRY(MakeFolders(path, 0700));
-  const pool::LoopDevice device = TRY(pool::AttachLoopDevice(image));
+  const reflink::LoopDevice device = TRY(reflink::AttachLoopDevice(image));
   // From here on the mount holds the device; it goes with the last of its users. What is removed in
   // the pool goes back to the disk below.
   if (mount(device.path.c_str(), path.c_str(), "xfs", MS_NOATIME, "nouuid,discard") != 0) {

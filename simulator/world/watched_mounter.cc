@@ -7,9 +7,9 @@
 namespace thinsnap::world {
 namespace {
 
-class WatchedMount final : public node::FrozenMount {
+class WatchedMount final : public mount::FrozenMount {
  public:
-  WatchedMount(std::unique_ptr<node::FrozenMount> frozen, UniqueFd asked)
+  WatchedMount(std::unique_ptr<mount::FrozenMount> frozen, UniqueFd asked)
       : frozen_(std::move(frozen)), asked_(std::move(asked)) {}
   ~WatchedMount() override { Thaw().IgnoreError(); }
 
@@ -22,25 +22,25 @@ class WatchedMount final : public node::FrozenMount {
   }
 
  private:
-  const std::unique_ptr<node::FrozenMount> frozen_;
+  const std::unique_ptr<mount::FrozenMount> frozen_;
   UniqueFd asked_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<node::FrozenMount>> WatchedMounter::Freeze(const std::string& target,
-                                                                  Duration deadline) {
+Result<std::unique_ptr<mount::FrozenMount>> WatchedMounter::Freeze(const std::string& target,
+                                                                   Duration deadline) {
   Result<UniqueFd> asked = AskToThaw(janitor_socket_, target);
   if (!asked.ok()) {
     LogWarning("driver", "the janitor does not watch " + target + ": " + asked.error().ToString());
     return SystemMounter::Freeze(target, deadline);
   }
-  Result<std::unique_ptr<node::FrozenMount>> frozen = SystemMounter::Freeze(target, deadline);
+  Result<std::unique_ptr<mount::FrozenMount>> frozen = SystemMounter::Freeze(target, deadline);
   if (!frozen.ok()) {
     StopAsking(std::move(*asked));
     return frozen.error();
   }
-  return std::unique_ptr<node::FrozenMount>(
+  return std::unique_ptr<mount::FrozenMount>(
       std::make_unique<WatchedMount>(std::move(*frozen), std::move(*asked)));
 }
 

@@ -6,18 +6,18 @@
 #include <string>
 #include <utility>
 
-#include "csi/node/system_mounter.h"
+#include "csi/mount/system_mounter.h"
 
 namespace thinsnap::world {
 
-class WatchedMounter final : public node::SystemMounter {
+class WatchedMounter final : public mount::SystemMounter {
  public:
   // Without a janitor behind the socket it freezes all the same: the watchdog is still there.
   explicit WatchedMounter(std::string janitor_socket)
       : janitor_socket_(std::move(janitor_socket)) {}
 
-  Result<std::unique_ptr<node::FrozenMount>> Freeze(const std::string& target,
-                                                    Duration deadline) override;
+  Result<std::unique_ptr<mount::FrozenMount>> Freeze(const std::string& target,
+                                                     Duration deadline) override;
 
  private:
   const std::string janitor_socket_;

@@ -45,7 +45,7 @@ Status RunBackup(Context& context, repo::Repository& repository, const BackupCom
                          "; what is written meanwhile may be half in the copy. A snapshot has no "
                          "such trouble.");
   }
-  const auto device = TRY(mover::OpenFileDevice(path.canonical, mover::OpenMode::kReadOnly));
+  const auto device = TRY(block::OpenFileDevice(path.canonical, block::OpenMode::kReadOnly));
 
   mover::ExportRequest request;
   request.series = !command.series.empty()

@@ -39,8 +39,8 @@ Status RunRestore(Context& context, repo::Repository& repository, const RestoreC
   if (target.kind != PathKind::kBlockDevice) {
     file = TRY(TargetFile::Make(target.canonical, point.size_bytes).In(command.target));
   }
-  const auto device = TRY(mover::OpenFileDevice(file ? file->working_path() : target.canonical,
-                                                mover::OpenMode::kReadWrite));
+  const auto device = TRY(block::OpenFileDevice(file ? file->working_path() : target.canonical,
+                                                block::OpenMode::kReadWrite));
   mover::ImportRequest request;
   request.point = point.name;
   request.target = device.get();

@@ -31,11 +31,11 @@ struct PipelineInput {
   repo::Repository& repository;
   Runtime& runtime;
   Random& random;
-  BlockDevice& source;
+  block::BlockDevice& source;
   repo::SessionKeeper& keeper;
   const std::set<repo::PackId>& absent;  // tombstoned packs
   // What to read. patch: everything else is as in the base; otherwise everything else is zeros.
-  std::function<Status(const ExtentVisitor&)> ranges;
+  std::function<Status(const block::ExtentVisitor&)> ranges;
   bool patch = false;
   repo::MapReader* base_map = nullptr;
   repo::PackTable base_table = {};

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/block/aligned_buffer.h"
 #include "base/core/log.h"
-#include "snapshotter/mover/aligned_buffer.h"
 #include "snapshotter/repo/tombstone.h"
 
 namespace thinsnap::mover {
@@ -191,7 +191,7 @@ Result<PipelineOutput> ExportRun::Move() {
 }
 
 Result<PipelineOutput> ExportRun::Pass() {
-  BlockDevice& source = *request_.source;
+  block::BlockDevice& source = *request_.source;
   const bool patch = mode_ == ExportMode::kChanged;
   const std::uint64_t leaves =
       (repo::BlocksOf(source.size_bytes()) + repo::kFanOut - 1) / repo::kFanOut;
@@ -208,7 +208,7 @@ Result<PipelineOutput> ExportRun::Pass() {
       .source = source,
       .keeper = *keeper_,
       .absent = tombstoned_,
-      .ranges = [&source](const ExtentVisitor& visit) { return source.Allocated(visit); },
+      .ranges = [&source](const block::ExtentVisitor& visit) { return source.Allocated(visit); },
       .patch = patch,
       .left = std::move(usable),
       .watched_leaf = watched,
@@ -228,7 +228,7 @@ Result<PipelineOutput> ExportRun::Pass() {
   // Trust, but verify: the blocks of one stretch that were called unchanged.
   const std::shared_ptr<const repo::Leaf> leaf = TRY(base_->map->LeafAt(watched));
   repo::Fingerprinter fingerprinter(keyring_.fingerprint_key());
-  AlignedBuffer block(repo::kBlockBytes);
+  block::AlignedBuffer block(repo::kBlockBytes);
   for (unsigned i = 0; i < repo::kFanOut; ++i) {
     const std::uint64_t offset = (watched + i) * repo::kBlockBytes;
     if (((output.watched_wanted >> i) & 1) != 0 || offset >= source.size_bytes()) continue;

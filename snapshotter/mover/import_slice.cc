@@ -7,7 +7,7 @@
 #include <unordered_map>
 #include <utility>
 
-#include "snapshotter/mover/aligned_buffer.h"
+#include "base/block/aligned_buffer.h"
 #include "snapshotter/repo/keyring.h"
 #include "snapshotter/repo/record.h"
 
@@ -33,7 +33,7 @@ Result<std::uint64_t> SkipHoles(repo::MapReader& map, std::uint64_t block, std::
 
 void AddHole(SlicePlan& plan, std::uint64_t first, std::uint64_t end) {
   if (first >= end) return;
-  const Extent hole{first * repo::kBlockBytes, (end - first) * repo::kBlockBytes};
+  const block::Extent hole{first * repo::kBlockBytes, (end - first) * repo::kBlockBytes};
   if (!plan.holes.empty() && plan.holes.back().end() == hole.offset) {
     plan.holes.back().length += hole.length;
   } else {
@@ -45,7 +45,7 @@ void AddHole(SlicePlan& plan, std::uint64_t first, std::uint64_t end) {
 class Fetcher {
  public:
   Fetcher(repo::Repository& repository, const SlicePlan& plan, std::uint64_t size_bytes,
-          BlockDevice& target, ImportMeter& meter)
+          block::BlockDevice& target, ImportMeter& meter)
       : repository_(repository),
         plan_(plan),
         size_bytes_(size_bytes),
@@ -124,12 +124,12 @@ class Fetcher {
   repo::Repository& repository_;
   const SlicePlan& plan_;
   const std::uint64_t size_bytes_;
-  BlockDevice& target_;
+  block::BlockDevice& target_;
   ImportMeter& meter_;
   repo::Fingerprinter fingerprinter_;
   repo::RecordDecoder decoder_;
   Bytes payload_;
-  AlignedBuffer plain_;
+  block::AlignedBuffer plain_;
 };
 
 }  // namespace
@@ -207,8 +207,8 @@ Result<SlicePlan> PlanSlice(repo::MapReader& map, std::uint64_t first_block,
   return plan;
 }
 
-Status DiscardHoles(const SlicePlan& plan, std::uint64_t size_bytes, BlockDevice& target) {
-  for (const Extent& hole : plan.holes) {
+Status DiscardHoles(const SlicePlan& plan, std::uint64_t size_bytes, block::BlockDevice& target) {
+  for (const block::Extent& hole : plan.holes) {
     TRY(Runtime::CheckCancelled());
     const std::uint64_t end = std::min(hole.end(), size_bytes);
     if (hole.offset < end) TRY(target.Discard(hole.offset, end - hole.offset));
@@ -217,7 +217,7 @@ Status DiscardHoles(const SlicePlan& plan, std::uint64_t size_bytes, BlockDevice
 }
 
 Status FetchSlice(repo::Repository& repository, Runtime& runtime, const SlicePlan& plan,
-                  std::uint64_t size_bytes, BlockDevice& target, ImportMeter& meter) {
+                  std::uint64_t size_bytes, block::BlockDevice& target, ImportMeter& meter) {
   if (plan.shares.empty()) return {};
   std::atomic<std::size_t> next = 0;
   Channel<std::optional<Error>> ended(runtime, kFetchers);

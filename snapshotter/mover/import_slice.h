@@ -5,10 +5,10 @@
 #include <mutex>
 #include <vector>
 
+#include "base/block/block_device.h"
 #include "base/core/guarded.h"
 #include "base/core/result.h"
 #include "base/core/runtime.h"
-#include "snapshotter/mover/block_device.h"
 #include "snapshotter/mover/transfer.h"
 #include "snapshotter/repo/map_reader.h"
 #include "snapshotter/repo/repository.h"
@@ -47,7 +47,7 @@ struct SlicePlan {
   std::vector<Piece> pieces;  // by pack (in the order of first use) and offset
   std::vector<repo::Fingerprint> fingerprints;
   std::vector<Share> shares;
-  std::vector<Extent> holes;  // bytes of the volume; the last may reach past its end
+  std::vector<block::Extent> holes;  // bytes of the volume; the last may reach past its end
 };
 
 // Thread-safe.
@@ -71,8 +71,8 @@ Result<SlicePlan> PlanSlice(repo::MapReader& map, std::uint64_t first_block,
                             std::uint64_t end_block);
 // Makes the shares of the pieces there are.
 void CutShares(SlicePlan& plan);
-Status DiscardHoles(const SlicePlan& plan, std::uint64_t size_bytes, BlockDevice& target);
+Status DiscardHoles(const SlicePlan& plan, std::uint64_t size_bytes, block::BlockDevice& target);
 Status FetchSlice(repo::Repository& repository, Runtime& runtime, const SlicePlan& plan,
-                  std::uint64_t size_bytes, BlockDevice& target, ImportMeter& meter);
+                  std::uint64_t size_bytes, block::BlockDevice& target, ImportMeter& meter);
 
 }  // namespace thinsnap::mover

@@ -4,7 +4,7 @@
 
 namespace thinsnap::mover {
 
-Status SegmentPlan::Add(const Extent& extent) {
+Status SegmentPlan::Add(const block::Extent& extent) {
   if (extent.offset < previous_end_ || extent.end() < extent.offset) {
     return Error(Code::kInternal,
                  "the ranges of the volume do not ascend: " + std::to_string(extent.offset) +

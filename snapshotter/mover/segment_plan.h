@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <functional>
 
+#include "base/block/block_device.h"
 #include "base/core/result.h"
-#include "snapshotter/mover/block_device.h"
 #include "snapshotter/mover/segment.h"
 
 namespace thinsnap::mover {
@@ -19,7 +19,7 @@ class SegmentPlan {
 
   // Ascending and non-overlapping, as ExtentVisitor promises; kInternal if not. Cut at the volume's
   // end.
-  Status Add(const Extent& extent);
+  Status Add(const block::Extent& extent);
   Status Finish();
 
  private:

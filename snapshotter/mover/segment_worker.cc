@@ -12,7 +12,7 @@ bool Wanted(const Segment& segment, unsigned i) { return ((segment.wanted >> i) 
 
 }  // namespace
 
-SegmentWorker::SegmentWorker(BlockDevice& source, const repo::Key& fingerprint_key,
+SegmentWorker::SegmentWorker(block::BlockDevice& source, const repo::Key& fingerprint_key,
                              const std::set<repo::PackId>& absent)
     : source_(source),
       absent_(absent),

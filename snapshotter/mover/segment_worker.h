@@ -4,9 +4,9 @@
 
 #include <set>
 
+#include "base/block/aligned_buffer.h"
+#include "base/block/block_device.h"
 #include "base/core/result.h"
-#include "snapshotter/mover/aligned_buffer.h"
-#include "snapshotter/mover/block_device.h"
 #include "snapshotter/mover/segment.h"
 #include "snapshotter/repo/crypto.h"
 #include "snapshotter/repo/record.h"
@@ -17,7 +17,7 @@ namespace thinsnap::mover {
 class SegmentWorker {
  public:
   // absent: packs whose blocks count as not stored, because they are about to be deleted.
-  SegmentWorker(BlockDevice& source, const repo::Key& fingerprint_key,
+  SegmentWorker(block::BlockDevice& source, const repo::Key& fingerprint_key,
                 const std::set<repo::PackId>& absent);
 
   Result<SegmentResult> Process(const Segment& segment);
@@ -27,11 +27,11 @@ class SegmentWorker {
   void Judge(const Segment& segment, unsigned i, BlockOutcome& outcome);
   ByteSpan Block(unsigned i);
 
-  BlockDevice& source_;
+  block::BlockDevice& source_;
   const std::set<repo::PackId>& absent_;
   repo::Fingerprinter fingerprinter_;
   repo::RecordEncoder encoder_;
-  AlignedBuffer buffer_;
+  block::AlignedBuffer buffer_;
 };
 
 }  // namespace thinsnap::mover

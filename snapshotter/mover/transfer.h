@@ -7,8 +7,8 @@
 #include <optional>
 #include <string>
 
+#include "base/block/block_device.h"
 #include "base/core/result.h"
-#include "snapshotter/mover/block_device.h"
 #include "snapshotter/repo/repository.h"
 
 namespace thinsnap::mover {
@@ -27,7 +27,7 @@ struct ExportRequest {
   std::string snapshot;  // ULID, greater than the series' previous one
   WallTime cut;
   std::string device_identity;  // see pool::SnapshotInfo
-  BlockDevice* source = nullptr;
+  block::BlockDevice* source = nullptr;
   // The base: the point made from a snapshot that is still here, by that snapshot's device
   // identity. Absent, or not found in the repository: the newest point of the series serves by
   // fingerprints after a full read.
@@ -35,7 +35,7 @@ struct ExportRequest {
   std::string base_device_identity;
   // What differs from the base's snapshot, streamed by the pool. Absent or failing with
   // kFailedPrecondition: everything allocated is read and fingerprints decide.
-  std::function<Status(const ExtentVisitor&)> changed;
+  std::function<Status(const block::ExtentVisitor&)> changed;
   // Shares nothing with what is stored: for those who no longer trust it.
   bool anew = false;
   Json attributes;
@@ -61,8 +61,8 @@ std::string NextSnapshotId(WallTime now, Random& random, const std::string& prev
 
 struct ImportRequest {
   repo::PointName point;
-  BlockDevice* target = nullptr;  // at least the point's size
-  bool target_is_blank = false;   // reads as zeros: holes need not be discarded
+  block::BlockDevice* target = nullptr;  // at least the point's size
+  bool target_is_blank = false;          // reads as zeros: holes need not be discarded
   ProgressCallback progress;
 };
 

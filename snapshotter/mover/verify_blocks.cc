@@ -9,7 +9,7 @@ namespace thinsnap::mover {
 namespace {
 
 // Takes everything and keeps nothing.
-class NullDevice final : public BlockDevice {
+class NullDevice final : public block::BlockDevice {
  public:
   explicit NullDevice(std::uint64_t size) : size_(size) {}
   std::uint64_t size_bytes() const override { return size_; }
@@ -19,7 +19,7 @@ class NullDevice final : public BlockDevice {
   Status WriteAt(std::uint64_t, ByteSpan) override { return {}; }
   Status Discard(std::uint64_t, std::uint64_t) override { return {}; }
   Status Flush() override { return {}; }
-  Status Allocated(const ExtentVisitor&) override { return {}; }
+  Status Allocated(const block::ExtentVisitor&) override { return {}; }
 
  private:
   std::uint64_t size_;

@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "base/core/file.h"
-#include "csi/driver/handle.h"
-#include "csi/node/freezer.h"
+#include "csi/mount/freezer.h"
+#include "csi/pool/handle.h"
 #include "tests/sanity/sanity_fixture.h"
 
 namespace thinsnap::driver {
@@ -111,7 +111,7 @@ TEST_P(ContentTest, BlockVolumeIsADeviceWithItsBytes) {
   ASSERT_OK(Stage(volume, BlockCapability()));
   ASSERT_OK(Publish(volume, target_, BlockCapability()));
   ASSERT_OK(Publish(volume, target_, BlockCapability()));
-  EXPECT_EQ(*world_->mounter->Kind(target_), node::PathKind::kBlockDevice);
+  EXPECT_EQ(*world_->mounter->Kind(target_), mount::PathKind::kBlockDevice);
   EXPECT_EQ(*world_->mounter->DeviceSize(target_), static_cast<std::uint64_t>(kSize));
   {
     const UniqueFd device(open(target_.c_str(), O_RDWR));
@@ -124,7 +124,7 @@ TEST_P(ContentTest, BlockVolumeIsADeviceWithItsBytes) {
   ASSERT_EQ(stats->usage_size(), 1);
   EXPECT_EQ(stats->usage(0).total(), kSize);
   ASSERT_OK(Unpublish(volume, target_));
-  EXPECT_EQ(*world_->mounter->Kind(target_), node::PathKind::kMissing);
+  EXPECT_EQ(*world_->mounter->Kind(target_), mount::PathKind::kMissing);
   ASSERT_OK(Unstage(volume));
   const auto refused = Stage(volume);
   EXPECT_CODE(refused, Code::kFailedPrecondition);
@@ -172,7 +172,7 @@ TEST_P(ContentTest, CopyAsAnotherFilesystemIsRefusedBeforeItIsMade) {
 
 TEST_P(ContentTest, MkfsThatWasCutOffIsDoneAgain) {
   const std::string volume = Volume("v");
-  const auto id = VolumeHandle::Parse(volume)->volume;
+  const auto id = pool::VolumeHandle::Parse(volume)->volume;
   {
     auto device = world_->pool->OpenVolume(id);
     ASSERT_OK(device);
@@ -221,7 +221,7 @@ bool Writable(const std::string& folder, int timeout_ms) {
 TEST_P(ContentTest, FreezeEndsAtItsDeadline) {
   const std::string volume = Volume("v");
   ASSERT_OK(Stage(volume));
-  auto frozen = node::FreezeFilesystem(staging_, std::chrono::milliseconds(300));
+  auto frozen = mount::FreezeFilesystem(staging_, std::chrono::milliseconds(300));
   ASSERT_OK(frozen);
   // Nobody thaws but the watchdog.
   EXPECT_TRUE(Writable(staging_, 20'000));
@@ -235,7 +235,7 @@ TEST_P(ContentTest, FreezeEndsWithTheProcessThatFroze) {
   ASSERT_EQ(pipe(told), 0);
   const pid_t child = fork();
   if (child == 0) {
-    auto frozen = node::FreezeFilesystem(staging_, std::chrono::minutes(10));
+    auto frozen = mount::FreezeFilesystem(staging_, std::chrono::minutes(10));
     const char done = frozen.ok() ? 'y' : 'n';
     if (write(told[1], &done, 1) != 1) _exit(1);
     pause();

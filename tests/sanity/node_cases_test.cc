@@ -1,5 +1,5 @@
 // Cases 67-90: the node service.
-#include "csi/node/recording_mounter.h"
+#include "simulator/pool/recording_mounter.h"
 #include "tests/sanity/sanity_fixture.h"
 
 namespace thinsnap::driver {
@@ -67,9 +67,9 @@ TEST_P(NodeCasesTest, UnpublishChecksItsArgumentsAndRemovesTheTarget) {  // 73-7
   const std::string volume = Volume("v");
   ASSERT_OK(Stage(volume));
   ASSERT_OK(Publish(volume, target_));
-  EXPECT_EQ(*world_->mounter->Kind(target_), node::PathKind::kFolder);
+  EXPECT_EQ(*world_->mounter->Kind(target_), mount::PathKind::kFolder);
   ASSERT_OK(Unpublish(volume, target_));
-  EXPECT_EQ(*world_->mounter->Kind(target_), node::PathKind::kMissing);
+  EXPECT_EQ(*world_->mounter->Kind(target_), mount::PathKind::kMissing);
   ASSERT_OK(Unpublish(volume, target_));
 }
 

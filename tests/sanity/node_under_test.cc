@@ -6,11 +6,11 @@
 #include <utility>
 
 #include "base/core/bytes.h"
-#include "csi/node/recording_mounter.h"
-#include "csi/node/system_mounter.h"
+#include "csi/mount/system_mounter.h"
 #include "csi/pool/guarded_pool.h"
 #include "csi/proto/csi_client.h"
-#include "simulator/pool/reflink_thin_pool.h"
+#include "csi/reflink/reflink_thin_pool.h"
+#include "simulator/pool/recording_mounter.h"
 #include "simulator/pool/sim_thin_pool.h"
 #include "tests/contract/pool/reflink_image.h"
 #include "tests/sanity/fake_disks.h"
@@ -35,7 +35,7 @@ TestFolder::~TestFolder() {
 }
 
 NodeWorld::NodeWorld(std::unique_ptr<pool::ThinPool> a_pool,
-                     std::unique_ptr<node::Mounter> a_mounter,
+                     std::unique_ptr<mount::Mounter> a_mounter,
                      std::unique_ptr<CommandRunner> a_runner)
     : runtime(clock),
       pool(std::move(a_pool)),
@@ -50,7 +50,7 @@ std::unique_ptr<NodeWorld> MakeSimWorld(std::uint64_t capacity_bytes) {
   static SystemRandom random;
   auto pool = pool::OpenSimThinPool(pool::NewSimPoolImage(random, capacity_bytes), clock, random);
   return std::make_unique<NodeWorld>(pool::MakeGuardedThinPool(std::move(pool), {}),
-                                     std::make_unique<node::RecordingMounter>(),
+                                     std::make_unique<mount::RecordingMounter>(),
                                      std::make_unique<FakeDisks>());
 }
 
@@ -59,11 +59,11 @@ Result<std::unique_ptr<NodeWorld>> MakeReflinkWorld() {
   static SystemRandom random;
   static std::atomic<int> counter = 0;
   const std::string image = TRY(pool::MountReflinkImage(kImageBytes));
-  pool::ReflinkPoolOptions options;
+  reflink::ReflinkPoolOptions options;
   options.folder = image + "/pool-" + std::to_string(++counter);
-  auto pool = TRY(pool::OpenReflinkThinPool(clock, random, options));
+  auto pool = TRY(reflink::OpenReflinkThinPool(clock, random, options));
   return std::make_unique<NodeWorld>(pool::MakeGuardedThinPool(std::move(pool), {}),
-                                     std::make_unique<node::SystemMounter>(),
+                                     std::make_unique<mount::SystemMounter>(),
                                      std::make_unique<PosixCommandRunner>());
 }
 

@@ -11,7 +11,7 @@
 #include "base/core/random.h"
 #include "base/core/runtime.h"
 #include "csi/driver/run_node.h"
-#include "csi/node/mounter.h"
+#include "csi/mount/mounter.h"
 #include "csi/pool/thin_pool.h"
 #include "csi/proto/csi_service.h"
 
@@ -32,7 +32,7 @@ class TestFolder {
 
 // What the driver stands on; outlives it, so that it can be started again.
 struct NodeWorld {
-  NodeWorld(std::unique_ptr<pool::ThinPool> a_pool, std::unique_ptr<node::Mounter> a_mounter,
+  NodeWorld(std::unique_ptr<pool::ThinPool> a_pool, std::unique_ptr<mount::Mounter> a_mounter,
             std::unique_ptr<CommandRunner> a_runner);
 
   TestFolder folder;
@@ -40,7 +40,7 @@ struct NodeWorld {
   SystemRandom random;
   ThreadRuntime runtime;
   std::unique_ptr<pool::ThinPool> pool;
-  std::unique_ptr<node::Mounter> mounter;
+  std::unique_ptr<mount::Mounter> mounter;
   std::unique_ptr<CommandRunner> runner;
   kube::KubeClient* kube = nullptr;
   NodeDriverOptions options;  // name and socket are filled in

@@ -11,7 +11,7 @@
 #include "base/core/bytes.h"
 #include "base/core/command.h"
 #include "base/core/file.h"
-#include "simulator/pool/loop_device.h"
+#include "csi/reflink/loop_device.h"
 
 namespace thinsnap::pool {
 namespace {
@@ -33,7 +33,7 @@ Result<std::string> Mount(std::uint64_t size_bytes) {
   if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 && errno != EINVAL) {
     return ErrnoError(errno, "make mounts private");
   }
-  LoopDevice device = TRY(AttachLoopDevice(image));
+  reflink::LoopDevice device = TRY(reflink::AttachLoopDevice(image));
   const std::string point = std::string(folder) + "/mnt";
   TRY(MakeFolders(point));
   if (mount(device.path.c_str(), point.c_str(), "xfs", 0, nullptr) != 0)

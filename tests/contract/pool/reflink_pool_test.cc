@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "base/core/file.h"
-#include "simulator/pool/image_file.h"
-#include "simulator/pool/reflink_thin_pool.h"
+#include "csi/reflink/image_file.h"
+#include "csi/reflink/reflink_thin_pool.h"
 #include "tests/contract/pool/reflink_image.h"
 #include "tests/contract/pool/thin_pool_contract.h"
 
@@ -33,7 +33,7 @@ class ReflinkFixture final : public PoolFixture {
   }
 
   std::unique_ptr<ThinPool> Open() override {
-    auto pool = OpenReflinkThinPool(clock_, random_, {.folder = folder_, .on_step = {}});
+    auto pool = reflink::OpenReflinkThinPool(clock_, random_, {.folder = folder_, .on_step = {}});
     EXPECT_TRUE(pool.ok()) << pool.error().ToString();
     return pool.ok() ? std::move(*pool) : nullptr;
   }
@@ -53,8 +53,8 @@ class ReflinkPoolTest : public testing::Test {
   }
 
   std::unique_ptr<ThinPool> Open(std::function<void(const char*)> on_step = {}) {
-    auto pool =
-        OpenReflinkThinPool(clock_, random_, {.folder = folder_, .on_step = std::move(on_step)});
+    auto pool = reflink::OpenReflinkThinPool(clock_, random_,
+                                             {.folder = folder_, .on_step = std::move(on_step)});
     EXPECT_TRUE(pool.ok()) << pool.error().ToString();
     return pool.ok() ? std::move(*pool) : nullptr;
   }
@@ -67,7 +67,7 @@ class ReflinkPoolTest : public testing::Test {
 
 TEST_F(ReflinkPoolTest, OneProcessAtATime) {
   const auto first = Open();
-  EXPECT_TRUE(OpenReflinkThinPool(clock_, random_, {.folder = folder_, .on_step = {}})
+  EXPECT_TRUE(reflink::OpenReflinkThinPool(clock_, random_, {.folder = folder_, .on_step = {}})
                   .Is(Code::kFailedPrecondition));
 }
 
@@ -77,22 +77,22 @@ TEST_F(ReflinkPoolTest, HasNoMoreRoomThanTheDiskBelow) {
   const std::string image = folder_ + "/image";
   ASSERT_TRUE(WriteFileAtomic(image, "").ok());
   ASSERT_EQ(truncate(image.c_str(), 1LL << 40), 0);
-  EXPECT_LE(*RoomOfImage(image, 0), whole);
+  EXPECT_LE(*reflink::RoomOfImage(image, 0), whole);
   // What the image holds already, a pool that uses little of it can still fill.
   const UniqueFd fd(open(image.c_str(), O_WRONLY | O_CLOEXEC));
   ASSERT_EQ(fallocate(fd.get(), 0, 0, 64 << 20), 0);
-  const std::uint64_t used_up = *RoomOfImage(image, 64 << 20);
+  const std::uint64_t used_up = *reflink::RoomOfImage(image, 64 << 20);
   EXPECT_LE(used_up + (64 << 20), whole);
-  EXPECT_EQ(*RoomOfImage(image, 0), used_up + (64 << 20));
+  EXPECT_EQ(*reflink::RoomOfImage(image, 0), used_up + (64 << 20));
 
   const std::string small = folder_ + "/small";
   ASSERT_TRUE(MakeFolders(small).ok());
   ASSERT_EQ(mount("none", small.c_str(), "tmpfs", 0, "size=1m"), 0);
-  ReflinkPoolOptions options;
+  reflink::ReflinkPoolOptions options;
   options.folder = folder_;
   options.image = small + "/image";
   ASSERT_TRUE(WriteFileAtomic(options.image, "").ok());
-  const auto pool = OpenReflinkThinPool(clock_, random_, options);
+  const auto pool = reflink::OpenReflinkThinPool(clock_, random_, options);
   const auto status = pool.ok() ? (*pool)->GetStatus() : pool.error();
   umount(small.c_str());
   ASSERT_TRUE(status.ok()) << status.error().ToString();
@@ -211,10 +211,10 @@ TEST_F(ReflinkPoolTest, KillAtAnyStepLosesNothingAcknowledged) {
     if (child == 0) {
       close(ends[0]);
       int step = 0;
-      const auto pool =
-          OpenReflinkThinPool(clock_, random_, {.folder = folder_, .on_step = [&](const char*) {
-                                                  if (step++ == deadly) kill(getpid(), SIGKILL);
-                                                }});
+      const auto pool = reflink::OpenReflinkThinPool(
+          clock_, random_, {.folder = folder_, .on_step = [&](const char*) {
+                              if (step++ == deadly) kill(getpid(), SIGKILL);
+                            }});
       if (!pool.ok()) _exit(4);
       Workload(**pool, quiesce_, ends[1]);
       const std::string last = "steps " + std::to_string(step) + "\n";

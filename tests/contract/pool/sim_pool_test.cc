@@ -71,15 +71,15 @@ TEST(BlockTreeTest, ADifferenceIsFoundWhereItIs) {
   EXPECT_EQ(budget->used, 500U) << "a copy shares everything";
   ASSERT_TRUE(tree.Write(977 * kChunkBytes * 3, Bytes(1, 2)).ok());
   EXPECT_EQ(budget->used, 501U);
-  std::vector<mover::Extent> extents;
+  std::vector<block::Extent> extents;
   ASSERT_TRUE(tree.VisitChanged(base,
-                                [&](const mover::Extent& extent) -> Status {
+                                [&](const block::Extent& extent) -> Status {
                                   extents.push_back(extent);
                                   return {};
                                 })
                   .ok());
   ASSERT_EQ(extents.size(), 1U);
-  EXPECT_EQ(extents[0], (mover::Extent{977 * kChunkBytes * 3, kChunkBytes}));
+  EXPECT_EQ(extents[0], (block::Extent{977 * kChunkBytes * 3, kChunkBytes}));
 }
 
 TEST(GuardTest, RefusesWithTheFigures) {

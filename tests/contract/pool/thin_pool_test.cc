@@ -49,7 +49,7 @@ class ThinPoolTest : public testing::TestWithParam<PoolKind> {
     ASSERT_TRUE((*device)->Flush().ok());
   }
 
-  static Bytes Read(mover::BlockDevice& device, std::uint64_t offset, std::uint64_t length) {
+  static Bytes Read(block::BlockDevice& device, std::uint64_t offset, std::uint64_t length) {
     Bytes bytes(length, 0xee);
     const Status read = device.ReadAt(offset, bytes);
     EXPECT_TRUE(read.ok()) << read.error().ToString();
@@ -63,8 +63,8 @@ class ThinPoolTest : public testing::TestWithParam<PoolKind> {
   }
 
   // Collects a stream and checks its order.
-  static mover::ExtentVisitor Into(std::vector<mover::Extent>& extents) {
-    return [&extents](const mover::Extent& extent) -> Status {
+  static block::ExtentVisitor Into(std::vector<block::Extent>& extents) {
+    return [&extents](const block::Extent& extent) -> Status {
       EXPECT_GT(extent.length, 0U);
       if (!extents.empty()) {
         EXPECT_LE(extents.back().end(), extent.offset);
@@ -74,9 +74,9 @@ class ThinPoolTest : public testing::TestWithParam<PoolKind> {
     };
   }
 
-  static bool Covers(const std::vector<mover::Extent>& extents, std::uint64_t offset,
+  static bool Covers(const std::vector<block::Extent>& extents, std::uint64_t offset,
                      std::uint64_t length) {
-    for (const mover::Extent& extent : extents) {
+    for (const block::Extent& extent : extents) {
       if (extent.offset <= offset && offset < extent.end()) {
         if (extent.end() >= offset + length) return true;
         length -= extent.end() - offset;
@@ -86,9 +86,9 @@ class ThinPoolTest : public testing::TestWithParam<PoolKind> {
     return length == 0;
   }
 
-  static std::uint64_t Total(const std::vector<mover::Extent>& extents) {
+  static std::uint64_t Total(const std::vector<block::Extent>& extents) {
     std::uint64_t total = 0;
-    for (const mover::Extent& extent : extents) total += extent.length;
+    for (const block::Extent& extent : extents) total += extent.length;
     return total;
   }
 
@@ -270,7 +270,7 @@ TEST_P(ThinPoolTest, AllocatedCoversWhatWasWritten) {
   Write(volume.id, 4 * kBlock, Pattern(kBlock, 1));
   Write(volume.id, kSize - kBlock, Pattern(kBlock, 1));
   const SnapshotInfo snapshot = Cut("snap", volume.id);
-  std::vector<mover::Extent> extents;
+  std::vector<block::Extent> extents;
   ASSERT_TRUE(pool_->Allocated(snapshot.id, Into(extents)).ok());
   EXPECT_TRUE(Covers(extents, 3 * kBlock, 2 * kBlock));
   EXPECT_TRUE(Covers(extents, kSize - kBlock, kBlock));
@@ -289,7 +289,7 @@ TEST_P(ThinPoolTest, ChangedCoversEveryChangeAndLittleElse) {
     ASSERT_TRUE((*device)->Flush().ok());
   }
   const SnapshotInfo target = Cut("target", volume.id);
-  std::vector<mover::Extent> extents;
+  std::vector<block::Extent> extents;
   ASSERT_TRUE(pool_->Changed(base.id, target.id, Into(extents)).ok());
   EXPECT_TRUE(Covers(extents, 5 * kBlock, kBlock));
   EXPECT_TRUE(Covers(extents, 8 * kBlock, kBlock)) << "a discarded block has changed";
@@ -302,7 +302,7 @@ TEST_P(ThinPoolTest, ChangedIsEmptyWhenNothingChanged) {
   Write(volume.id, 0, Pattern(4 * kBlock, 1));
   const SnapshotInfo base = Cut("base", volume.id);
   const SnapshotInfo target = Cut("target", volume.id);
-  std::vector<mover::Extent> extents;
+  std::vector<block::Extent> extents;
   ASSERT_TRUE(pool_->Changed(base.id, target.id, Into(extents)).ok());
   EXPECT_TRUE(extents.empty());
 }
@@ -315,7 +315,7 @@ TEST_P(ThinPoolTest, ChangedWorksFromACloneToItsOrigin) {
       pool_->Create({.name = "clone", .size_bytes = kSize, .source = base.id, .tags = {}});
   Write(clone->id, kBlock, Pattern(kBlock, 2));
   const SnapshotInfo target = Cut("target", clone->id);
-  std::vector<mover::Extent> extents;
+  std::vector<block::Extent> extents;
   ASSERT_TRUE(pool_->Changed(base.id, target.id, Into(extents)).ok());
   EXPECT_TRUE(Covers(extents, kBlock, kBlock));
   EXPECT_LE(Total(extents), 2 * kBlock);
@@ -355,7 +355,7 @@ TEST_P(ThinPoolTest, ApplyingTheChangesToTheBaseGivesTheTarget) {
       ASSERT_TRUE(
           pool_
               ->Changed(base.id, target.id,
-                        [&](const mover::Extent& extent) -> Status {
+                        [&](const block::Extent& extent) -> Status {
                           const std::uint64_t end =
                               std::min<std::uint64_t>(extent.end(), rebuilt.size());
                           const Bytes bytes = Read(**device, extent.offset, end - extent.offset);
@@ -393,7 +393,7 @@ TEST_P(ThinPoolTest, VisitorErrorsEndTheStream) {
   Write(volume.id, 0, Pattern(kBlock, 1));
   const SnapshotInfo snapshot = Cut("snap", volume.id);
   const Status ended = pool_->Allocated(
-      snapshot.id, [](const mover::Extent&) -> Status { return Error(Code::kAborted, "enough"); });
+      snapshot.id, [](const block::Extent&) -> Status { return Error(Code::kAborted, "enough"); });
   EXPECT_TRUE(ended.Is(Code::kAborted));
 }
 

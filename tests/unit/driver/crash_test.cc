@@ -134,12 +134,12 @@ class CrashRun {
     world.Call(&NodeDriver::DeleteSnapshot, request);
   }
   void Write(const std::string& volume, const std::string& text) {
-    auto device = world.pool().OpenVolume(VolumeHandle::Parse(volume)->volume);
+    auto device = world.pool().OpenVolume(pool::VolumeHandle::Parse(volume)->volume);
     ASSERT_TRUE(device.ok());
     ASSERT_TRUE((*device)->WriteAt(64 * kKiB, AsBytes(text)).ok());
   }
   std::string Read(const std::string& volume) {
-    auto device = world.pool().OpenVolume(VolumeHandle::Parse(volume)->volume);
+    auto device = world.pool().OpenVolume(pool::VolumeHandle::Parse(volume)->volume);
     if (!device.ok()) return device.error().ToString();
     Bytes bytes(3);
     EXPECT_TRUE((*device)->ReadAt(64 * kKiB, bytes).ok());

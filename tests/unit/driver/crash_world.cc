@@ -39,9 +39,9 @@ Result<T> LookHere(Effects& effects, Process& process, const std::string& what,
   return look();
 }
 
-class FaultMounter final : public node::Mounter {
+class FaultMounter final : public mount::Mounter {
  public:
-  FaultMounter(node::Mounter& inner, Effects& effects, Process& process)
+  FaultMounter(mount::Mounter& inner, Effects& effects, Process& process)
       : inner_(inner), effects_(effects), process_(process) {}
 
   Status Mount(const std::string& source, const std::string& target, const std::string& fs_type,
@@ -64,23 +64,23 @@ class FaultMounter final : public node::Mounter {
     return Do("remove " + path, [&] { return inner_.RemovePath(path); });
   }
   Status Thaw(const std::string& target) override { return inner_.Thaw(target); }
-  Result<std::unique_ptr<node::FrozenMount>> Freeze(const std::string& target,
-                                                    Duration deadline) override {
-    return PerformHere<std::unique_ptr<node::FrozenMount>>(
+  Result<std::unique_ptr<mount::FrozenMount>> Freeze(const std::string& target,
+                                                     Duration deadline) override {
+    return PerformHere<std::unique_ptr<mount::FrozenMount>>(
         effects_, process_, "freeze " + target, [&] { return inner_.Freeze(target, deadline); });
   }
-  Result<std::optional<node::MountEntry>> Find(const std::string& target) override {
-    return Look<std::optional<node::MountEntry>>("find " + target,
-                                                 [&] { return inner_.Find(target); });
+  Result<std::optional<mount::MountEntry>> Find(const std::string& target) override {
+    return Look<std::optional<mount::MountEntry>>("find " + target,
+                                                  [&] { return inner_.Find(target); });
   }
-  Result<std::vector<node::MountEntry>> List() override {
-    return Look<std::vector<node::MountEntry>>("list mounts", [&] { return inner_.List(); });
+  Result<std::vector<mount::MountEntry>> List() override {
+    return Look<std::vector<mount::MountEntry>>("list mounts", [&] { return inner_.List(); });
   }
-  Result<node::PathKind> Kind(const std::string& path) override {
-    return Look<node::PathKind>("look at " + path, [&] { return inner_.Kind(path); });
+  Result<mount::PathKind> Kind(const std::string& path) override {
+    return Look<mount::PathKind>("look at " + path, [&] { return inner_.Kind(path); });
   }
-  Result<node::FsFigures> Figures(const std::string& path) override {
-    return Look<node::FsFigures>("statfs " + path, [&] { return inner_.Figures(path); });
+  Result<mount::FsFigures> Figures(const std::string& path) override {
+    return Look<mount::FsFigures>("statfs " + path, [&] { return inner_.Figures(path); });
   }
   Result<std::uint64_t> DeviceNumber(const std::string& path) override {
     return Look<std::uint64_t>("number of " + path, [&] { return inner_.DeviceNumber(path); });
@@ -98,7 +98,7 @@ class FaultMounter final : public node::Mounter {
     return LookHere<T>(effects_, process_, what, look);
   }
 
-  node::Mounter& inner_;
+  mount::Mounter& inner_;
   Effects& effects_;
   Process& process_;
 };
@@ -122,18 +122,20 @@ class FaultRunner final : public CommandRunner {
   Process& process_;
 };
 
-class OneRepository final : public RepositorySource {
+class OneRepository final : public transfer::RepositorySource {
  public:
-  explicit OneRepository(RepositoryConfig config) : config_(std::move(config)) {}
-  Result<RepositoryConfig> Find(const std::string& id) override {
+  explicit OneRepository(transfer::RepositoryConfig config) : config_(std::move(config)) {}
+  Result<transfer::RepositoryConfig> Find(const std::string& id) override {
     if (id != config_.id) return Error(Code::kNotFound, "no repository " + id);
     return config_;
   }
-  Result<RepositoryConfig> WaitFor(const std::string& id, MonoTime) override { return Find(id); }
+  Result<transfer::RepositoryConfig> WaitFor(const std::string& id, MonoTime) override {
+    return Find(id);
+  }
   void OnChange(std::function<void(const std::string&)>) override {}
 
  private:
-  const RepositoryConfig config_;
+  const transfer::RepositoryConfig config_;
 };
 
 pool::SimThinPoolOptions PoolOptions(Effects& effects, Process& process) {
@@ -156,8 +158,8 @@ pool::SimThinPoolOptions PoolOptions(Effects& effects, Process& process) {
   return options;
 }
 
-RepositoryConfig ConfigOf(const repo::Repository& repository) {
-  RepositoryConfig config;
+transfer::RepositoryConfig ConfigOf(const repo::Repository& repository) {
+  transfer::RepositoryConfig config;
   config.id = repository.id().str();
   config.suite = repo::Suite::kPlain;
   config.location.url = "s3://bucket/repository";
@@ -202,11 +204,11 @@ struct CrashWorld::Life {
   FaultMounter mounter;
   FaultRunner runner;
   OneRepository source;
-  Repositories repositories;
-  Exporter exporter;
-  Importer importer;
-  node::VolumeMounts mounts;
-  node::MountQuiesce quiesce;
+  transfer::Repositories repositories;
+  transfer::Exporter exporter;
+  transfer::Importer importer;
+  mount::VolumeMounts mounts;
+  mount::MountQuiesce quiesce;
   NodeDriver driver;
 };
 

@@ -11,13 +11,13 @@
 #include "base/core/baton_runtime.h"
 #include "base/core/bytes.h"
 #include "base/core/random.h"
-#include "csi/driver/exporter.h"
-#include "csi/driver/importer.h"
 #include "csi/driver/node_driver.h"
-#include "csi/driver/repositories.h"
-#include "csi/node/mount_quiesce.h"
-#include "csi/node/recording_mounter.h"
-#include "csi/node/volume_mounts.h"
+#include "csi/mount/mount_quiesce.h"
+#include "csi/mount/volume_mounts.h"
+#include "csi/transfer/exporter.h"
+#include "csi/transfer/importer.h"
+#include "csi/transfer/repositories.h"
+#include "simulator/pool/recording_mounter.h"
 #include "simulator/pool/sim_thin_pool.h"
 #include "snapshotter/store/memory_store.h"
 #include "tests/faults/effects.h"
@@ -52,7 +52,7 @@ class CrashWorld {
 
   // The durable parts, as nothing disturbs them.
   pool::ThinPool& pool() { return *pool_; }
-  node::RecordingMounter& mounter() { return mounter_; }
+  mount::RecordingMounter& mounter() { return mounter_; }
   repo::Repository& repository() { return *repository_; }
   std::string Describe();
 
@@ -68,7 +68,7 @@ class CrashWorld {
   SeededRandom random_{5};
   std::shared_ptr<pool::SimPoolImage> image_;
   std::unique_ptr<pool::ThinPool> pool_;
-  node::RecordingMounter mounter_;
+  mount::RecordingMounter mounter_;
   FakeDisks disks_;
   store::MemoryObjectStore bucket_;
   std::unique_ptr<repo::Repository> repository_;

@@ -210,7 +210,7 @@ TEST_F(ExportTest, OlderCopiesLoseTheirDeviceAndKeepTheirHandle) {
   const auto first = SnapshotUntilReady(SnapshotRequest("s1", volume, repository.id));
   Write(volume, 0, "two");
   SnapshotUntilReady(SnapshotRequest("s2", volume, repository.id));
-  const auto handle = SnapshotHandle::Parse(first.snapshot_id());
+  const auto handle = pool::SnapshotHandle::Parse(first.snapshot_id());
   for (int i = 0; i < kPolls && world_->pool->GetSnapshot(handle->snapshot)->has_device; ++i) {
     ASSERT_TRUE(world_->runtime.SleepFor(kPollPause).ok());
   }

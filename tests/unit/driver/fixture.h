@@ -9,7 +9,7 @@
 #include <string>
 
 #include "base/core/file.h"
-#include "csi/driver/handle.h"
+#include "csi/pool/handle.h"
 #include "snapshotter/repo/repository.h"
 #include "snapshotter/store/chaos_store.h"
 #include "snapshotter/store/memory_store.h"
@@ -162,7 +162,9 @@ class DriverFixture : public testing::Test {
     }
   }
 
-  pool::VolumeId VolumeOf(const std::string& handle) { return VolumeHandle::Parse(handle)->volume; }
+  pool::VolumeId VolumeOf(const std::string& handle) {
+    return pool::VolumeHandle::Parse(handle)->volume;
+  }
   void Write(const std::string& volume, std::uint64_t offset, const std::string& text) {
     auto device = world_->pool->OpenVolume(VolumeOf(volume));
     ASSERT_TRUE(device.ok());

@@ -6,7 +6,7 @@
 #include <map>
 
 #include "base/core/bytes.h"
-#include "csi/driver/repository_source.h"
+#include "csi/transfer/repository_source.h"
 
 namespace thinsnap::driver {
 namespace {
@@ -102,7 +102,7 @@ TEST(RepositoryConfigTest, EveryKeyIsCheckedAndNoSecretTold) {
                                                {"secretAccessKey", "hush"},
                                                {"passphrase", "hush"},
                                                {"namespaces", "shop, bank"}};
-  const auto config = ReadRepositoryConfig(values);
+  const auto config = transfer::ReadRepositoryConfig(values);
   ASSERT_TRUE(config.ok()) << config.error().ToString();
   EXPECT_TRUE(config->Admits("bank"));
   EXPECT_FALSE(config->Admits("mill"));
@@ -112,7 +112,7 @@ TEST(RepositoryConfigTest, EveryKeyIsCheckedAndNoSecretTold) {
   for (const auto& [key, value] : wrong) {
     auto broken = values;
     broken[key] = value;
-    const auto read = ReadRepositoryConfig(broken);
+    const auto read = transfer::ReadRepositoryConfig(broken);
     ASSERT_TRUE(read.Is(Code::kInvalidArgument)) << key;
     EXPECT_THAT(read.error().message(), HasSubstr("\"" + key + "\""));
     EXPECT_THAT(read.error().message(), Not(HasSubstr("hush")));

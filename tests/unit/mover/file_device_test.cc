@@ -19,10 +19,10 @@ class FileDeviceTest : public ::testing::Test {
   }
   ~FileDeviceTest() override { std::filesystem::remove(path_); }
 
-  std::vector<Extent> Allocated(BlockDevice& device) {
-    std::vector<Extent> extents;
+  std::vector<block::Extent> Allocated(block::BlockDevice& device) {
+    std::vector<block::Extent> extents;
     EXPECT_TRUE(device
-                    .Allocated([&](const Extent& extent) {
+                    .Allocated([&](const block::Extent& extent) {
                       extents.push_back(extent);
                       return Status();
                     })
@@ -35,7 +35,7 @@ class FileDeviceTest : public ::testing::Test {
 };
 
 TEST_F(FileDeviceTest, ReadsBackWhatWasWritten) {
-  auto device = OpenFileDevice(path_, OpenMode::kReadWrite, 10 * kMiB + 5);
+  auto device = block::OpenFileDevice(path_, block::OpenMode::kReadWrite, 10 * kMiB + 5);
   ASSERT_OK(device);
   EXPECT_EQ((*device)->size_bytes(), 10 * kMiB + 5);
   Bytes model(10 * kMiB + 5, 0);
@@ -64,7 +64,7 @@ TEST_F(FileDeviceTest, ReadsBackWhatWasWritten) {
 }
 
 TEST_F(FileDeviceTest, AllocatedLeavesHolesOutAndNothingElse) {
-  auto device = OpenFileDevice(path_, OpenMode::kReadWrite, 64 * kMiB);
+  auto device = block::OpenFileDevice(path_, block::OpenMode::kReadWrite, 64 * kMiB);
   ASSERT_OK(device);
   EXPECT_TRUE(Allocated(**device).empty());
   ASSERT_OK((*device)->WriteAt(20 * kMiB, Bytes(4096, 1)));
@@ -74,7 +74,7 @@ TEST_F(FileDeviceTest, AllocatedLeavesHolesOutAndNothingElse) {
   std::uint64_t end = 0;
   bool first = false;
   bool second = false;
-  for (const Extent& extent : extents) {
+  for (const block::Extent& extent : extents) {
     EXPECT_GE(extent.offset, end);
     end = extent.end();
     covered += extent.length;
@@ -86,14 +86,15 @@ TEST_F(FileDeviceTest, AllocatedLeavesHolesOutAndNothingElse) {
 }
 
 TEST_F(FileDeviceTest, RefusesWhatHoldsNoBlocks) {
-  EXPECT_TRUE(OpenFileDevice(path_, OpenMode::kReadOnly).Is(Code::kNotFound));
-  EXPECT_TRUE(OpenFileDevice("/tmp", OpenMode::kReadOnly).Is(Code::kInvalidArgument));
-  EXPECT_TRUE(OpenFileDevice("/dev/null", OpenMode::kReadOnly).Is(Code::kInvalidArgument));
+  EXPECT_TRUE(block::OpenFileDevice(path_, block::OpenMode::kReadOnly).Is(Code::kNotFound));
+  EXPECT_TRUE(block::OpenFileDevice("/tmp", block::OpenMode::kReadOnly).Is(Code::kInvalidArgument));
+  EXPECT_TRUE(
+      block::OpenFileDevice("/dev/null", block::OpenMode::kReadOnly).Is(Code::kInvalidArgument));
 }
 
 TEST_F(FileDeviceTest, LoopDevicesWorkThroughDirectRequests) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root";
-  ASSERT_OK(OpenFileDevice(path_, OpenMode::kReadWrite, 8 * kMiB + 512));
+  ASSERT_OK(block::OpenFileDevice(path_, block::OpenMode::kReadWrite, 8 * kMiB + 512));
   PosixCommandRunner runner;
   Command attach;
   attach.argv = {"losetup", "--find", "--show", path_};
@@ -101,7 +102,7 @@ TEST_F(FileDeviceTest, LoopDevicesWorkThroughDirectRequests) {
   if (!attached.ok() || attached->exit_code != 0) GTEST_SKIP() << "no loop device is to be had";
   const std::string loop = attached->out.substr(0, attached->out.find('\n'));
   {
-    auto device = OpenFileDevice(loop, OpenMode::kReadWrite);
+    auto device = block::OpenFileDevice(loop, block::OpenMode::kReadWrite);
     ASSERT_OK(device);
     EXPECT_EQ((*device)->size_bytes(), 8 * kMiB + 512);
     const Bytes bytes = SomeBytes(random_, 8 * kMiB + 512);
@@ -113,7 +114,7 @@ TEST_F(FileDeviceTest, LoopDevicesWorkThroughDirectRequests) {
     Bytes expected = bytes;
     std::fill_n(expected.begin() + kMiB, 2 * kMiB, std::uint8_t{0});
     EXPECT_TRUE(all == expected);
-    EXPECT_EQ(Allocated(**device), (std::vector<Extent>{{0, 8 * kMiB + 512}}));
+    EXPECT_EQ(Allocated(**device), (std::vector<block::Extent>{{0, 8 * kMiB + 512}}));
   }
   Command detach;
   detach.argv = {"losetup", "--detach", loop};
@@ -140,7 +141,7 @@ TEST(SegmentPlanTest, CoversEveryRangeOnceInOrder) {
     std::uint64_t at = 0;
     while (at < size + kMiB) {
       at += random.Below(random.Below(2) == 0 ? 30000 : 3000000);
-      const Extent extent{at, random.Below(500000)};
+      const block::Extent extent{at, random.Below(500000)};
       ASSERT_OK(plan.Add(extent));
       for (std::uint64_t byte = extent.offset; byte < std::min(extent.end(), size);) {
         expected.insert(byte / repo::kBlockBytes);

@@ -12,11 +12,11 @@
 #include <utility>
 #include <vector>
 
+#include "base/block/block_device.h"
 #include "base/core/id.h"
 #include "base/core/random.h"
 #include "base/core/runtime.h"
 #include "base/data/json.h"
-#include "snapshotter/mover/block_device.h"
 #include "snapshotter/mover/transfer.h"
 #include "snapshotter/repo/repository.h"
 #include "snapshotter/store/memory_store.h"
@@ -31,7 +31,7 @@ namespace thinsnap::mover {
   } while (false)
 
 // Counts what is read and keeps the blocks (64 KiB) that were written since the last Cut().
-class MemoryDevice final : public BlockDevice {
+class MemoryDevice final : public block::BlockDevice {
  public:
   explicit MemoryDevice(std::uint64_t size, std::uint8_t fill = 0) : bytes_(size, fill) {}
   explicit MemoryDevice(Bytes bytes) : bytes_(std::move(bytes)) {}
@@ -56,12 +56,12 @@ class MemoryDevice final : public BlockDevice {
     ++flushes;
     return {};
   }
-  Status Allocated(const ExtentVisitor& visit) override {
+  Status Allocated(const block::ExtentVisitor& visit) override {
     if (bytes_.empty()) return {};
     return visit({0, bytes_.size()});
   }
 
-  Status Changed(const ExtentVisitor& visit) const {
+  Status Changed(const block::ExtentVisitor& visit) const {
     for (const std::uint64_t block : changed_) TRY(visit({block * 64 * kKiB, 64 * kKiB}));
     return {};
   }
@@ -118,7 +118,9 @@ class MoverTest : public ::testing::Test {
     if (base != nullptr) {
       request.base = base->name;
       request.base_device_identity = base->device_identity;
-      request.changed = [&device](const ExtentVisitor& visit) { return device.Changed(visit); };
+      request.changed = [&device](const block::ExtentVisitor& visit) {
+        return device.Changed(visit);
+      };
     }
     return request;
   }

@@ -195,7 +195,7 @@ TEST_F(TransferTest, RangesThatAreNotKnownMeanReading) {
   ASSERT_OK(first);
   Scatter(device, 3);
   auto request = Request(device, &*first);
-  request.changed = [](const ExtentVisitor& visit) -> Status {
+  request.changed = [](const block::ExtentVisitor& visit) -> Status {
     TRY(visit({0, 4096}));
     return Error(Code::kFailedPrecondition, "the pool has lost track");
   };
@@ -229,7 +229,7 @@ TEST_F(TransferTest, RangesOutOfOrderAreRefused) {
   const auto first = Export(Request(device));
   ASSERT_OK(first);
   auto request = Request(device, &*first);
-  request.changed = [](const ExtentVisitor& visit) -> Status {
+  request.changed = [](const block::ExtentVisitor& visit) -> Status {
     TRY(visit({kMiB, 4096}));
     return visit({0, 4096});
   };

@@ -17,8 +17,8 @@
 
 #include "base/core/command.h"
 #include "base/core/file.h"
+#include "csi/reflink/loop_device.h"
 #include "simulator/containers/remove_tree.h"
-#include "simulator/pool/loop_device.h"
 #include "simulator/world/watched_mounter.h"
 
 namespace thinsnap::world {
@@ -62,7 +62,7 @@ class JanitorTest : public testing::Test {
     format.argv = {"mkfs.ext4", "-q", image};
     ASSERT_TRUE(RunChecked(runner, format).ok());
     ASSERT_EQ(mkdir(mount_point().c_str(), 0755), 0);
-    const Result<pool::LoopDevice> device = pool::AttachLoopDevice(image);
+    const Result<pool::LoopDevice> device = reflink::AttachLoopDevice(image);
     ASSERT_TRUE(device.ok()) << device.error().ToString();
     ASSERT_EQ(mount(device->path.c_str(), mount_point().c_str(), "ext4", 0, nullptr), 0);
     filesystem_.Reset(open(mount_point().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -123,7 +123,7 @@ TEST_F(JanitorTest, ThawsAfterItsOwnParentIsGoneToo) {
 TEST_F(JanitorTest, NeverMeetsTheNextFreeze) {
   StartJanitor();
   WatchedMounter mounter(socket());
-  Result<std::unique_ptr<node::FrozenMount>> frozen = mounter.Freeze(mount_point(), seconds(60));
+  Result<std::unique_ptr<mount::FrozenMount>> frozen = mounter.Freeze(mount_point(), seconds(60));
   ASSERT_TRUE(frozen.ok()) << frozen.error().ToString();
   EXPECT_TRUE(IsFrozen());
   ASSERT_TRUE((*frozen)->Thaw().ok());
@@ -137,7 +137,7 @@ TEST_F(JanitorTest, NeverMeetsTheNextFreeze) {
 
 TEST_F(JanitorTest, FreezesWithoutAJanitorToo) {
   WatchedMounter mounter(socket());
-  Result<std::unique_ptr<node::FrozenMount>> frozen = mounter.Freeze(mount_point(), seconds(60));
+  Result<std::unique_ptr<mount::FrozenMount>> frozen = mounter.Freeze(mount_point(), seconds(60));
   ASSERT_TRUE(frozen.ok()) << frozen.error().ToString();
   EXPECT_TRUE(IsFrozen());
   EXPECT_TRUE((*frozen)->Thaw().ok());

@@ -1,0 +1,84 @@
+// ControllerDriver: Identity and Controller for the central sidecars. It holds no state: a handle
+// names the pool, the directory knows the pool's node, and the node does the work.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/core/guarded.h"
+#include "base/core/runtime.h"
+#include "csi/controller/placement.h"
+#include "csi/controller/pool_directory.h"
+#include "csi/driver/busy.h"
+#include "csi/driver/request.h"
+#include "csi/pool/handle.h"
+#include "csi/proto/csi_service.h"
+
+namespace thinsnap::controller {
+
+class ControllerDriver final : public proto::CsiService {
+ public:
+  ControllerDriver(Runtime& runtime, TaskGroup& group, PoolDirectory& directory)
+      : runtime_(runtime), group_(group), directory_(directory) {}
+
+#define THINSNAP_DECLARE_VERB(verb)                             \
+  Result<csi::v1::verb##Response> verb(const proto::Call& call, \
+                                       const csi::v1::verb##Request& request) override;
+  THINSNAP_DECLARE_VERB(GetPluginInfo)
+  THINSNAP_DECLARE_VERB(GetPluginCapabilities)
+  THINSNAP_DECLARE_VERB(Probe)
+  THINSNAP_DECLARE_VERB(CreateVolume)
+  THINSNAP_DECLARE_VERB(DeleteVolume)
+  THINSNAP_DECLARE_VERB(ValidateVolumeCapabilities)
+  THINSNAP_DECLARE_VERB(ListVolumes)
+  THINSNAP_DECLARE_VERB(GetCapacity)
+  THINSNAP_DECLARE_VERB(ControllerGetCapabilities)
+  THINSNAP_DECLARE_VERB(CreateSnapshot)
+  THINSNAP_DECLARE_VERB(DeleteSnapshot)
+  THINSNAP_DECLARE_VERB(ListSnapshots)
+  THINSNAP_DECLARE_VERB(ControllerExpandVolume)
+#undef THINSNAP_DECLARE_VERB
+
+ private:
+  // The source of a new volume: the pool that holds it, and whether a repository has it too.
+  struct Source {
+    pool::PoolId pool;
+    bool anywhere = false;
+  };
+  // kUnavailable until the pools are known.
+  Status Ready() const;
+  Result<Source> FindSource(const csi::v1::CreateVolumeRequest& request);
+  Result<std::vector<driver::PoolRecord>> Candidates(const csi::v1::CreateVolumeRequest& request,
+                                                     const Source& source);
+  // Claims of one namespace that are made at the same moment belong on one node, though no pool
+  // counts their volumes yet: the latest choice for each namespace weighs as one volume. A hint
+  // only; losing it costs nothing that was promised.
+  Result<std::vector<driver::PoolRecord>> PlanTogether(std::vector<driver::PoolRecord> pools,
+                                                       const PlacementWish& wish);
+  // The pool that has a volume of that name, of those that answer.
+  Result<std::optional<driver::PoolRecord>> FindByName(const std::string& name);
+  // The pages of all pools, one after the other.
+  template <typename Response, typename Request>
+  Result<Response> ListAll(const proto::Call& call, const Request& request,
+                           Result<Response> (proto::CsiService::*verb)(const proto::Call&,
+                                                                       const Request&));
+  Result<csi::v1::ListSnapshotsResponse> FindInRepository(
+      const proto::Call& call, const csi::v1::ListSnapshotsRequest& request);
+
+  Runtime& runtime_;
+  TaskGroup& group_;
+  PoolDirectory& directory_;
+  driver::BusyKeys busy_;
+
+  struct Recent {
+    pool::PoolId pool;
+    MonoTime at;
+  };
+  std::mutex recent_mutex_;
+  std::map<std::string, Recent> recent_ GUARDED_BY(recent_mutex_);  // by namespace
+};
+
+}  // namespace thinsnap::controller

@@ -1,0 +1,174 @@
+#include "csi/mount/filesystem.h"
+
+#include <charconv>
+#include <map>
+#include <string_view>
+#include <utility>
+
+namespace thinsnap::mount {
+namespace {
+
+// Large devices take their time.
+constexpr Duration kProbeTimeout = std::chrono::seconds(60);
+constexpr Duration kMakeTimeout = std::chrono::minutes(5);
+constexpr Duration kCheckTimeout = std::chrono::minutes(30);
+
+// KEY=value lines.
+std::map<std::string, std::string> ParseExport(const std::string& text) {
+  std::map<std::string, std::string> values;
+  std::string_view rest = text;
+  while (!rest.empty()) {
+    const auto end = rest.find('\n');
+    const std::string_view line = rest.substr(0, end);
+    if (const auto equals = line.find('='); equals != std::string_view::npos) {
+      values.emplace(line.substr(0, equals), line.substr(equals + 1));
+    }
+    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+  }
+  return values;
+}
+
+std::string LastLine(std::string_view text) {
+  while (!text.empty() && text.back() == '\n') text.remove_suffix(1);
+  const auto at = text.rfind('\n');
+  return std::string(at == std::string_view::npos ? text : text.substr(at + 1));
+}
+
+// The number behind a key of dumpe2fs, 0 if there is none.
+std::uint64_t HeaderNumber(const std::string& text, const std::string& key) {
+  const auto at = text.find(key);
+  if (at == std::string::npos) return 0;
+  auto digits = at + key.size();
+  while (digits < text.size() && text[digits] == ' ') ++digits;
+  std::uint64_t number = 0;
+  std::from_chars(text.data() + digits, text.data() + text.size(), number);
+  return number;
+}
+
+}  // namespace
+
+Result<CommandOutput> Filesystem::Run(std::vector<std::string> argv, Duration timeout) {
+  Command command;
+  command.argv = std::move(argv);
+  command.timeout = timeout;
+  return runner_.Run(command);
+}
+
+bool IsSupportedFsType(const std::string& fs_type) { return fs_type == "ext4" || fs_type == "xfs"; }
+
+Result<std::string> Filesystem::Probe(const std::string& device) {
+  const CommandOutput output =
+      TRY(Run({"blkid", "--probe", "--output", "export", device}, kProbeTimeout));
+  // blkid: 2 is "nothing found", 8 "several that contradict each other".
+  if (output.exit_code == 2 && output.err.empty()) return std::string();
+  if (output.exit_code == 8) {
+    return Error(Code::kFailedPrecondition,
+                 device + " has signatures of several filesystems; wipefs shows them");
+  }
+  if (output.exit_code != 0) {
+    return Error(Code::kInternal, "blkid " + device + ": exit code " +
+                                      std::to_string(output.exit_code) + ", " +
+                                      LastLine(output.err));
+  }
+  const auto values = ParseExport(output.out);
+  if (const auto type = values.find("TYPE"); type != values.end()) return type->second;
+  if (const auto table = values.find("PTTYPE"); table != values.end()) {
+    return "partition table " + table->second;
+  }
+  return std::string("something unknown");
+}
+
+Status Filesystem::Make(const std::string& device, const std::string& fs_type,
+                        bool device_is_blank) {
+  Command command;
+  command.timeout = kMakeTimeout;
+  // Nothing smaller than 4 KiB: the same bytes may come to lie on a device with larger sectors.
+  if (fs_type == "ext4") {
+    // No share for root: the volume belongs to one workload. Blank devices need no zeros written,
+    // neither now nor by the kernel later, where they would become changed blocks of the first
+    // snapshots.
+    command.argv = {"mkfs.ext4",
+                    "-q",
+                    "-F",
+                    "-m",
+                    "0",
+                    "-E",
+                    device_is_blank ? "nodiscard,assume_storage_prezeroed=1"
+                                    : "lazy_itable_init=1,lazy_journal_init=1",
+                    device};
+  } else if (fs_type == "xfs") {
+    command.argv = {"mkfs.xfs", "-q", "-f", "-s", "size=4096"};
+    if (device_is_blank) command.argv.push_back("-K");
+    command.argv.push_back(device);
+  } else {
+    return Error(Code::kInvalidArgument,
+                 "filesystem \"" + fs_type + "\" is not offered; ext4 and xfs are");
+  }
+  const CommandOutput output = TRY(runner_.Run(command));
+  if (output.exit_code == 0) return {};
+  return Error(Code::kInternal, "make " + fs_type + " on " + device + ": " + LastLine(output.err));
+}
+
+Status Filesystem::Check(const std::string& device, const std::string& fs_type) {
+  // XFS replays its log by itself when it is mounted.
+  if (fs_type != "ext4") return {};
+  const CommandOutput output = TRY(Run({"e2fsck", "-p", device}, kCheckTimeout));
+  // 0 clean, 1 repaired; 2 wants a reboot for a filesystem that is mounted, which this one is not.
+  if (output.exit_code <= 2) return {};
+  const std::string last = LastLine(output.out.empty() ? output.err : output.out);
+  return Error(Code::kFailedPrecondition,
+               "the ext4 filesystem on " + device +
+                   " is damaged beyond what e2fsck repairs without asking: " + last);
+}
+
+Status Filesystem::GrowUnmounted(const std::string& device, const std::string& fs_type,
+                                 std::uint64_t device_bytes) {
+  if (fs_type != "ext4") return {};
+  const CommandOutput header = TRY(Run({"dumpe2fs", "-h", device}, kProbeTimeout));
+  const std::uint64_t blocks = HeaderNumber(header.out, "Block count:");
+  const std::uint64_t block_bytes = HeaderNumber(header.out, "Block size:");
+  // Less than one block is left over by every size that is no multiple of it.
+  if (block_bytes == 0 || blocks == 0 || (blocks + 1) * block_bytes > device_bytes) return {};
+  const CommandOutput checked = TRY(Run({"e2fsck", "-f", "-p", device}, kCheckTimeout));
+  if (checked.exit_code > 2) {
+    return Error(Code::kFailedPrecondition,
+                 "the ext4 filesystem on " + device + " cannot be grown before it is repaired: " +
+                     LastLine(checked.out.empty() ? checked.err : checked.out));
+  }
+  Command command;
+  command.timeout = kMakeTimeout;
+  command.argv = {"resize2fs", device};
+  TRY(RunChecked(runner_, command).In("grow the filesystem on " + device));
+  return {};
+}
+
+Status Filesystem::Grow(const std::string& device, const std::string& fs_type,
+                        const std::string& target) {
+  std::vector<std::string> argv;
+  if (fs_type == "ext4") {
+    argv = {"resize2fs", device};
+  } else if (fs_type == "xfs") {
+    argv = {"xfs_growfs", target};
+  } else {
+    return Error(Code::kInvalidArgument,
+                 "a filesystem of type " + fs_type + " cannot be grown; ext4 and xfs can");
+  }
+  const CommandOutput output = TRY(Run(argv, kMakeTimeout));
+  if (output.exit_code == 0) return {};
+  // The kernel asks for CAP_SYS_RESOURCE to grow a mounted ext4.
+  if (output.err.find("Permission denied") != std::string::npos) {
+    return Error(Code::kFailedPrecondition,
+                 "the filesystem on " + device +
+                     " cannot grow while it is mounted, since this driver lacks CAP_SYS_RESOURCE; "
+                     "it grows when the volume is staged the next time");
+  }
+  return Error(Code::kInternal, "grow the filesystem on " + device + ": " + LastLine(output.err));
+}
+
+std::vector<std::string> Filesystem::MountWords(const std::string& fs_type) {
+  // A clone has its source's UUID and may be mounted beside it.
+  if (fs_type == "xfs") return {"nouuid"};
+  return {};
+}
+
+}  // namespace thinsnap::mount

@@ -1,0 +1,139 @@
+#include "csi/reflink/file_map.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <fcntl.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include <vector>
+
+#include "base/core/file.h"
+
+namespace thinsnap::reflink {
+namespace {
+
+constexpr std::size_t kExtentsAtOnce = 512;
+
+// Joins what touches.
+class Joiner {
+ public:
+  explicit Joiner(const block::ExtentVisitor& visit) : visit_(visit) {}
+
+  Status Add(std::uint64_t offset, std::uint64_t end) {
+    if (offset >= end) return {};
+    if (open_.length != 0 && open_.end() == offset) {
+      open_.length += end - offset;
+      return {};
+    }
+    TRY(Finish());
+    open_ = {offset, end - offset};
+    return {};
+  }
+
+  Status Finish() {
+    if (open_.length == 0) return {};
+    const block::Extent extent = std::exchange(open_, {});
+    return visit_(extent);
+  }
+
+ private:
+  const block::ExtentVisitor& visit_;
+  block::Extent open_;
+};
+
+void CutFront(MappedExtent& extent, std::uint64_t length) {
+  extent.offset += length;
+  extent.physical += length;
+  extent.length -= length;
+}
+
+}  // namespace
+
+FileMapReader::FileMapReader(int fd) : fd_(nullptr, [fd](void*) { close(fd); }), raw_fd_(fd) {}
+
+Result<FileMapReader> FileMapReader::Open(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return ErrnoError(errno, "open " + path);
+  return FileMapReader(fd);
+}
+
+Status FileMapReader::Fill() {
+  std::vector<std::uint64_t> memory(
+      (sizeof(fiemap) + kExtentsAtOnce * sizeof(fiemap_extent)) / sizeof(std::uint64_t) + 1);
+  auto* map = reinterpret_cast<fiemap*>(memory.data());
+  map->fm_start = position_;
+  map->fm_length = FIEMAP_MAX_OFFSET - position_;
+  map->fm_flags = FIEMAP_FLAG_SYNC;
+  map->fm_extent_count = kExtentsAtOnce;
+  if (ioctl(raw_fd_, FS_IOC_FIEMAP, map) != 0) return ErrnoError(errno, "FIEMAP");
+  buffer_.clear();
+  next_ = 0;
+  if (map->fm_mapped_extents == 0) last_ = true;
+  for (std::size_t i = 0; i < map->fm_mapped_extents; ++i) {
+    const fiemap_extent& extent = map->fm_extents[i];
+    position_ = extent.fe_logical + extent.fe_length;
+    if ((extent.fe_flags & FIEMAP_EXTENT_LAST) != 0) last_ = true;
+    if ((extent.fe_flags & FIEMAP_EXTENT_UNWRITTEN) != 0) continue;
+    if ((extent.fe_flags & (FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_DELALLOC)) != 0) {
+      return Error(Code::kFailedPrecondition, "an extent has no place on disk yet");
+    }
+    buffer_.push_back({extent.fe_logical, extent.fe_length, extent.fe_physical});
+  }
+  return {};
+}
+
+Result<MappedExtent> FileMapReader::Next() {
+  while (next_ == buffer_.size()) {
+    if (last_) return MappedExtent();
+    TRY(Fill());
+  }
+  return buffer_[next_++];
+}
+
+Status VisitWritten(const std::string& path, const block::ExtentVisitor& visit) {
+  FileMapReader reader = TRY(FileMapReader::Open(path));
+  Joiner joiner(visit);
+  for (;;) {
+    const MappedExtent extent = TRY(reader.Next());
+    if (extent.length == 0) return joiner.Finish();
+    TRY(joiner.Add(extent.offset, extent.offset + extent.length));
+  }
+}
+
+Status VisitDifferent(const std::string& base, const std::string& target,
+                      const block::ExtentVisitor& visit) {
+  FileMapReader base_reader = TRY(FileMapReader::Open(base));
+  FileMapReader target_reader = TRY(FileMapReader::Open(target));
+  Joiner joiner(visit);
+  MappedExtent before = TRY(base_reader.Next());
+  MappedExtent after = TRY(target_reader.Next());
+  // A merge of two ascending lists: what only one has differs, what both have differs unless it
+  // lies in the same place.
+  while (before.length != 0 || after.length != 0) {
+    if (after.length == 0 || (before.length != 0 && before.offset < after.offset)) {
+      const std::uint64_t end = after.length == 0
+                                    ? before.offset + before.length
+                                    : std::min(before.offset + before.length, after.offset);
+      TRY(joiner.Add(before.offset, end));
+      CutFront(before, end - before.offset);
+    } else if (before.length == 0 || after.offset < before.offset) {
+      const std::uint64_t end = before.length == 0
+                                    ? after.offset + after.length
+                                    : std::min(after.offset + after.length, before.offset);
+      TRY(joiner.Add(after.offset, end));
+      CutFront(after, end - after.offset);
+    } else {
+      const std::uint64_t length = std::min(before.length, after.length);
+      if (before.physical != after.physical) TRY(joiner.Add(after.offset, after.offset + length));
+      CutFront(before, length);
+      CutFront(after, length);
+    }
+    if (before.length == 0) before = TRY(base_reader.Next());
+    if (after.length == 0) after = TRY(target_reader.Next());
+  }
+  return joiner.Finish();
+}
+
+}  // namespace thinsnap::reflink
