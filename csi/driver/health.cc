@@ -42,8 +42,11 @@ Result<std::unique_ptr<net::HttpServer>> ServeHealth(Runtime& runtime, HealthOpt
   net::HttpServerOptions serving = TRY(ServerOptions(options.address));
   const auto handle = [&runtime, options = std::move(options)](const net::ServerRequest& request) {
     const bool live = request.path == "/healthz", ready = request.path == "/readyz";
+    if (request.path == "/metrics" && options.counters != nullptr) {
+      return net::ServerResponse::Text(200, options.counters->Render());
+    }
     if (!live && !ready) {
-      return net::ServerResponse::Text(404, "/healthz and /readyz are served here\n");
+      return net::ServerResponse::Text(404, "/healthz, /readyz and /metrics are served here\n");
     }
     const auto driver = proto::ConnectCsi(runtime, "unix://" + options.socket_path);
     const proto::Call call{runtime.clock().MonoNow() + options.deadline};

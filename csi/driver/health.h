@@ -1,11 +1,13 @@
-// What a kubelet and people ask a driver over HTTP: /healthz, whether it is to be started again,
-// and /readyz, whether its volumes are served. 200, or 503 with the sentence that says why not.
+// What a kubelet, Prometheus and people ask a driver over HTTP: /healthz, whether it is to be
+// started again, and /readyz, whether its volumes are served: 200, or 503 with the sentence that
+// says why not. /metrics: its figures.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <string>
 
+#include "base/core/counters.h"
 #include "base/core/result.h"
 #include "base/core/runtime.h"
 #include "base/net/http_server.h"
@@ -19,6 +21,7 @@ struct HealthOptions {
   // OK or the reason. May be empty. Thread-safe.
   std::function<Status()> is_live, is_ready;
   Duration deadline = std::chrono::seconds(3);
+  Counters* counters = nullptr;  // null: there is no /metrics
 };
 
 // Live: the socket answers at all; a pool that is in trouble is no reason to start the driver
