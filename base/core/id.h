@@ -29,6 +29,9 @@ class Id {
 // A ULID (github.com/ulid/spec) in lower case, 26 characters: 48 bits of milliseconds, 80 bits of
 // chance.
 std::string NewUlid(WallTime now, Random& random);
+// One that is greater than `previous` (a ULID, or empty), whatever the clock says: the number that
+// `previous` spells plus one, where the clock stands still or went back.
+std::string NewUlid(WallTime now, Random& random, const std::string& previous);
 bool IsUlid(std::string_view text);
 
 }  // namespace thinsnap

@@ -29,12 +29,20 @@ Status NodeDriver::Start() {
   TRY(mounts_.Recover());
   // A clone that was under way is made again from a new cut.
   for (const pool::SnapshotInfo& snapshot : TRY(pool_.ListSnapshots())) {
-    if (tags::Has(snapshot.tags, tags::kInternal)) TRY(pool_.RemoveSnapshot(snapshot.id));
+    if (!tags::Has(snapshot.tags, tags::kInternal)) continue;
+    // One that cannot be removed now keeps nobody else from being served.
+    if (const Status removed = pool_.RemoveSnapshot(snapshot.id); !removed.ok()) {
+      LogWarning("driver", "snapshot " + snapshot.id.str() +
+                               " of a clone that was interrupted stays until the next start: " +
+                               removed.error().ToString());
+    }
   }
   return {};
 }
 
 void NodeDriver::SetStanding(PoolStanding standing) {
+  exporter_.SetServing(standing == PoolStanding::kServes);
+  importer_.SetServing(standing == PoolStanding::kServes);
   const std::lock_guard lock(mutex_);
   if (standing != standing_ && standing == PoolStanding::kLost) {
     LogWarning("driver", "pool " + pool_id_.str() + " is declared lost: it is only read");
@@ -62,7 +70,7 @@ Status NodeDriver::CheckWritable() {
 Result<pool::VolumeInfo> NodeDriver::FindVolume(const std::string& handle) {
   const pool::VolumeHandle parsed = TRY(pool::VolumeHandle::Parse(handle));
   if (parsed.pool != pool_id_) {
-    return Error(Code::kNotFound,
+    return Error(Code::kUnavailable,
                  "volume " + handle + " is not in this node's pool " + pool_id_.str());
   }
   auto found = pool_.GetVolume(parsed.volume);
@@ -116,6 +124,10 @@ Result<csi::v1::ProbeResponse> NodeDriver::Probe(const proto::Call&, const csi::
   if (!status.ok()) {
     return Error(Code::kFailedPrecondition,
                  "the pool does not answer: " + status.error().message());
+  }
+  if (!status->healthy) {
+    return Error(Code::kFailedPrecondition,
+                 "pool " + pool_id_.str() + " is in trouble: " + status->reason);
   }
   csi::v1::ProbeResponse answer;
   answer.mutable_ready()->set_value(true);

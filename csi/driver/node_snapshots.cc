@@ -38,9 +38,8 @@ csi::v1::Snapshot NodeDriver::Describe(const pool::SnapshotInfo& snapshot) const
   csi::v1::Snapshot described;
   described.set_snapshot_id(handle.ToString());
   described.set_source_volume_id(handle.volume_handle().ToString());
-  const std::string size = tags::Get(snapshot.tags, tags::kSize);
-  described.set_size_bytes(size.empty() ? static_cast<std::int64_t>(snapshot.size_bytes)
-                                        : std::stoll(size));
+  described.set_size_bytes(
+      static_cast<std::int64_t>(tags::GetBytes(snapshot.tags, tags::kSize, snapshot.size_bytes)));
   SetTime(*described.mutable_creation_time(), snapshot.cut);
   described.set_ready_to_use(tags::IsExported(snapshot));
   return described;
@@ -109,7 +108,8 @@ Result<csi::v1::CreateSnapshotResponse> NodeDriver::CreateSnapshot(
   auto snapshot = TRY(FindSnapshotByName(request.name()));
   if (snapshot && !IsListed(*snapshot)) {
     // Deleted, and kept for increments only. The name is wanted for a new point in time.
-    TRY(pool_.RemoveSnapshot(snapshot->id));
+    TRY(CheckWritable());
+    TRY(exporter_.Remove(snapshot->id));
     snapshot.reset();
   }
   csi::v1::CreateSnapshotResponse response;
@@ -121,10 +121,10 @@ Result<csi::v1::CreateSnapshotResponse> NodeDriver::CreateSnapshot(
                                              handle.volume_handle().ToString());
     }
     if (tags::IsExported(*snapshot)) {
-      exporter_.ForgetReports(snapshot->id);
+      TRY(exporter_.Forget(snapshot->id));
     } else {
-      exporter_.Ensure(snapshot->volume);
-      if (const auto failure = exporter_.FailureToReport(snapshot->id)) {
+      exporter_.Add(snapshot->volume);
+      if (const auto failure = exporter_.FailureToReport(*snapshot)) {
         return Error(Code::kInternal, "export of snapshot " + handle.ToString() +
                                           " fails and is tried again: " + failure->message());
       }
@@ -173,8 +173,8 @@ Result<csi::v1::DeleteSnapshotResponse> NodeDriver::DeleteSnapshot(
     // A pool without room for a tag has none for a base.
     if (!hidden.ok() && !hidden.Is(Code::kResourceExhausted)) return hidden.error();
   }
-  if (!hidden.ok()) TRY(pool_.RemoveSnapshot(snapshot->id));
-  exporter_.ForgetReports(snapshot->id);
+  if (!hidden.ok()) TRY(exporter_.Remove(snapshot->id));
+  TRY(exporter_.Forget(snapshot->id));
   return csi::v1::DeleteSnapshotResponse();
 }
 

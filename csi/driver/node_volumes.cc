@@ -186,7 +186,9 @@ Result<pool::VolumeInfo> NodeDriver::MakeImport(const VolumePlan& plan,
   VolumePlan importing = plan;
   importing.tags[tags::kImporting] = plan.source;
   // One that does not fit would take every volume of the pool down with it.
-  importing.fill_bytes = point->data_bytes + importer_.OutstandingBytes();
+  importing.tags[tags::kImportBytes] = std::to_string(point->data_bytes);
+  const auto room = importer_.Reserve(point->data_bytes);
+  importing.fill_bytes = point->data_bytes + room->before_bytes();
   pool::VolumeInfo made = TRY(MakeSized(importing, point->size_bytes, std::nullopt));
   importer_.Start(made, source, /*blank=*/true, point->data_bytes);
   return made;
@@ -214,7 +216,8 @@ Result<csi::v1::CreateVolumeResponse> NodeDriver::CreateVolume(
     volume = TRY(MakeVolume(plan));
   }
   if (const std::string from = tags::Get(volume->tags, tags::kImporting); !from.empty()) {
-    importer_.Start(*volume, TRY(pool::SnapshotHandle::Parse(from)), /*blank=*/false);
+    importer_.Start(*volume, TRY(pool::SnapshotHandle::Parse(from)), /*blank=*/false,
+                    tags::GetBytes(volume->tags, tags::kImportBytes, 0));
     const MonoTime now = runtime_.clock().MonoNow();
     TRY(importer_.Wait(volume->id, call.deadline == kForever ? now + kWaitWithoutDeadline
                                                              : call.deadline - kAnswerTime));
@@ -384,8 +387,7 @@ Result<csi::v1::ControllerExpandVolumeResponse> NodeDriver::ControllerExpandVolu
                                         " bytes already, more than capacity_range.limit_bytes");
   }
   // Also where an earlier call came no further than to the new size.
-  const std::string asked = tags::Get(volume.tags, tags::kSize);
-  if (asked.empty() || std::stoull(asked) < range.required_bytes) {
+  if (tags::GetBytes(volume.tags, tags::kSize, 0) < range.required_bytes) {
     TRY(pool_.TagVolume(volume.id, {{tags::kSize, std::to_string(range.required_bytes)}}));
   }
   csi::v1::ControllerExpandVolumeResponse response;

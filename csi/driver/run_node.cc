@@ -52,7 +52,7 @@ Status RunNodeDriver(Runtime& runtime, TaskGroup& group, Random& random, pool::T
   transfer::ExporterOptions exporting;
   exporting.node_name = options.node_name;
   transfer::Exporter exporter(runtime, work, random, pool, repositories, exporting);
-  transfer::Importer importer(runtime, work, pool, repositories);
+  transfer::Importer importer(runtime, work, random, pool, repositories);
   mount::VolumeMounts mounts(pool, mounter, runner, options.default_fs_type);
   mount::MountQuiesce quiesce(
       mounter, [&](const pool::VolumeId& volume) { return mounts.DeviceOf(volume); });
@@ -67,14 +67,14 @@ Status RunNodeDriver(Runtime& runtime, TaskGroup& group, Random& random, pool::T
   std::unique_ptr<proto::CsiServer> server;
   const auto serve = [&]() -> Status {
     TRY(driver.Start());
-    TRY(exporter.Resume());
-    TRY(importer.Resume());
     if (kube != nullptr) {
       // Nobody may be answered by a pool that came back from the dead. Where the API server does
       // not answer now, the reporter asks again.
       const auto lost = IsDeclaredLost(*kube, options.ns, driver.pool_id());
       driver.SetStanding(lost.ok() ? StandingOf(*lost) : PoolStanding::kUnknown);
     }
+    TRY(exporter.Resume());
+    TRY(importer.Resume());
     proto::CsiServer::Options serving;
     serving.unix_socket = options.socket_path;
     serving.listen_address = options.listen_address;

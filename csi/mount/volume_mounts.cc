@@ -72,20 +72,22 @@ VolumeMounts::VolumeMounts(pool::ThinPool& pool, Mounter& mounter, CommandRunner
 
 Status VolumeMounts::Recover() {
   for (const pool::VolumeInfo& info : TRY(pool_.ListVolumes())) {
-    const std::string staging = TagOf(info.tags, kStagedTag);
-    if (staging.empty()) continue;
-    if (!TRY(IsThere(staging, TagOf(info.tags, kUsageTag)))) {
-      TRY(Forget(info.id));
-      continue;
-    }
-    SetDevice(info.id, TRY(pool_.Activate(info.id)));
-    if (TRY(mounter_.Find(staging))) {
-      if (auto thawed = mounter_.Thaw(staging); !thawed.ok()) {
-        LogWarning("node", thawed.error().ToString());
-      }
+    // A volume that is sick is in nobody's way but its own.
+    if (const Status recovered = RecoverOne(info); !recovered.ok()) {
+      LogWarning("node", "volume " + info.id.str() +
+                             " is not taken up again: " + recovered.error().ToString());
     }
   }
   return {};
+}
+
+Status VolumeMounts::RecoverOne(const pool::VolumeInfo& info) {
+  const std::string staging = TagOf(info.tags, kStagedTag);
+  if (staging.empty()) return {};
+  if (!TRY(IsThere(staging, TagOf(info.tags, kUsageTag)))) return Forget(info.id);
+  SetDevice(info.id, TRY(pool_.Activate(info.id)));
+  if (!TRY(mounter_.Find(staging))) return {};
+  return mounter_.Thaw(staging);
 }
 
 Result<bool> VolumeMounts::IsThere(const std::string& staging, const std::string& staged_as) {

@@ -73,6 +73,7 @@ class VolumeMounts {
                      const std::string& staging, const Usage& usage);
   void SetDevice(const pool::VolumeId& volume, const std::string& device);
   // Whether the kernel knows of a staging that the tags tell of.
+  Status RecoverOne(const pool::VolumeInfo& info);
   Result<bool> IsThere(const std::string& staging, const std::string& staged_as);
   // No longer staged.
   Status Forget(const pool::VolumeId& volume);

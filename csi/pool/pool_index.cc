@@ -123,12 +123,7 @@ SnapshotId PoolIndex::NewSnapshotId(const VolumeId& volume, WallTime now, Random
   for (const auto& [id, snapshot] : snapshots_) {
     if (snapshot.volume == volume) newest = std::max(newest, id);
   }
-  for (;;) {
-    SnapshotId id(NewUlid(now, random));
-    if (id > newest) return id;
-    // The clock stands still or went back: borrow from the future.
-    now += std::chrono::milliseconds(1);
-  }
+  return SnapshotId(NewUlid(now, random, newest.str()));
 }
 
 void ApplyTags(const Tags& changes, Tags& tags) {

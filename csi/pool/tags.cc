@@ -1,6 +1,7 @@
 #include "csi/pool/tags.h"
 
 #include <algorithm>
+#include <charconv>
 
 namespace thinsnap::tags {
 
@@ -10,6 +11,13 @@ std::string Get(const pool::Tags& tags, const std::string& key) {
 }
 
 bool Has(const pool::Tags& tags, const std::string& key) { return !Get(tags, key).empty(); }
+
+std::uint64_t GetBytes(const pool::Tags& tags, const std::string& key, std::uint64_t otherwise) {
+  const std::string text = Get(tags, key);
+  std::uint64_t bytes = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bytes);
+  return error == std::errc() && end == text.data() + text.size() ? bytes : otherwise;
+}
 
 std::vector<std::string> SplitList(const std::string& list) {
   std::vector<std::string> items;

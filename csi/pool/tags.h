@@ -2,6 +2,7 @@
 // are in csi/mount/volume_mounts.h.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -15,8 +16,9 @@ inline constexpr char kSize[] = "size";  // bytes as once requested, before roun
 inline constexpr char kSource[] = "source";  // the handle that it was made from
 inline constexpr char kImporting[] =
     "importing";  // the handle that is being imported; gone when all is there
-inline constexpr char kMode[] = "mode";  // Filesystem or Block (snapshots too)
-inline constexpr char kClaim[] = "pvc";  // <namespace>/<name> (snapshots too)
+inline constexpr char kImportBytes[] = "import-bytes";  // that the import writes in all
+inline constexpr char kMode[] = "mode";                 // Filesystem or Block (snapshots too)
+inline constexpr char kClaim[] = "pvc";                 // <namespace>/<name> (snapshots too)
 
 // Of snapshots.
 inline constexpr char kFsType[] = "fs";  // of the volume at the cut
@@ -33,6 +35,8 @@ inline constexpr char kPointPrefix[] = "point.";
 // The value, or "".
 std::string Get(const pool::Tags& tags, const std::string& key);
 bool Has(const pool::Tags& tags, const std::string& key);
+// A size; `otherwise` where there is none, or what somebody wrote by hand is none.
+std::uint64_t GetBytes(const pool::Tags& tags, const std::string& key, std::uint64_t otherwise);
 std::vector<std::string> SplitList(const std::string& list);
 std::string JoinList(const std::vector<std::string>& items);
 

@@ -1,6 +1,7 @@
 #include "csi/reflink/loop_device.h"
 
 #include <cerrno>
+#include <charconv>
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/loop.h>
@@ -46,7 +47,9 @@ std::optional<LoopDevice> FindAttached(const struct stat& file) {
     if (!name.starts_with("loop")) continue;
     const std::string attached = "/sys/block/" + name + "/loop/backing_file";
     if (access(attached.c_str(), F_OK) != 0) continue;
-    const int number = std::stoi(name.substr(4));
+    int number = 0;
+    const auto [end, error] = std::from_chars(name.data() + 4, name.data() + name.size(), number);
+    if (error != std::errc() || end != name.data() + name.size()) continue;
     Result<UniqueFd> fd = OpenLoop(number);
     loop_info64 info{};
     if (fd.ok() && ioctl(fd->get(), LOOP_GET_STATUS64, &info) == 0 &&

@@ -28,6 +28,22 @@ Json NamespacedName(const std::string& text) {
   return object;
 }
 
+// Of what ExportBlocks returns, what a store or a repository says; the rest concerns this series
+// only (its device, its points).
+bool BlamesRepository(const Error& error) {
+  switch (error.code()) {
+    case Code::kUnavailable:
+    case Code::kUnknownOutcome:
+    case Code::kDeadlineExceeded:
+    case Code::kPermissionDenied:
+    case Code::kUnauthenticated:
+    case Code::kResourceExhausted:
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 Exporter::Exporter(Runtime& runtime, TaskGroup& group, Random& random, pool::ThinPool& pool,
@@ -38,64 +54,88 @@ Exporter::Exporter(Runtime& runtime, TaskGroup& group, Random& random, pool::Thi
       pool_(pool),
       repositories_(repositories),
       options_(std::move(options)),
-      changed_(runtime.NewEventCount()) {}
+      work_(runtime.NewEventCount()),
+      ends_(runtime.NewEventCount()) {}
 
 Status Exporter::Resume() {
   const auto status = TRY(pool_.GetStatus());
   pool_id_ = status.id;
-  std::set<pool::VolumeId> volumes;
-  for (const pool::SnapshotInfo& snapshot : TRY(pool_.ListSnapshots())) {
-    volumes.insert(snapshot.volume);
+  const auto snapshots = TRY(pool_.ListSnapshots());
+  {
+    const std::lock_guard lock(mutex_);
+    for (const pool::SnapshotInfo& snapshot : snapshots) looks_.insert(snapshot.volume);
   }
-  for (const pool::VolumeId& volume : volumes) Add(volume);
+  for (int i = 0; i < options_.at_once; ++i) {
+    group_.Spawn("export " + std::to_string(i), [this] { Work(); });
+  }
   return {};
+}
+
+void Exporter::SetServing(bool serving) {
+  {
+    const std::lock_guard lock(mutex_);
+    serving_ = serving;
+    for (const auto& job : jobs_) {
+      if (!serving) job->group.Stop();
+    }
+  }
+  work_->Notify();
 }
 
 void Exporter::Add(const pool::VolumeId& volume) {
   {
     const std::lock_guard lock(mutex_);
-    const auto [at, is_new] = volumes_.try_emplace(volume, false);
-    at->second = true;
-    if (is_new) {
-      group_.Spawn("export " + volume.str(), [this, volume] { RunVolume(volume); });
-    }
+    looks_.insert(volume);
   }
-  changed_->Notify();
+  work_->Notify();
 }
 
-void Exporter::Ensure(const pool::VolumeId& volume) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (volumes_.contains(volume)) return;
-  }
-  Add(volume);
-}
-
-void Exporter::RunVolume(const pool::VolumeId& volume) {
-  Duration retry = options_.first_retry;
+void Exporter::Work() {
   for (;;) {
-    const auto seen = changed_->Seen();
-    {
-      const std::lock_guard lock(mutex_);
-      volumes_[volume] = false;
+    const auto seen = work_->Seen();
+    const Turn turn = NextTurn();
+    if (turn.look) {
+      Look(*turn.look);
+    } else if (turn.job) {
+      Run(turn.job);
+    } else if (work_->Wait(seen, turn.until).Is(Code::kCancelled)) {
+      return;
     }
-    const Result<bool> done = ExportPending(volume);
     if (Runtime::Cancelled()) return;
-    if (done.ok() && *done) {
-      const std::lock_guard lock(mutex_);
-      if (!volumes_[volume]) {
-        volumes_.erase(volume);
-        return;
-      }
-      retry = options_.first_retry;
-      continue;
-    }
-    // A change of anything wakes early: there are few.
-    const MonoTime until = runtime_.clock().MonoNow() + retry;
-    const Status waited = changed_->Wait(seen, until);
-    if (waited.Is(Code::kCancelled)) return;
-    retry = waited.ok() ? options_.first_retry : std::min(retry * 2, options_.last_retry);
   }
+}
+
+Exporter::Turn Exporter::NextTurn() {
+  Turn turn;
+  const MonoTime now = runtime_.clock().MonoNow();
+  const std::lock_guard lock(mutex_);
+  if (!serving_) return turn;
+  if (!looks_.empty()) {
+    if (look_backoff_.not_before() <= now) {
+      turn.look = looks_.extract(looks_.begin()).value();
+      return turn;
+    }
+    turn.until = look_backoff_.not_before();
+  }
+  std::pair<const Series, Waiting>* chosen = nullptr;
+  for (auto& entry : waiting_) {
+    const auto& [series, waiting] = entry;
+    const Lane& lane = lanes_[series.repository];
+    const int most = lane.backoff.failing() ? 1 : options_.at_once_per_repository;
+    if (waiting.running || lane.running >= most) continue;
+    const MonoTime at = std::max(waiting.backoff.not_before(), lane.backoff.not_before());
+    if (at > now) {
+      turn.until = std::min(turn.until, at);
+    } else if (chosen == nullptr || waiting.order < chosen->second.order) {
+      chosen = &entry;
+    }
+  }
+  if (chosen == nullptr) return turn;
+  chosen->second.running = true;
+  ++lanes_[chosen->first.repository].running;
+  turn.job = std::make_shared<Job>(runtime_, group_, chosen->first);
+  jobs_.push_back(turn.job);
+  return turn;
 }
 
 Result<std::vector<pool::SnapshotInfo>> Exporter::SnapshotsOf(const pool::VolumeId& volume) {
@@ -106,96 +146,158 @@ Result<std::vector<pool::SnapshotInfo>> Exporter::SnapshotsOf(const pool::Volume
   return snapshots;
 }
 
-Result<bool> Exporter::ExportPending(const pool::VolumeId& volume) {
-  // A series takes its points in order: what comes after a failed one waits.
-  std::set<std::string> blocked;
-  for (;;) {
-    // Read again each time: the point just made is a base for the next, and snapshots come and go.
-    const std::vector<pool::SnapshotInfo> siblings = TRY(SnapshotsOf(volume));
-    const auto next = NextExport(siblings, blocked);
-    if (!next) break;
-    const Status exported = ExportOne(*next->snapshot, next->repository, siblings);
-    TRY(Runtime::CheckCancelled());
-    if (!exported.ok()) blocked.insert(next->repository);
-  }
-  TRY(Trim(volume));
-  return blocked.empty();
-}
-
-std::optional<Exporter::Pending> Exporter::NextExport(
-    const std::vector<pool::SnapshotInfo>& siblings, const std::set<std::string>& blocked) {
-  const std::lock_guard lock(mutex_);
-  for (const pool::SnapshotInfo& snapshot : siblings) {
-    if (!IsPending(snapshot) || cancelled_.contains(snapshot.id)) continue;
-    for (const std::string& repository : tags::RepositoriesOf(snapshot)) {
-      if (blocked.contains(repository) || !tags::PointIn(snapshot, repository).empty()) continue;
-      return Pending{&snapshot, repository};
+void Exporter::Look(const pool::VolumeId& volume) {
+  const auto found = SnapshotsOf(volume);
+  const Status trimmed = found.ok() ? Trim(volume) : Status(found.error());
+  if (!trimmed.ok()) {
+    bool is_first = false;
+    {
+      const std::lock_guard lock(mutex_);
+      is_first = !look_backoff_.failing();
+      looks_.insert(volume);
+      look_backoff_.Failed(runtime_.clock().MonoNow(), options_.first_retry, options_.last_retry,
+                           random_);
+    }
+    if (is_first && !trimmed.Is(Code::kCancelled)) {
+      LogWarning("export", "volume " + volume.str() + ": " + trimmed.error().ToString());
     }
   }
-  return std::nullopt;
-}
-
-Status Exporter::ExportOne(const pool::SnapshotInfo& snapshot, const std::string& repository,
-                           const std::vector<pool::SnapshotInfo>& siblings) {
-  TRY(TakeTurn());
-  auto job = std::make_shared<Job>(runtime_, group_);
-  job->snapshot = snapshot.id;
-  job->repository = repository;
-  bool cancelled = false;
+  if (!found.ok()) return;
   {
     const std::lock_guard lock(mutex_);
-    cancelled = cancelled_.contains(snapshot.id);
-    if (!cancelled) jobs_.push_back(job);
-  }
-  Status outcome = Error(Code::kCancelled, "the export was cancelled");
-  if (!cancelled) {
-    // In a group of its own, so that it can be ended alone.
-    job->group.Spawn("export " + snapshot.id.str() + " to " + repository, [&] {
-      auto point = Upload(snapshot, repository, siblings);
-      if (!point.ok()) {
-        outcome = point.error();
-        return;
+    if (trimmed.ok()) look_backoff_.Reset();
+    std::set<std::string> wanted;
+    for (const pool::SnapshotInfo& snapshot : *found) {
+      for (const std::string& repository : tags::RepositoriesOf(snapshot)) {
+        if (IsWanted(snapshot, repository)) wanted.insert(repository);
       }
-      outcome =
-          pool_.TagSnapshot(snapshot.id, {{tags::kPointPrefix + repository, point->name.str()}});
-    });
-    job->group.Join();
-    const std::lock_guard lock(mutex_);
-    std::erase(jobs_, job);
-    if (outcome.ok()) {
-      reports_[snapshot.id].failure.reset();
-    } else if (!outcome.Is(Code::kCancelled)) {
-      reports_[snapshot.id].failure = outcome.error();
     }
+    for (const std::string& repository : wanted) {
+      const auto [at, is_new] = waiting_.try_emplace({repository, volume});
+      if (is_new) at->second.order = ++orders_;
+    }
+    std::erase_if(waiting_, [&](const auto& entry) {
+      return entry.first.volume == volume && !entry.second.running &&
+             !wanted.contains(entry.first.repository);
+    });
   }
-  EndTurn();
-  changed_->Notify();
-  if (!outcome.ok() && !outcome.Is(Code::kCancelled)) {
-    LogWarning("export", "snapshot " + snapshot.id.str() + " to repository " + repository + ": " +
-                             outcome.error().ToString());
-  }
-  return outcome;
+  work_->Notify();
 }
 
-Result<repo::PointInfo> Exporter::Upload(const pool::SnapshotInfo& snapshot,
-                                         const std::string& repository,
-                                         const std::vector<pool::SnapshotInfo>& siblings) {
-  const RepositoryConfig config = TRY(repositories_.Config(repository));
-  if (config.wiping) {
-    return Error(Code::kFailedPrecondition,
-                 "repository " + repository + " is being wiped and takes no exports");
+bool Exporter::IsWanted(const pool::SnapshotInfo& snapshot, const std::string& repository) const {
+  return IsPending(snapshot) && tags::PointIn(snapshot, repository).empty() &&
+         !cancelled_.contains(snapshot.id) && !retiring_.contains(snapshot.id);
+}
+
+const pool::SnapshotInfo* Exporter::Choose(Job& job,
+                                           const std::vector<pool::SnapshotInfo>& siblings,
+                                           const pool::SnapshotInfo*& base) {
+  const std::string& repository = job.series.repository;
+  const std::lock_guard lock(mutex_);
+  auto chosen = siblings.begin();
+  for (; chosen != siblings.end(); ++chosen) {
+    const auto takers = tags::RepositoriesOf(*chosen);
+    if (std::find(takers.begin(), takers.end(), repository) != takers.end() &&
+        IsWanted(*chosen, repository)) {
+      break;
+    }
   }
-  const auto opened = TRY(repositories_.Open(repository));
-  const auto source = TRY(pool_.OpenSnapshot(snapshot.id));
+  if (chosen == siblings.end()) return nullptr;
+  job.snapshot = chosen->id;
+  job.uses.insert(chosen->id);
+  base = ChooseBase(siblings, *chosen, repository);
+  if (base != nullptr && retiring_.contains(base->id)) base = nullptr;
+  if (base != nullptr) job.uses.insert(base->id);
+  return &*chosen;
+}
+
+void Exporter::Run(const std::shared_ptr<Job>& job) {
+  Outcome outcome;
+  const auto siblings = SnapshotsOf(job->series.volume);
+  if (siblings.ok()) {
+    const pool::SnapshotInfo* base = nullptr;
+    const pool::SnapshotInfo* snapshot = Choose(*job, *siblings, base);
+    ends_->Notify();
+    if (snapshot != nullptr) {
+      outcome.status = Error(Code::kCancelled, "the export was cancelled");
+      job->group.Spawn("export " + snapshot->id.str() + " to " + job->series.repository,
+                       [&] { outcome = Upload(*job, *snapshot, base); });
+      job->group.Join();
+    }
+  } else {
+    outcome.status = siblings.error();
+  }
+  Finish(job, outcome);
+}
+
+void Exporter::Finish(const std::shared_ptr<Job>& job, const Outcome& outcome) {
+  const Series& series = job->series;
+  const bool cancelled = outcome.status.Is(Code::kCancelled);
+  const bool failed = !outcome.status.ok() && !cancelled;
+  const MonoTime now = runtime_.clock().MonoNow();
+  bool is_news = false;
+  {
+    const std::lock_guard lock(mutex_);
+    Lane& lane = lanes_[series.repository];
+    --lane.running;
+    std::erase(jobs_, job);
+    // Asked again also where it was cancelled: another snapshot may be next.
+    looks_.insert(series.volume);
+    if (failed) {
+      Waiting& waiting = waiting_[series];
+      waiting.running = false;
+      waiting.order = ++orders_;
+      waiting.backoff.Failed(now, options_.first_retry, options_.last_retry, random_);
+      Report& report = reports_[job->snapshot];
+      is_news = !report.failure || report.failure->message() != outcome.status.error().message();
+      report.failure = outcome.status.error();
+      if (outcome.blames_repository) {
+        lane.backoff.Failed(now, options_.first_retry, options_.last_retry, random_);
+        lane.failure = outcome.status.error();
+      }
+    } else {
+      waiting_.erase(series);
+      if (!cancelled && !job->snapshot.str().empty()) {
+        lane.backoff.Reset();
+        lane.failure.reset();
+        const auto report = reports_.find(job->snapshot);
+        if (report != reports_.end()) report->second.failure.reset();
+      }
+    }
+    if (job->snapshot.str().empty()) reports_.erase(job->snapshot);
+    if (lane.running == 0 && !lane.backoff.failing()) lanes_.erase(series.repository);
+  }
+  if (is_news) {
+    LogWarning("export", "snapshot " + job->snapshot.str() + " to repository " + series.repository +
+                             ": " + outcome.status.error().ToString());
+  }
+  ends_->Notify();
+  work_->Notify();
+}
+
+Exporter::Outcome Exporter::Upload(const Job& job, const pool::SnapshotInfo& snapshot,
+                                   const pool::SnapshotInfo* base) {
+  const std::string& repository = job.series.repository;
+  const auto config = repositories_.Config(repository);
+  if (!config.ok()) return {config.error(), true};
+  if (config->wiping) {
+    return {Error(Code::kFailedPrecondition,
+                  "repository " + repository + " is being wiped and takes no exports"),
+            true};
+  }
+  const auto opened = repositories_.Open(repository);
+  if (!opened.ok()) return {opened.error(), true};
+  const auto source = pool_.OpenSnapshot(snapshot.id);
+  if (!source.ok()) return {source.error(), false};
   const pool::SnapshotHandle handle{pool_id_, snapshot.volume, snapshot.id, ""};
   mover::ExportRequest request;
   request.series = handle.series();
   request.snapshot = snapshot.id.str();
   request.cut = snapshot.cut;
   request.device_identity = snapshot.device_identity;
-  request.source = source.get();
+  request.source = source->get();
   request.attributes = Attributes(snapshot);
-  if (const pool::SnapshotInfo* base = ChooseBase(siblings, snapshot, repository)) {
+  if (base != nullptr) {
     request.base = repo::PointName(tags::PointIn(*base, repository));
     request.base_device_identity = base->device_identity;
     request.changed = [this, base_id = base->id,
@@ -205,7 +307,10 @@ Result<repo::PointInfo> Exporter::Upload(const pool::SnapshotInfo& snapshot,
   }
   LogInfo("export", "snapshot " + snapshot.id.str() + " to repository " + repository +
                         (request.base ? ", based on " + request.base->str() : ", in full"));
-  return mover::ExportBlocks(*opened, runtime_, random_, request);
+  const auto point = mover::ExportBlocks(**opened, runtime_, random_, request);
+  if (!point.ok()) return {point.error(), BlamesRepository(point.error())};
+  return {pool_.TagSnapshot(snapshot.id, {{tags::kPointPrefix + repository, point->name.str()}}),
+          false};
 }
 
 Json Exporter::Attributes(const pool::SnapshotInfo& snapshot) const {
@@ -222,56 +327,100 @@ Json Exporter::Attributes(const pool::SnapshotInfo& snapshot) const {
   attributes["pvc"] = NamespacedName(tags::Get(snapshot.tags, tags::kClaim));
   attributes["volumeSnapshot"] = NamespacedName(tags::Get(snapshot.tags, tags::kVolumeSnapshot));
   attributes["content"] = tags::Get(snapshot.tags, tags::kContent);
-  const std::string size = tags::Get(snapshot.tags, tags::kSize);
-  attributes["sizeBytes"] = size.empty() ? snapshot.size_bytes : std::stoull(size);
+  attributes["sizeBytes"] = tags::GetBytes(snapshot.tags, tags::kSize, snapshot.size_bytes);
   attributes["fsType"] = tags::Get(snapshot.tags, tags::kFsType);
   attributes["volumeMode"] = tags::Get(snapshot.tags, tags::kMode);
   return attributes;
 }
 
 Status Exporter::Cancel(const pool::SnapshotId& snapshot) {
-  {
-    const std::lock_guard lock(mutex_);
-    cancelled_.insert(snapshot);
-    for (const auto& job : jobs_) {
-      if (job->snapshot == snapshot) job->group.Stop();
-    }
-  }
   for (;;) {
-    const auto seen = changed_->Seen();
+    const auto seen = ends_->Seen();
+    bool running = false;
     {
       const std::lock_guard lock(mutex_);
-      if (std::none_of(jobs_.begin(), jobs_.end(),
-                       [&](const auto& job) { return job->snapshot == snapshot; })) {
-        return {};
+      cancelled_.insert(snapshot);
+      for (const auto& job : jobs_) {
+        if (job->snapshot != snapshot) continue;
+        job->group.Stop();
+        running = true;
       }
     }
-    TRY(changed_->Wait(seen));
+    if (!running) return {};
+    TRY(ends_->Wait(seen));
   }
 }
 
 void Exporter::OnRepositoryChange(const std::string& id, bool gone_or_wiping) {
-  if (gone_or_wiping) {
+  {
     const std::lock_guard lock(mutex_);
     for (const auto& job : jobs_) {
-      if (job->repository == id) job->group.Stop();
+      if (gone_or_wiping && job->series.repository == id) job->group.Stop();
+    }
+    if (const auto lane = lanes_.find(id); lane != lanes_.end()) lane->second.backoff.Reset();
+    for (auto& [series, waiting] : waiting_) {
+      if (series.repository == id) waiting.backoff.Reset();
     }
   }
-  changed_->Notify();
+  work_->Notify();
 }
 
-std::optional<Error> Exporter::FailureToReport(const pool::SnapshotId& snapshot) {
+std::optional<Error> Exporter::FailureToReport(const pool::SnapshotInfo& snapshot) {
   const std::lock_guard lock(mutex_);
-  Report& report = reports_[snapshot];
-  ++report.polls;
-  if (report.polls % 2 != 0) return std::nullopt;
-  return report.failure;
+  Report& report = reports_[snapshot.id];
+  if (++report.polls % 2 != 0) return std::nullopt;
+  if (report.failure) return report.failure;
+  for (const std::string& repository : tags::RepositoriesOf(snapshot)) {
+    if (!tags::PointIn(snapshot, repository).empty()) continue;
+    const auto lane = lanes_.find(repository);
+    if (lane != lanes_.end() && lane->second.failure) return lane->second.failure;
+  }
+  return std::nullopt;
 }
 
-void Exporter::ForgetReports(const pool::SnapshotId& snapshot) {
+Status Exporter::Forget(const pool::SnapshotId& snapshot) {
+  // A job that has yet to choose may have looked before the snapshot was hidden.
+  for (;;) {
+    const auto seen = ends_->Seen();
+    {
+      const std::lock_guard lock(mutex_);
+      if (std::none_of(jobs_.begin(), jobs_.end(),
+                       [](const auto& job) { return job->snapshot.str().empty(); })) {
+        reports_.erase(snapshot);
+        cancelled_.erase(snapshot);
+        return {};
+      }
+    }
+    TRY(ends_->Wait(seen));
+  }
+}
+
+template <typename Verb>
+Status Exporter::Retire(const pool::SnapshotId& snapshot, Verb verb) {
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& job : jobs_) {
+      if (!job->uses.contains(snapshot)) continue;
+      return Error(Code::kAborted, "snapshot " + snapshot.str() + " is used by the export of " +
+                                       job->snapshot.str() + " to repository " +
+                                       job->series.repository);
+    }
+    if (!retiring_.insert(snapshot).second) {
+      return Error(Code::kAborted, "snapshot " + snapshot.str() + " is being removed");
+    }
+  }
+  const Status done = verb();
   const std::lock_guard lock(mutex_);
-  reports_.erase(snapshot);
-  cancelled_.erase(snapshot);
+  retiring_.erase(snapshot);
+  return done;
+}
+
+Status Exporter::Remove(const pool::SnapshotId& snapshot) {
+  return Retire(snapshot, [&] { return pool_.RemoveSnapshot(snapshot); });
+}
+
+Status Exporter::Drop(const pool::SnapshotId& snapshot) {
+  return Retire(snapshot, [&] { return pool_.DropDevice(snapshot); });
 }
 
 Status Exporter::Trim(const pool::VolumeId& volume, bool tight) {
@@ -279,28 +428,17 @@ Status Exporter::Trim(const pool::VolumeId& volume, bool tight) {
   const auto found = pool_.GetVolume(volume);
   if (!found.ok() && !found.Is(Code::kNotFound)) return found.error();
   const LocalCopiesPlan plan = PlanLocalCopies(snapshots, found.ok(), tight);
-  for (const auto& id : plan.remove) TRY(pool_.RemoveSnapshot(id));
-  for (const auto& id : plan.drop) TRY(pool_.DropDevice(id));
-  return {};
-}
-
-Status Exporter::TakeTurn() {
-  for (;;) {
-    const auto seen = changed_->Seen();
-    {
-      const std::lock_guard lock(mutex_);
-      if (running_ < options_.volumes_at_once) {
-        ++running_;
-        return {};
-      }
+  for (const auto& id : plan.remove) {
+    if (const Status removed = Remove(id); !removed.ok() && !removed.Is(Code::kAborted)) {
+      return removed;
     }
-    TRY(changed_->Wait(seen));
   }
-}
-
-void Exporter::EndTurn() {
-  const std::lock_guard lock(mutex_);
-  --running_;
+  for (const auto& id : plan.drop) {
+    if (const Status dropped = Drop(id); !dropped.ok() && !dropped.Is(Code::kAborted)) {
+      return dropped;
+    }
+  }
+  return {};
 }
 
 }  // namespace thinsnap::transfer

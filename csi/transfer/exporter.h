@@ -2,11 +2,15 @@
 // What is to be done stands in the snapshots' tags, so a driver that starts again goes on by
 // itself.
 //
-// One task for each volume that has something to export, its snapshots in order; a few volumes at a
-// time.
+// Vocabulary
+//   Series    one volume in one repository. Its snapshots are exported in order, one at a time.
+//   Lane      one repository: how many of its series run, and when it may be asked again. One that
+//             refuses or does not answer is tried by one series at a time, at growing intervals,
+//             and takes no worker from the others meanwhile.
+//   Worker    a task that takes the series which has waited longest. Each takes up to 128 MiB.
 #pragma once
 
-#include <functional>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -19,6 +23,7 @@
 #include "base/core/random.h"
 #include "base/core/runtime.h"
 #include "csi/pool/thin_pool.h"
+#include "csi/transfer/backoff.h"
 #include "csi/transfer/repositories.h"
 #include "snapshotter/mover/transfer.h"
 
@@ -26,7 +31,8 @@ namespace thinsnap::transfer {
 
 struct ExporterOptions {
   std::string node_name;
-  int volumes_at_once = 2;
+  int at_once = 3;
+  int at_once_per_repository = 2;
   Duration first_retry = std::chrono::seconds(1);
   Duration last_retry = std::chrono::seconds(60);
 };
@@ -37,58 +43,91 @@ class Exporter {
   Exporter(Runtime& runtime, TaskGroup& group, Random& random, pool::ThinPool& pool,
            Repositories& repositories, ExporterOptions options);
 
-  // Takes up what an earlier life left.
+  // Starts the workers and takes up what an earlier life left. Once.
   Status Resume();
-  // After a cut.
+  // Only a pool that serves is written to: while it does not, nothing new is begun, and what runs
+  // is stopped. It serves until told otherwise.
+  void SetServing(bool serving);
+  // There may be something to export of this volume: after a cut, or when somebody asks for one.
   void Add(const pool::VolumeId& volume);
-  // Add, unless the volume is seen to already: a cut whose own call failed after it.
-  void Ensure(const pool::VolumeId& volume);
-  // Ends the snapshot's export, if there is one, and waits for that. It is not taken up again.
+  // Ends the snapshot's exports, if there are any, and waits for that. They are not taken up again.
   Status Cancel(const pool::SnapshotId& snapshot);
-  // The repository's configuration changed: waiting exports try again, running ones stop if it is
-  // being wiped.
+  // The repository's configuration changed: what waits for it is tried at once; what runs is
+  // stopped if it is gone or being wiped.
   void OnRepositoryChange(const std::string& id, bool gone_or_wiping);
 
-  // What CreateSnapshot is to report of a snapshot that is not ready: its failure at every second
-  // call, so that the sidecar gets to store the handle at the others. Never at the first call of
-  // this process's life.
-  std::optional<Error> FailureToReport(const pool::SnapshotId& snapshot);
-  void ForgetReports(const pool::SnapshotId& snapshot);
+  // What CreateSnapshot is to report of a snapshot that is not ready: its failure, or that of a
+  // repository that it waits for, at every second call, so that the sidecar gets to store the
+  // handle at the others. Never at the first call of this process's life.
+  std::optional<Error> FailureToReport(const pool::SnapshotInfo& snapshot);
+  // It is exported, hidden or gone: what was kept of it is dropped.
+  Status Forget(const pool::SnapshotId& snapshot);
 
-  // Gives back what local copies and bases no longer need.
+  // RemoveSnapshot and DropDevice of the pool, but kAborted, naming it, while an export reads the
+  // snapshot or compares with it.
+  Status Remove(const pool::SnapshotId& snapshot);
+  Status Drop(const pool::SnapshotId& snapshot);
+  // Gives back what local copies and bases no longer need; what an export uses stays until the
+  // next time.
   Status Trim(const pool::VolumeId& volume, bool tight = false);
 
  private:
-  struct Job {
-    explicit Job(Runtime& runtime, TaskGroup& parent) : group(runtime, &parent) {}
-    TaskGroup group;
-    pool::SnapshotId snapshot;
+  struct Series {
     std::string repository;
+    pool::VolumeId volume;
+    auto operator<=>(const Series&) const = default;
+  };
+  struct Waiting {
+    std::uint64_t order = 0;  // the smallest has waited longest
+    bool running = false;
+    Backoff backoff;
+  };
+  struct Lane {
+    int running = 0;
+    Backoff backoff;
+    std::optional<Error> failure;
+  };
+  struct Job {
+    Job(Runtime& runtime, TaskGroup& parent, Series for_series)
+        : group(runtime, &parent), series(std::move(for_series)) {}
+    TaskGroup group;  // so that it can be ended alone
+    const Series series;
+    pool::SnapshotId snapshot;        // empty until it is chosen
+    std::set<pool::SnapshotId> uses;  // it and the base
   };
   struct Report {
     int polls = 0;
     std::optional<Error> failure;
   };
-
-  struct Pending {
-    const pool::SnapshotInfo* snapshot;
-    std::string repository;
+  // What a worker is to do next; neither: wait until then.
+  struct Turn {
+    std::optional<pool::VolumeId> look;
+    std::shared_ptr<Job> job;
+    MonoTime until = kForever;
+  };
+  struct Outcome {
+    Status status;
+    bool blames_repository = false;
   };
 
-  void RunVolume(const pool::VolumeId& volume);
-  // True when nothing is left to do; false when an export failed, which was reported.
-  Result<bool> ExportPending(const pool::VolumeId& volume);
-  // The oldest snapshot that is missing in a repository that takes it.
-  std::optional<Pending> NextExport(const std::vector<pool::SnapshotInfo>& siblings,
-                                    const std::set<std::string>& blocked);
-  Status ExportOne(const pool::SnapshotInfo& snapshot, const std::string& repository,
-                   const std::vector<pool::SnapshotInfo>& siblings);
-  Result<repo::PointInfo> Upload(const pool::SnapshotInfo& snapshot, const std::string& repository,
-                                 const std::vector<pool::SnapshotInfo>& siblings);
-  Json Attributes(const pool::SnapshotInfo& snapshot) const;
+  void Work();
+  Turn NextTurn();
+  // Finds the series of a volume that have something to export, and trims the volume.
+  void Look(const pool::VolumeId& volume);
+  void Run(const std::shared_ptr<Job>& job);
   Result<std::vector<pool::SnapshotInfo>> SnapshotsOf(const pool::VolumeId& volume);
-  Status TakeTurn();
-  void EndTurn();
+  bool IsWanted(const pool::SnapshotInfo& snapshot, const std::string& repository) const
+      REQUIRES(mutex_);
+  // The oldest snapshot of the series that is not exported; null if there is none. Sets what the
+  // job uses; `base` may stay null.
+  const pool::SnapshotInfo* Choose(Job& job, const std::vector<pool::SnapshotInfo>& siblings,
+                                   const pool::SnapshotInfo*& base);
+  Outcome Upload(const Job& job, const pool::SnapshotInfo& snapshot,
+                 const pool::SnapshotInfo* base);
+  void Finish(const std::shared_ptr<Job>& job, const Outcome& outcome);
+  Json Attributes(const pool::SnapshotInfo& snapshot) const;
+  template <typename Verb>
+  Status Retire(const pool::SnapshotId& snapshot, Verb verb);
 
   Runtime& runtime_;
   TaskGroup& group_;
@@ -97,14 +136,20 @@ class Exporter {
   Repositories& repositories_;
   const ExporterOptions options_;
   pool::PoolId pool_id_;
-  std::unique_ptr<EventCount> changed_;
+  std::unique_ptr<EventCount> work_;  // there may be something for a worker
+  std::unique_ptr<EventCount> ends_;  // a job chose its snapshot or ended
 
   std::mutex mutex_;
-  std::map<pool::VolumeId, bool> volumes_ GUARDED_BY(mutex_);  // with a task; true: look again
-  std::vector<std::shared_ptr<Job>> jobs_ GUARDED_BY(mutex_);  // running
+  bool serving_ GUARDED_BY(mutex_) = true;
+  std::uint64_t orders_ GUARDED_BY(mutex_) = 0;
+  std::set<pool::VolumeId> looks_ GUARDED_BY(mutex_);
+  Backoff look_backoff_ GUARDED_BY(mutex_);  // the pool does not answer
+  std::map<Series, Waiting> waiting_ GUARDED_BY(mutex_);
+  std::map<std::string, Lane> lanes_ GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<Job>> jobs_ GUARDED_BY(mutex_);
   std::set<pool::SnapshotId> cancelled_ GUARDED_BY(mutex_);
+  std::set<pool::SnapshotId> retiring_ GUARDED_BY(mutex_);  // no base for anybody any more
   std::map<pool::SnapshotId, Report> reports_ GUARDED_BY(mutex_);
-  int running_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace thinsnap::transfer

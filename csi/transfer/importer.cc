@@ -10,16 +10,11 @@
 namespace thinsnap::transfer {
 namespace {
 
-constexpr Duration kFirstRetry = std::chrono::seconds(1);
-constexpr Duration kLastRetry = std::chrono::seconds(30);
-
-// Repeating does not help: the bytes are damaged, the key is wrong, the point is not there, or the
-// pool refuses.
-bool IsFinal(Code code) {
+// What a repository says for good: the bytes are damaged, the key is wrong, the point is not there.
+bool IsFinalOfRepository(Code code) {
   return code == Code::kDataLoss || code == Code::kUnauthenticated ||
          code == Code::kFailedPrecondition || code == Code::kNotFound ||
-         code == Code::kInvalidArgument || code == Code::kPermissionDenied ||
-         code == Code::kResourceExhausted;
+         code == Code::kInvalidArgument || code == Code::kPermissionDenied;
 }
 
 }  // namespace
@@ -34,13 +29,45 @@ Result<repo::PointInfo> FindPoint(Repositories& repositories, const pool::Snapsh
   return point;
 }
 
+Importer::Reservation::~Reservation() {
+  const std::lock_guard lock(importer_.mutex_);
+  importer_.reservations_.erase(this);
+}
+
+std::unique_ptr<Importer::Reservation> Importer::Reserve(std::uint64_t bytes) {
+  std::unique_ptr<Reservation> made(new Reservation(*this, bytes));
+  const std::lock_guard lock(mutex_);
+  for (const Reservation* other : reservations_) made->before_bytes_ += other->bytes_;
+  for (const auto& [volume, job] : jobs_) {
+    if (job->done) continue;
+    made->before_bytes_ += job->data_bytes - std::min(job->data_bytes, job->progress.done_bytes);
+  }
+  reservations_.insert(made.get());
+  return made;
+}
+
 Status Importer::Resume() {
   for (const pool::VolumeInfo& volume : TRY(pool_.ListVolumes())) {
     const std::string from = tags::Get(volume.tags, tags::kImporting);
     if (from.empty()) continue;
-    Start(volume, TRY(pool::SnapshotHandle::Parse(from)), false);
+    const auto handle = pool::SnapshotHandle::Parse(from);
+    if (!handle.ok()) {
+      LogWarning("import", "volume " + volume.id.str() + " cannot be filled, its tag `" +
+                               tags::kImporting + "` is \"" + from +
+                               "\": " + handle.error().message());
+      continue;
+    }
+    Start(volume, *handle, false, tags::GetBytes(volume.tags, tags::kImportBytes, 0));
   }
   return {};
+}
+
+void Importer::SetServing(bool serving) {
+  {
+    const std::lock_guard lock(mutex_);
+    serving_ = serving;
+  }
+  changed_->Notify();
 }
 
 std::vector<std::shared_ptr<Importer::Job>> Importer::TakeEnded() {
@@ -59,27 +86,20 @@ std::vector<std::shared_ptr<Importer::Job>> Importer::TakeEnded() {
 void Importer::Start(const pool::VolumeInfo& volume, const pool::SnapshotHandle& from, bool blank,
                      std::uint64_t data_bytes) {
   std::vector<std::shared_ptr<Job>> ended;
-  const std::lock_guard lock(mutex_);
-  ended = TakeEnded();
-  // What failed for good took the volume with it, and is to be told.
-  if (jobs_.contains(volume.id) || failures_.contains(volume.name)) return;
   auto job = std::make_shared<Job>(runtime_, group_);
   job->name = volume.name;
   job->from = from;
   job->blank = blank;
   job->data_bytes = data_bytes;
-  jobs_[volume.id] = job;
+  {
+    const std::lock_guard lock(mutex_);
+    ended = TakeEnded();
+    // What failed for good took the volume with it, and is to be told.
+    if (failures_.contains(volume.name)) return;
+    if (!jobs_.try_emplace(volume.id, job).second) return;
+  }
   job->group.Spawn("import " + volume.id.str(),
                    [this, id = volume.id, raw = job.get()] { Run(id, *raw); });
-}
-
-std::uint64_t Importer::OutstandingBytes() {
-  const std::lock_guard lock(mutex_);
-  std::uint64_t sum = 0;
-  for (const auto& [volume, job] : jobs_) {
-    if (!job->done) sum += job->data_bytes - std::min(job->data_bytes, job->progress.done_bytes);
-  }
-  return sum;
 }
 
 std::optional<Error> Importer::TakeFailure(const std::string& name) {
@@ -91,43 +111,78 @@ std::optional<Error> Importer::TakeFailure(const std::string& name) {
   return failure;
 }
 
-Status Importer::Fill(const pool::VolumeId& volume, Job& job) {
-  const repo::PointInfo point = TRY(FindPoint(repositories_, job.from));
-  const auto repository = TRY(repositories_.Open(job.from.repository));
-  const auto target = TRY(pool_.OpenVolume(volume));
+Importer::Outcome Importer::Fill(const pool::VolumeId& volume, Job& job) {
+  const auto of_repository = [](const Error& error) {
+    return Outcome{error, IsFinalOfRepository(error.code())};
+  };
+  const auto point = FindPoint(repositories_, job.from);
+  if (!point.ok()) return of_repository(point.error());
+  const auto repository = repositories_.Open(job.from.repository);
+  if (!repository.ok()) return of_repository(repository.error());
+  const auto target = pool_.OpenVolume(volume);
+  if (!target.ok()) return {target.error(), false};
   mover::ImportRequest request;
-  request.point = point.name;
-  request.target = target.get();
+  request.point = point->name;
+  request.target = target->get();
   request.target_is_blank = std::exchange(job.blank, false);
   request.progress = [this, &job](const mover::Progress& progress) {
     const std::lock_guard lock(mutex_);
     job.progress = progress;
   };
-  return mover::ImportBlocks(*repository, runtime_, request);
+  const Status filled = mover::ImportBlocks(**repository, runtime_, request);
+  if (!filled.ok()) {
+    // The device's errors have other codes than these.
+    return {filled, filled.Is(Code::kDataLoss) || filled.Is(Code::kUnauthenticated) ||
+                        filled.Is(Code::kNotFound)};
+  }
+  return {pool_.TagVolume(volume, {{tags::kImporting, ""}, {tags::kImportBytes, ""}}), false};
+}
+
+Importer::Outcome Importer::TakeTurn(const pool::VolumeId& volume, Job& job) {
+  for (;;) {
+    const auto seen = changed_->Seen();
+    {
+      const std::lock_guard lock(mutex_);
+      if (serving_ && running_ < options_.at_once) {
+        ++running_;
+        break;
+      }
+    }
+    if (const Status waited = changed_->Wait(seen); !waited.ok()) return {waited, false};
+  }
+  Outcome outcome = Fill(volume, job);
+  {
+    const std::lock_guard lock(mutex_);
+    --running_;
+  }
+  changed_->Notify();
+  return outcome;
 }
 
 void Importer::Run(const pool::VolumeId& volume, Job& job) {
-  Duration retry = kFirstRetry;
+  Backoff backoff;
+  std::string told;
   for (;;) {
-    Status filled = Fill(volume, job);
-    if (filled.ok()) filled = pool_.TagVolume(volume, {{tags::kImporting, ""}});
-    if (filled.Is(Code::kCancelled) || Runtime::Cancelled()) break;
-    if (filled.ok()) break;
-    LogWarning("import", "volume " + volume.str() + ": " + filled.error().ToString());
-    if (IsFinal(filled.error().code())) {
+    const Outcome outcome = TakeTurn(volume, job);
+    if (outcome.status.ok() || outcome.status.Is(Code::kCancelled) || Runtime::Cancelled()) break;
+    const Error& error = outcome.status.error();
+    if (std::exchange(told, error.message()) != error.message()) {
+      LogWarning("import", "volume " + volume.str() + ": " + error.ToString());
+    }
+    if (outcome.final) {
       if (auto removed = pool_.RemoveVolume(volume); !removed.ok()) {
         LogWarning("import", "volume " + volume.str() + ": " + removed.error().ToString());
       }
       const std::lock_guard lock(mutex_);
-      failures_.insert_or_assign(job.name, filled.error());
+      failures_.insert_or_assign(job.name, error);
       break;
     }
     {
       const std::lock_guard lock(mutex_);
-      job.trouble = filled.error();
+      job.trouble = error;
     }
-    if (!runtime_.SleepFor(retry).ok()) break;
-    retry = std::min(retry * 2, kLastRetry);
+    backoff.Failed(runtime_.clock().MonoNow(), options_.first_retry, options_.last_retry, random_);
+    if (!runtime_.SleepFor(backoff.not_before() - runtime_.clock().MonoNow()).ok()) break;
   }
   {
     const std::lock_guard lock(mutex_);

@@ -1,18 +1,23 @@
 // Importer: fills volumes from restore points in the background. A volume that is being filled has
 // the tag `importing` until all of it is durable, and cannot be staged before.
+//
+// A few at a time, each with up to 128 MiB; the others wait for their turn.
 #pragma once
 
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "base/core/guarded.h"
+#include "base/core/random.h"
 #include "base/core/runtime.h"
 #include "csi/pool/handle.h"
 #include "csi/pool/thin_pool.h"
+#include "csi/transfer/backoff.h"
 #include "csi/transfer/repositories.h"
 #include "snapshotter/mover/transfer.h"
 
@@ -22,24 +27,51 @@ namespace thinsnap::transfer {
 // Repositories::Open.
 Result<repo::PointInfo> FindPoint(Repositories& repositories, const pool::SnapshotHandle& handle);
 
+struct ImporterOptions {
+  int at_once = 1;
+  Duration first_retry = std::chrono::seconds(1);
+  Duration last_retry = std::chrono::seconds(30);
+};
+
 // Thread-safe.
 class Importer {
  public:
-  Importer(Runtime& runtime, TaskGroup& group, pool::ThinPool& pool, Repositories& repositories)
+  // Bytes that a volume which is about to be made will be filled with. As long as it lives, those
+  // who reserve later count them.
+  class Reservation {
+   public:
+    ~Reservation();
+    // What others have yet to write, as of when this was made.
+    std::uint64_t before_bytes() const { return before_bytes_; }
+
+   private:
+    friend class Importer;
+    Reservation(Importer& importer, std::uint64_t bytes) : importer_(importer), bytes_(bytes) {}
+    Importer& importer_;
+    const std::uint64_t bytes_;
+    std::uint64_t before_bytes_ = 0;
+  };
+
+  Importer(Runtime& runtime, TaskGroup& group, Random& random, pool::ThinPool& pool,
+           Repositories& repositories, ImporterOptions options = {})
       : runtime_(runtime),
         group_(group),
+        random_(random),
         pool_(pool),
         repositories_(repositories),
+        options_(options),
         changed_(runtime.NewEventCount()) {}
 
-  // Takes up what an earlier life left.
+  // Takes up what an earlier life left. A volume that cannot be taken up is logged; the others are.
   Status Resume();
+  // Only a pool that serves is written to: while it does not, nothing is begun. It serves until
+  // told otherwise.
+  void SetServing(bool serving);
+  std::unique_ptr<Reservation> Reserve(std::uint64_t bytes);
   // Nothing happens if the volume is being filled already, or could not be for good.
   // `data_bytes`: what it will write, where that is known already.
   void Start(const pool::VolumeInfo& volume, const pool::SnapshotHandle& from, bool blank,
              std::uint64_t data_bytes = 0);
-  // What the running imports have yet to write.
-  std::uint64_t OutstandingBytes();
   // OK when the volume is filled (or not being filled); kAborted with the progress at the deadline.
   // After a final error, which is answered once, the half-filled volume is gone.
   Status Wait(const pool::VolumeId& volume, MonoTime deadline);
@@ -61,18 +93,30 @@ class Importer {
     std::optional<Error> trouble;  // transient; tried again
     bool done = false;
   };
+  // Repeating helps only where somebody else than the repository failed.
+  struct Outcome {
+    Status status;
+    bool final = false;
+  };
 
   // Ended jobs are taken out with the lock held, but destroyed (joined) without it.
   std::vector<std::shared_ptr<Job>> TakeEnded() REQUIRES(mutex_);
   void Run(const pool::VolumeId& volume, Job& job);
-  Status Fill(const pool::VolumeId& volume, Job& job);
+  // Fills it once, when it is its turn.
+  Outcome TakeTurn(const pool::VolumeId& volume, Job& job);
+  Outcome Fill(const pool::VolumeId& volume, Job& job);
 
   Runtime& runtime_;
   TaskGroup& group_;
+  Random& random_;
   pool::ThinPool& pool_;
   Repositories& repositories_;
+  const ImporterOptions options_;
   std::unique_ptr<EventCount> changed_;
   std::mutex mutex_;
+  bool serving_ GUARDED_BY(mutex_) = true;
+  int running_ GUARDED_BY(mutex_) = 0;
+  std::set<const Reservation*> reservations_ GUARDED_BY(mutex_);
   std::map<pool::VolumeId, std::shared_ptr<Job>> jobs_ GUARDED_BY(mutex_);
   std::map<std::string, Error> failures_ GUARDED_BY(mutex_);  // by name, until they are told
 };

@@ -10,7 +10,6 @@ namespace thinsnap::mover {
 namespace {
 
 constexpr int kMaxAttempts = 16;
-constexpr std::string_view kUlidDigits = "0123456789abcdefghjkmnpqrstvwxyz";
 
 Status Check(const ExportRequest& request) {
   TRY(repo::CheckSeries(request.series));
@@ -49,20 +48,6 @@ Result<Standing> Look(repo::Repository& repository, const std::vector<repo::List
   return standing;
 }
 
-// The ULID that follows: the number it spells plus one.
-std::string After(std::string ulid) {
-  for (std::size_t i = ulid.size(); i-- > 0;) {
-    const std::size_t digit = kUlidDigits.find(ulid[i]);
-    ASSERT(digit != std::string_view::npos);
-    if (digit + 1 < kUlidDigits.size()) {
-      ulid[i] = kUlidDigits[digit + 1];
-      break;
-    }
-    ulid[i] = kUlidDigits[0];
-  }
-  return ulid;
-}
-
 }  // namespace
 
 Result<repo::PointInfo> ExportBlocks(repo::Repository& repository, Runtime& runtime, Random& random,
@@ -94,8 +79,7 @@ Result<std::string> FindInterruptedExport(repo::Repository& repository, const st
 }
 
 std::string NextSnapshotId(WallTime now, Random& random, const std::string& previous) {
-  std::string id = NewUlid(now, random);
-  return id > previous ? id : After(previous);
+  return NewUlid(now, random, previous);
 }
 
 }  // namespace thinsnap::mover

@@ -184,7 +184,7 @@ struct CrashWorld::Life {
                   world.bucket_, world.effects, process));
             }),
         exporter(runtime, process.group(), world.random_, *pool, repositories, {"node-a"}),
-        importer(runtime, process.group(), *pool, repositories),
+        importer(runtime, process.group(), world.random_, *pool, repositories),
         mounts(*pool, mounter, runner, "ext4"),
         quiesce(mounter, [this](const pool::VolumeId& volume) { return mounts.DeviceOf(volume); }),
         driver(runtime, *pool, mounts, quiesce, exporter, importer, repositories, "node-a") {}

@@ -1,0 +1,285 @@
+// Many volumes and repositories on virtual time: one repository refuses, one is slow, and the
+// others are not to feel it.
+#include "csi/transfer/exporter.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/core/baton_runtime.h"
+#include "base/core/bytes.h"
+#include "csi/pool/handle.h"
+#include "csi/pool/tags.h"
+#include "simulator/pool/sim_thin_pool.h"
+#include "snapshotter/store/memory_store.h"
+
+namespace thinsnap::transfer {
+namespace {
+
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+// What a bucket does to its callers; changed while they call.
+struct Manners {
+  bool refuses = false;
+  Duration pause = Duration::zero();
+  int puts = 0;
+};
+
+class MannerlyStore final : public store::ObjectStore {
+ public:
+  MannerlyStore(Runtime& runtime, store::ObjectStore& inner, Manners& manners)
+      : runtime_(runtime), inner_(inner), manners_(manners) {}
+  Result<store::PutResult> Put(const std::string& key, ByteSpan body,
+                               const store::PutCondition& condition) override {
+    ++manners_.puts;
+    TRY(Behave());
+    return inner_.Put(key, body, condition);
+  }
+  Result<store::Object> Get(const std::string& key,
+                            std::optional<store::ByteRange> range) override {
+    TRY(Behave());
+    return inner_.Get(key, range);
+  }
+  Result<store::ObjectInfo> Head(const std::string& key) override { return inner_.Head(key); }
+  Result<store::Page> List(const std::string& prefix, const std::string& after) override {
+    TRY(Behave());
+    return inner_.List(prefix, after);
+  }
+  Status Delete(const std::string& key) override { return inner_.Delete(key); }
+  std::string Describe() const override { return inner_.Describe(); }
+
+ private:
+  Status Behave() {
+    if (manners_.pause > Duration::zero()) TRY(runtime_.SleepFor(manners_.pause));
+    if (manners_.refuses) return Error(Code::kPermissionDenied, "403 AccessDenied");
+    return {};
+  }
+
+  Runtime& runtime_;
+  store::ObjectStore& inner_;
+  Manners& manners_;
+};
+
+struct Bucket {
+  explicit Bucket(Clock& clock) : store(clock) {}
+  store::MemoryObjectStore store;
+  Manners manners;
+  std::string id;
+  bool wiping = false;
+};
+
+class Buckets final : public RepositorySource {
+ public:
+  Bucket& Add(Runtime& runtime, Random& random) {
+    auto bucket = std::make_unique<Bucket>(runtime.clock());
+    const auto made = repo::InitRepository(bucket->store, runtime, random, {});
+    EXPECT_TRUE(made.ok());
+    bucket->id = (*made)->id().str();
+    return *(all_[bucket->id] = std::move(bucket));
+  }
+  Bucket& At(const std::string& id) { return *all_.at(id); }
+
+  Result<RepositoryConfig> Find(const std::string& id) override {
+    if (!all_.contains(id)) return Error(Code::kNotFound, "no repository " + id);
+    RepositoryConfig config;
+    config.id = id;
+    config.suite = repo::Suite::kPlain;
+    config.location.url = "s3://buckets/" + id;
+    config.namespaces = {"*"};
+    config.wiping = all_.at(id)->wiping;
+    return config;
+  }
+  Result<RepositoryConfig> WaitFor(const std::string& id, MonoTime) override { return Find(id); }
+  void OnChange(std::function<void(const std::string&)>) override {}
+
+ private:
+  std::map<std::string, std::unique_ptr<Bucket>> all_;
+};
+
+class ExporterTest : public ::testing::Test {
+ protected:
+  // Runs `body` with an exporter over 8 volumes of 96 MiB, each with one snapshot for each of the
+  // given repositories.
+  void With(int buckets, const std::function<void(Exporter&, const std::vector<Bucket*>&)>& body) {
+    BatonRuntime runtime(7);
+    runtime.Run([&] {
+      runtime_ = &runtime;
+      image_ = pool::NewSimPoolImage(random_, 16 * kGiB);
+      pool_ = pool::OpenSimThinPool(image_, runtime.clock(), random_);
+      std::vector<Bucket*> made;
+      for (int i = 0; i < buckets; ++i) made.push_back(&buckets_.Add(runtime, random_));
+      for (int i = 0; i < 8; ++i) AddVolume(i, made);
+      Repositories repositories(
+          runtime, random_, buckets_,
+          [&](const store::Location& location) -> Result<std::unique_ptr<store::ObjectStore>> {
+            Bucket& bucket = buckets_.At(location.url.substr(location.url.rfind('/') + 1));
+            return std::unique_ptr<store::ObjectStore>(
+                std::make_unique<MannerlyStore>(runtime, bucket.store, bucket.manners));
+          });
+      TaskGroup group(runtime);
+      Exporter exporter(runtime, group, random_, *pool_, repositories, {.node_name = "node-a"});
+      ASSERT_TRUE(exporter.Resume().ok());
+      body(exporter, made);
+      group.Stop();
+      group.Join();
+    });
+  }
+
+  void AddVolume(int number, const std::vector<Bucket*>& buckets) {
+    pool::CreateRequest create;
+    create.name = "v" + std::to_string(number);
+    create.size_bytes = 96 * kMiB;
+    const auto volume = pool_->Create(create);
+    ASSERT_TRUE(volume.ok());
+    Write(volume->id, number);
+    volumes_.push_back(volume->id);
+    Cut(volume->id, "s" + std::to_string(number), buckets);
+  }
+
+  void Write(const pool::VolumeId& volume, int seed) {
+    const auto device = pool_->OpenVolume(volume);
+    ASSERT_TRUE(device.ok());
+    SeededRandom bytes(static_cast<std::uint64_t>(seed));
+    Bytes block(64 * kKiB);
+    for (int i = 0; i < 8; ++i) {
+      bytes.Fill(block);
+      ASSERT_TRUE((*device)->WriteAt(static_cast<std::uint64_t>(i) * 8 * kMiB, block).ok());
+    }
+  }
+
+  pool::SnapshotId Cut(const pool::VolumeId& volume, const std::string& name,
+                       const std::vector<Bucket*>& buckets) {
+    pool::SnapshotRequest cut;
+    cut.name = name;
+    cut.volume = volume;
+    std::vector<std::string> ids;
+    for (const Bucket* bucket : buckets) ids.push_back(bucket->id);
+    cut.tags[tags::kRepositories] = tags::JoinList(ids);
+    class NoQuiesce final : public pool::Quiesce {
+      Status Freeze(const pool::VolumeId&) override { return {}; }
+      Status Thaw(const pool::VolumeId&) override { return {}; }
+    } none;
+    const auto made = pool_->Snapshot(cut, none);
+    EXPECT_TRUE(made.ok());
+    return made.ok() ? made->id : pool::SnapshotId();
+  }
+
+  int PointsIn(const Bucket& bucket) {
+    int points = 0;
+    const auto snapshots = pool_->ListSnapshots();
+    for (const pool::SnapshotInfo& snapshot : *snapshots) {
+      if (!tags::PointIn(snapshot, bucket.id).empty()) ++points;
+    }
+    return points;
+  }
+  void Pass(Duration time) { ASSERT_TRUE(runtime_->SleepFor(time).ok()); }
+
+  SeededRandom random_{3};
+  Runtime* runtime_ = nullptr;
+  std::shared_ptr<pool::SimPoolImage> image_;
+  std::unique_ptr<pool::ThinPool> pool_;
+  std::vector<pool::VolumeId> volumes_;
+  Buckets buckets_;
+};
+
+TEST_F(ExporterTest, ARepositoryThatRefusesIsAskedSeldomAndHoldsNobodyUp) {
+  With(3, [&](Exporter& exporter, const std::vector<Bucket*>& buckets) {
+    Bucket& healthy = *buckets[0];
+    Bucket& refusing = *buckets[1];
+    Bucket& slow = *buckets[2];
+    refusing.manners = {.refuses = true};
+    slow.manners.pause = seconds(2);
+    Pass(minutes(30));
+    EXPECT_EQ(PointsIn(healthy), 8);
+    EXPECT_EQ(PointsIn(slow), 8);
+    EXPECT_EQ(PointsIn(refusing), 0);
+    // Pauses of half a second to 30 s, doubling, then at least 30 s: at most 66 tries in half an
+    // hour, whatever the number of volumes, and each may begin and end a session.
+    EXPECT_LE(refusing.manners.puts, 2 * 66);
+    // What it answers is known of every snapshot that waits for it, at every second call.
+    for (const pool::SnapshotInfo& snapshot : *pool_->ListSnapshots()) {
+      EXPECT_FALSE(exporter.FailureToReport(snapshot));
+      const auto failure = exporter.FailureToReport(snapshot);
+      ASSERT_TRUE(failure);
+      EXPECT_EQ(failure->code(), Code::kPermissionDenied);
+    }
+    // And it is taken up as soon as its configuration changes.
+    refusing.manners.refuses = false;
+    exporter.OnRepositoryChange(refusing.id, false);
+    Pass(seconds(29));
+    EXPECT_EQ(PointsIn(refusing), 8);
+  });
+}
+
+TEST_F(ExporterTest, ARepositoryThatIsBeingWipedIsNotWrittenTo) {
+  With(2, [&](Exporter& exporter, const std::vector<Bucket*>& buckets) {
+    buckets[1]->wiping = true;
+    exporter.OnRepositoryChange(buckets[1]->id, true);
+    Pass(minutes(10));
+    EXPECT_EQ(PointsIn(*buckets[0]), 8);
+    EXPECT_EQ(PointsIn(*buckets[1]), 0);
+  });
+}
+
+TEST_F(ExporterTest, ABaseStaysWhileAnExportComparesWithIt) {
+  With(1, [&](Exporter& exporter, const std::vector<Bucket*>& buckets) {
+    Pass(minutes(1));
+    const pool::VolumeId volume = volumes_.front();
+    pool::SnapshotId base;
+    for (const pool::SnapshotInfo& snapshot : *pool_->ListSnapshots()) {
+      if (snapshot.volume == volume) base = snapshot.id;
+    }
+    Write(volume, 100);
+    buckets[0]->manners.pause = seconds(5);
+    const pool::SnapshotId next = Cut(volume, "next", buckets);
+    exporter.Add(volume);
+    Pass(seconds(7));
+    EXPECT_TRUE(exporter.Remove(base).Is(Code::kAborted));
+    EXPECT_TRUE(exporter.Drop(next).Is(Code::kAborted));
+    // Nor does a pool that is short of space take it away, hidden as it may be.
+    ASSERT_TRUE(pool_->TagSnapshot(base, {{tags::kHidden, "1"}}).ok());
+    EXPECT_TRUE(exporter.Trim(volume, /*tight=*/true).ok());
+    EXPECT_TRUE(pool_->GetSnapshot(base).ok());
+    Pass(minutes(10));
+    EXPECT_FALSE(tags::PointIn(*pool_->GetSnapshot(next), buckets[0]->id).empty());
+    EXPECT_TRUE(pool_->GetSnapshot(base).Is(Code::kNotFound));
+  });
+}
+
+TEST_F(ExporterTest, WhatIsCancelledIsNotTakenUpAgain) {
+  With(1, [&](Exporter& exporter, const std::vector<Bucket*>& buckets) {
+    buckets[0]->manners.pause = seconds(5);
+    Pass(seconds(3));
+    const auto snapshots = pool_->ListSnapshots();
+    for (const pool::SnapshotInfo& snapshot : *snapshots) {
+      ASSERT_TRUE(exporter.Cancel(snapshot.id).ok());
+    }
+    // Still there for a while: whoever cancelled it may be slow to remove it.
+    Pass(minutes(1));
+    for (const pool::SnapshotInfo& snapshot : *snapshots) {
+      ASSERT_TRUE(exporter.Remove(snapshot.id).ok());
+      ASSERT_TRUE(exporter.Forget(snapshot.id).ok());
+      exporter.Add(snapshot.volume);
+    }
+    buckets[0]->manners.pause = Duration::zero();
+    Pass(minutes(10));
+    EXPECT_TRUE(pool_->ListSnapshots()->empty());
+    const auto keys = buckets[0]->store.List("points/", "");
+    ASSERT_TRUE(keys.ok());
+    EXPECT_TRUE(keys->objects.empty());
+  });
+}
+
+TEST_F(ExporterTest, APoolThatDoesNotServeIsOnlyRead) {
+  With(1, [&](Exporter& exporter, const std::vector<Bucket*>& buckets) {
+    exporter.SetServing(false);
+    Pass(minutes(10));
+    EXPECT_EQ(PointsIn(*buckets[0]), 0);
+    exporter.SetServing(true);
+    Pass(minutes(10));
+    EXPECT_EQ(PointsIn(*buckets[0]), 8);
+  });
+}
+
+}  // namespace
+}  // namespace thinsnap::transfer
