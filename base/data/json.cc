@@ -15,6 +15,15 @@ std::string_view TakeStep(std::string_view& path) {
   return step;
 }
 
+Json& MakeAt(Json& value, std::string_view path) {
+  Json* at = &value;
+  while (!path.empty()) {
+    if (!at->is_object()) *at = JsonObject();
+    at = &at->get_object()[TakeStep(path)];
+  }
+  return *at;
+}
+
 void Indent(std::string& out, int depth) {
   out += '\n';
   out.append(static_cast<std::size_t>(depth) * 2, ' ');
@@ -111,6 +120,18 @@ const JsonArray* FindArray(const Json& value, std::string_view path) {
   return at == nullptr ? nullptr : at->if_array();
 }
 
+const Json& ValueAt(const Json& value, std::string_view path) {
+  static const Json kNull;
+  const Json* at = Find(value, path);
+  return at == nullptr ? kNull : *at;
+}
+
+const JsonObject& ObjectAt(const Json& value, std::string_view path) {
+  static const JsonObject kEmpty;
+  const JsonObject* object = FindObject(value, path);
+  return object == nullptr ? kEmpty : *object;
+}
+
 const JsonArray& ArrayAt(const Json& value, std::string_view path) {
   static const JsonArray kEmpty;
   const JsonArray* array = FindArray(value, path);
@@ -144,13 +165,18 @@ std::string StringIn(const Json& value, std::string_view object_path, std::strin
   return std::string(at->get_string());
 }
 
-void Set(Json& value, std::string_view path, Json what) {
-  Json* at = &value;
-  while (!path.empty()) {
-    if (!at->is_object()) *at = JsonObject();
-    at = &at->get_object()[TakeStep(path)];
-  }
-  *at = std::move(what);
+void Set(Json& value, std::string_view path, Json what) { MakeAt(value, path) = std::move(what); }
+
+JsonObject& EnsureObject(Json& value, std::string_view path) {
+  Json& at = MakeAt(value, path);
+  if (!at.is_object()) at = JsonObject();
+  return at.get_object();
+}
+
+JsonArray& EnsureArray(Json& value, std::string_view path) {
+  Json& at = MakeAt(value, path);
+  if (!at.is_array()) at = JsonArray();
+  return at.get_array();
 }
 
 void Remove(Json& value, std::string_view path) {

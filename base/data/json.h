@@ -28,7 +28,9 @@ const Json* Find(const Json& value, std::string_view path);
 Json* FindMutable(Json& value, std::string_view path);
 const JsonObject* FindObject(const Json& value, std::string_view path);
 const JsonArray* FindArray(const Json& value, std::string_view path);
-// Elements to range over; empty when missing.
+// What stands there, members or elements to range over; null or empty when missing.
+const Json& ValueAt(const Json& value, std::string_view path);
+const JsonObject& ObjectAt(const Json& value, std::string_view path);
 const JsonArray& ArrayAt(const Json& value, std::string_view path);
 std::string StringAt(const Json& value, std::string_view path, std::string_view fallback = "");
 std::int64_t IntAt(const Json& value, std::string_view path, std::int64_t fallback = 0);
@@ -45,6 +47,9 @@ template <std::same_as<std::string> Text>
 void Set(Json& value, std::string_view path, const Text& what) {
   Set(value, path, Json(std::string_view(what)));
 }
+// The member to change, made like Set where it is missing or has another type.
+JsonObject& EnsureObject(Json& value, std::string_view path);
+JsonArray& EnsureArray(Json& value, std::string_view path);
 // Removes the member; missing is fine.
 void Remove(Json& value, std::string_view path);
 

@@ -3,28 +3,6 @@
 #include <algorithm>
 
 namespace thinsnap::kube {
-namespace {
-
-JsonArray& ArrayFor(Json& object, std::string_view path) {
-  Json* at = FindMutable(object, path);
-  if (at == nullptr || !at->is_array()) {
-    Set(object, path, JsonArray());
-    at = FindMutable(object, path);
-  }
-  return at->get_array();
-}
-
-void SetIn(Json& object, std::string_view path, std::string_view key, std::string_view value) {
-  Json* at = FindMutable(object, path);
-  if (at == nullptr || !at->is_object()) {
-    Set(object, path, JsonObject());
-    at = FindMutable(object, path);
-  }
-  at->get_object()[key] = value;
-}
-
-}  // namespace
-
 ObjectKey KeyOf(const Json& object) { return {NamespaceOf(object), NameOf(object)}; }
 std::string NameOf(const Json& object) { return StringAt(object, "metadata.name"); }
 std::string NamespaceOf(const Json& object) { return StringAt(object, "metadata.namespace"); }
@@ -39,10 +17,10 @@ std::string AnnotationOf(const Json& object, std::string_view key) {
   return StringIn(object, "metadata.annotations", key);
 }
 void SetLabel(Json& object, std::string_view key, std::string_view value) {
-  SetIn(object, "metadata.labels", key, value);
+  EnsureObject(object, "metadata.labels")[key] = value;
 }
 void SetAnnotation(Json& object, std::string_view key, std::string_view value) {
-  SetIn(object, "metadata.annotations", key, value);
+  EnsureObject(object, "metadata.annotations")[key] = value;
 }
 
 bool IsDeleting(const Json& object) {
@@ -58,7 +36,7 @@ bool HasFinalizer(const Json& object, std::string_view finalizer) {
 
 void AddFinalizer(Json& object, std::string_view finalizer) {
   if (!HasFinalizer(object, finalizer)) {
-    ArrayFor(object, "metadata.finalizers").push_back(Json(finalizer));
+    EnsureArray(object, "metadata.finalizers").push_back(Json(finalizer));
   }
 }
 
@@ -91,7 +69,7 @@ Json OwnerReference(const Json& owner, bool controller, bool block_owner_deletio
 
 void AddOwnerReference(Json& object, Json reference) {
   if (IsOwnedBy(object, StringAt(reference, "uid"))) return;
-  ArrayFor(object, "metadata.ownerReferences").push_back(std::move(reference));
+  EnsureArray(object, "metadata.ownerReferences").push_back(std::move(reference));
 }
 
 bool IsOwnedBy(const Json& object, std::string_view owner_uid) {
@@ -111,7 +89,7 @@ const Json* ControllerOf(const Json& object) {
 bool SetCondition(Json& object, std::string_view type, bool status, std::string_view reason,
                   std::string_view message, WallTime now) {
   const std::string_view wanted = status ? "True" : "False";
-  JsonArray& all = ArrayFor(object, "status.conditions");
+  JsonArray& all = EnsureArray(object, "status.conditions");
   for (Json& entry : all) {
     if (StringAt(entry, "type") != type) continue;
     const bool flips = StringAt(entry, "status") != wanted;

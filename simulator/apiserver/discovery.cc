@@ -30,14 +30,20 @@ net::ServerResponse JsonResponse(const Json& document,
   return response;
 }
 
-std::vector<schema::KindRef> KindsOf(const schema::KindTable& kinds, std::string_view group,
-                                     std::string_view version) {
-  std::vector<schema::KindRef> out;
-  for (auto& kind : kinds.All()) {
-    if (kind->group == group && kind->FindVersion(version)) out.push_back(std::move(kind));
+struct ServedKind {
+  schema::KindRef kind;
+  const KindVersion* version;
+};
+
+std::vector<ServedKind> KindsOf(const schema::KindTable& kinds, std::string_view group,
+                                std::string_view version) {
+  std::vector<ServedKind> out;
+  for (const auto& kind : kinds.All()) {
+    if (kind->group != group) continue;
+    if (const KindVersion* served = kind->FindVersion(version)) out.push_back({kind, served});
   }
   std::sort(out.begin(), out.end(),
-            [](const auto& a, const auto& b) { return a->resource < b->resource; });
+            [](const auto& a, const auto& b) { return a.kind->resource < b.kind->resource; });
   return out;
 }
 
@@ -71,8 +77,7 @@ std::string StorageVersionHash(const Kind& kind) {
 
 Json Discovery::ResourceList(const std::string& group, const std::string& version) const {
   JsonArray resources;
-  for (const auto& kind : KindsOf(kinds_, group, version)) {
-    const KindVersion& served = *kind->FindVersion(version);
+  for (const auto& [kind, served] : KindsOf(kinds_, group, version)) {
     if (!kind->verbs.empty()) {
       JsonObject resource = {{"name", kind->resource},
                              {"singularName", kind->singular},
@@ -84,7 +89,7 @@ Json Discovery::ResourceList(const std::string& group, const std::string& versio
       if (kind->stored) resource["storageVersionHash"] = StorageVersionHash(*kind);
       resources.push_back(std::move(resource));
     }
-    for (const auto& sub : served.subresources) {
+    for (const auto& sub : served->subresources) {
       JsonObject resource = {{"name", kind->resource + "/" + sub.name},
                              {"singularName", ""},
                              {"namespaced", kind->namespaced},
@@ -117,8 +122,7 @@ Json Discovery::GroupDocument(const schema::Group& group) const {
 
 Json Discovery::AggregatedVersion(const std::string& group, const std::string& version) const {
   JsonArray resources;
-  for (const auto& kind : KindsOf(kinds_, group, version)) {
-    const KindVersion& served = *kind->FindVersion(version);
+  for (const auto& [kind, served] : KindsOf(kinds_, group, version)) {
     const std::string scope = kind->namespaced ? "Namespaced" : "Cluster";
     JsonObject resource = {
         {"resource", kind->resource},
@@ -129,7 +133,7 @@ Json Discovery::AggregatedVersion(const std::string& group, const std::string& v
     if (!kind->short_names.empty()) resource["shortNames"] = ToArray(kind->short_names);
     if (!kind->categories.empty()) resource["categories"] = ToArray(kind->categories);
     JsonArray subresources;
-    for (const auto& sub : served.subresources) {
+    for (const auto& sub : served->subresources) {
       subresources.push_back({{"subresource", sub.name},
                               {"responseKind",
                                {{"group", sub.version.empty() ? group : sub.group},

@@ -74,9 +74,8 @@ class DaemonSetController final : public QueuePart {
     queue_.WatchOwned(For(types::kPod), "DaemonSet");
     nodes_.AddHandler([this](const kube::ObjectPtr& old, const kube::ObjectPtr& current) {
       // Heartbeats change nothing.
-      if (old && current && Find(*old, "spec") != nullptr && Find(*current, "spec") != nullptr &&
-          *Find(*old, "spec") == *Find(*current, "spec") &&
-          *Find(*old, "metadata.labels") == *Find(*current, "metadata.labels")) {
+      if (old && current && ValueAt(*old, "spec") == ValueAt(*current, "spec") &&
+          ValueAt(*old, "metadata.labels") == ValueAt(*current, "metadata.labels")) {
         return;
       }
       for (const auto& set : sets_.List()) queue_.Add(kube::KeyOf(*set));

@@ -128,6 +128,7 @@ class TtlAfterFinished final : public QueuePart {
       return std::nullopt;
     const Json* end =
         kube::FindCondition(job, workloads::IsJobComplete(job) ? "Complete" : "Failed");
+    if (end == nullptr) return std::nullopt;
     const auto time = placement::TimeAt(*end, "lastTransitionTime");
     if (!time) return std::nullopt;
     return *time + std::chrono::seconds(ttl->get_int64());

@@ -272,9 +272,7 @@ class VolumeBinder final : public Part {
     }
     if (!kube::AnnotationOf(volume, placement::kBoundByController).empty()) {
       Remove(volume, "spec.claimRef");
-      if (JsonObject* annotations = &FindMutable(volume, "metadata.annotations")->as_object()) {
-        annotations->erase(placement::kBoundByController);
-      }
+      EnsureObject(volume, "metadata.annotations").erase(placement::kBoundByController);
     } else {
       Remove(volume, "spec.claimRef.uid");
     }

@@ -71,7 +71,7 @@ class StatefulSetController final : public QueuePart {
                       const workloads::NewMember& member) {
     const auto& revision = member.updated ? revisions.update : current;
     Json pod_template = RevisionTemplate(revisions, revision);
-    if (pod_template.is_null()) pod_template = *Find(set, "spec.template");
+    if (pod_template.is_null()) pod_template = ValueAt(set, "spec.template");
     const Json pod = workloads::MemberPod(set, pod_template, member.ordinal, revision);
     for (const Json& claim : workloads::MemberClaims(set, member.ordinal))
       TRY(EnsureClaim(set, pod, claim));

@@ -96,7 +96,7 @@ Status Kubelet::Register() {
   const Json fresh = BuildNode(facts_);
   TRY(client_.Patch(
       kube::types::kNode, {"", options_.node}, kube::PatchType::kMerge,
-      JsonObject{{"metadata", JsonObject{{"labels", *Find(fresh, "metadata.labels")}}}}));
+      JsonObject{{"metadata", JsonObject{{"labels", ValueAt(fresh, "metadata.labels")}}}}));
   const Json status = BuildNodeStatus(facts_, Find(*node, "status"), now);
   TRY(client_.Patch(kube::types::kNode, {"", options_.node}, kube::PatchType::kMerge,
                     JsonObject{{"status", status}},
@@ -110,7 +110,7 @@ void Kubelet::Heartbeat() {
     const Json lease = BuildLease(options_.node, node_uid_, now);
     const kube::ObjectKey key = kube::KeyOf(lease);
     Result<Json> written = client_.Patch(kube::types::kLease, key, kube::PatchType::kMerge,
-                                         JsonObject{{"spec", *Find(lease, "spec")}});
+                                         JsonObject{{"spec", ValueAt(lease, "spec")}});
     if (written.Is(Code::kNotFound)) written = client_.Create(kube::types::kLease, lease);
     if (!written.ok()) LogWarning("kubelet", "renew the lease: " + written.error().ToString());
     // The whole status now and then, and when somebody (the node lifecycle controller) has changed
@@ -144,7 +144,7 @@ void Kubelet::RegisterDriver() {
       Result<Json> written = client_.Create(kube::types::kCsiNode, csi_node);
       if (written.Is(Code::kAlreadyExists)) {
         written = client_.Patch(kube::types::kCsiNode, {"", options_.node}, kube::PatchType::kMerge,
-                                JsonObject{{"spec", *Find(csi_node, "spec")}});
+                                JsonObject{{"spec", ValueAt(csi_node, "spec")}});
       }
       JsonObject labels;
       for (const auto& [key, value] : info->topology) labels[key] = value;

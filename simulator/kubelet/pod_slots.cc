@@ -75,6 +75,12 @@ PodWorker::Slot* PodWorker::FindSlot(const std::string& name) {
   return nullptr;
 }
 
+PodWorker::Slot& PodWorker::SlotOf(const std::string& name) {
+  Slot* slot = FindSlot(name);
+  ASSERT(slot != nullptr);
+  return *slot;
+}
+
 std::optional<ContainerPlace> PodWorker::Locate(const std::string& container) const {
   std::lock_guard lock(mutex_);
   for (const auto& slot : slots_) {

@@ -167,14 +167,14 @@ MonoTime PodWorker::Step() {
     plan = PlanPod(BuildView(), now);
   }
   for (const std::string& name : plan.stop) {
-    if (Slot* slot = FindSlot(name); !slot->stopping)
-      RequestStop(*slot, "Stopping container " + name);
+    if (Slot& slot = SlotOf(name); !slot.stopping)
+      RequestStop(slot, "Stopping container " + name);
   }
   for (const std::string& name : plan.crash_looping) {
-    Slot* slot = FindSlot(name);
-    if (slot->waiting_reason == "CrashLoopBackOff") continue;
-    slot->waiting_reason = "CrashLoopBackOff";
-    slot->waiting_message = "back-off " + FormatDuration(slot->backoff.delay) +
+    Slot& slot = SlotOf(name);
+    if (slot.waiting_reason == "CrashLoopBackOff") continue;
+    slot.waiting_reason = "CrashLoopBackOff";
+    slot.waiting_message = "back-off " + FormatDuration(slot.backoff.delay) +
                             " restarting failed container=" + name + " pod=" + key_.name + "_" +
                             key_.ns + "(" + uid_ + ")";
     Emit("Warning", "BackOff",
@@ -183,13 +183,13 @@ MonoTime PodWorker::Step() {
   }
   bool started_any = false;
   for (const std::string& name : plan.start) {
-    Slot* slot = FindSlot(name);
-    if (now < slot->not_before) {
-      look_at(slot->not_before);
+    Slot& slot = SlotOf(name);
+    if (now < slot.not_before) {
+      look_at(slot.not_before);
       continue;
     }
-    TryStart(*slot);
-    if (!slot->running && !slot->ended) look_at(slot->not_before);
+    TryStart(slot);
+    if (!slot.running && !slot.ended) look_at(slot.not_before);
     started_any = true;
   }
   if (started_any) look_at(now);  // the next init container, or what a failed start means

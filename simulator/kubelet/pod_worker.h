@@ -97,6 +97,7 @@ class PodWorker {
   Duration Grace() const;
   void Emit(const char* type, const char* reason, const std::string& message);
   Slot* FindSlot(const std::string& name);
+  Slot& SlotOf(const std::string& name);  // of one that a plan names
   std::string BundleOf(const Slot& slot) const;
   std::string LogPath(const Slot& slot, int attempt) const;
 

@@ -193,7 +193,7 @@ void CheckMountOptions(const Json& container, const std::string& at, schema::Fie
   const bool privileged = BoolAt(container, "securityContext.privileged");
   if (privileged && !BoolAt(container, "securityContext.allowPrivilegeEscalation", true)) {
     errors.push_back(schema::FieldError::Invalid(
-        at + ".securityContext", *Find(container, "securityContext"),
+        at + ".securityContext", ValueAt(container, "securityContext"),
         "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"));
   }
   for (const Json& mount : ArrayAt(container, "volumeMounts")) {

@@ -9,15 +9,6 @@
 namespace thinsnap::objects {
 namespace {
 
-void SetKey(Json& object, std::string_view path, std::string_view key, Json value) {
-  Json* at = FindMutable(object, path);
-  if (at == nullptr || !at->is_object()) {
-    Set(object, path, Json(JsonObject()));
-    at = FindMutable(object, path);
-  }
-  at->get_object()[key] = std::move(value);
-}
-
 // A Job selects its own pods by its uid, unless its author says to manage the selector.
 void PrepareJob(Json& job) {
   const std::string name = StringAt(job, "metadata.name"), uid = StringAt(job, "metadata.uid");
@@ -25,12 +16,13 @@ void PrepareJob(Json& job) {
   for (const char* path : {"metadata.labels", "spec.template.metadata.labels"}) {
     // The labels of the Job itself are those of its template: the template's defaults were taken
     // over before.
-    SetKey(job, path, "batch.kubernetes.io/controller-uid", Json(uid));
-    SetKey(job, path, "batch.kubernetes.io/job-name", Json(name));
-    SetKey(job, path, "controller-uid", Json(uid));
-    SetKey(job, path, "job-name", Json(name));
+    JsonObject& labels = EnsureObject(job, path);
+    labels["batch.kubernetes.io/controller-uid"] = uid;
+    labels["batch.kubernetes.io/job-name"] = name;
+    labels["controller-uid"] = uid;
+    labels["job-name"] = name;
   }
-  SetKey(job, "spec.selector.matchLabels", "batch.kubernetes.io/controller-uid", Json(uid));
+  EnsureObject(job, "spec.selector.matchLabels")["batch.kubernetes.io/controller-uid"] = uid;
 }
 
 // dataSource and dataSourceRef say the same where either alone is given; kinds that cannot be a
@@ -113,8 +105,8 @@ void PrepareKindCreate(const schema::Kind& kind, Json& object, WallTime now) {
   if (resource == "namespaces") {
     Set(object, "spec.finalizers", Json(JsonArray({Json("kubernetes")})));
     Set(object, "status.phase", "Active");
-    SetKey(object, "metadata.labels", "kubernetes.io/metadata.name",
-           Json(StringAt(object, "metadata.name")));
+    EnsureObject(object, "metadata.labels")["kubernetes.io/metadata.name"] =
+        StringAt(object, "metadata.name");
   }
 }
 
@@ -195,7 +187,8 @@ schema::ApiStatus BindPod(Json& pod, const Json& binding, WallTime now) {
   }
   Set(pod, "spec.nodeName", Json(node));
   if (const JsonObject* annotations = FindObject(binding, "metadata.annotations")) {
-    for (const auto& [key, value] : *annotations) SetKey(pod, "metadata.annotations", key, value);
+    for (const auto& [key, value] : *annotations)
+      EnsureObject(pod, "metadata.annotations")[key] = value;
   }
   JsonArray conditions;
   for (const Json& condition : ArrayAt(pod, "status.conditions")) {

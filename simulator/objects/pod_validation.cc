@@ -120,7 +120,7 @@ void CheckPodTogether(const Json& spec, const std::string& at, schema::FieldErro
   }
   if (ArrayAt(spec, "dnsConfig.nameservers").size() > 3) {
     errors.push_back(schema::FieldError::Invalid(at + ".dnsConfig.nameservers",
-                                                 *Find(spec, "dnsConfig.nameservers"),
+                                                 ValueAt(spec, "dnsConfig.nameservers"),
                                                  "must not have more than 3 nameservers"));
   }
   if (BoolAt(spec, "hostNetwork")) CheckHostPorts(spec, at, errors);
@@ -151,7 +151,7 @@ void CheckPodTogether(const Json& spec, const std::string& at, schema::FieldErro
     if (Find(constraints[i], "minDomains") == nullptr || when == "DoNotSchedule") continue;
     errors.push_back(schema::FieldError::Invalid(
         at + ".topologySpreadConstraints[" + std::to_string(i) + "].minDomains",
-        *Find(constraints[i], "minDomains"),
+        ValueAt(constraints[i], "minDomains"),
         "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not " + when));
   }
 }
@@ -257,7 +257,7 @@ void ValidatePodUpdate(const Json& old, const Json& object, schema::FieldErrors&
     return;
   }
   const auto strip = [](const Json& pod) {
-    Json spec = *Find(pod, "spec");
+    Json spec = ValueAt(pod, "spec");
     for (const char* list : {"containers", "initContainers"}) {
       Json* containers = FindMutable(spec, list);
       if (containers == nullptr || !containers->is_array()) continue;

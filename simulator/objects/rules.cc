@@ -9,15 +9,6 @@
 namespace thinsnap::objects {
 namespace {
 
-JsonObject& MetadataOf(Json& object) {
-  Json* metadata = FindMutable(object, "metadata");
-  if (metadata == nullptr || !metadata->is_object()) {
-    Set(object, "metadata", Json(JsonObject()));
-    metadata = FindMutable(object, "metadata");
-  }
-  return metadata->get_object();
-}
-
 // Takes a member over from `old`, or removes it where old has none.
 void CarryOver(const Json& old, Json& object, std::string_view path) {
   if (const Json* value = Find(old, path)) {
@@ -168,7 +159,7 @@ std::string NewUid(Random& random) { return random.Uuid(); }
 
 schema::ApiStatus PrepareCreate(const schema::Kind& kind, const schema::KindVersion& version,
                                 std::string_view ns, Json& object, WallTime now, Random& random) {
-  JsonObject& metadata = MetadataOf(object);
+  JsonObject& metadata = EnsureObject(object, "metadata");
   const std::string own = StringAt(object, "metadata.namespace");
   if (kind.namespaced) {
     if (!own.empty() && own != ns) {
@@ -214,7 +205,7 @@ schema::ApiStatus PrepareUpdate(const schema::Kind& kind, const schema::KindVers
   static_cast<void>(version);
   const std::string old_name = StringAt(old, "metadata.name"),
                     old_ns = StringAt(old, "metadata.namespace");
-  MetadataOf(object);
+  EnsureObject(object, "metadata");
   if (const std::string name = StringAt(object, "metadata.name");
       !name.empty() && name != old_name) {
     return schema::ApiError::BadRequest("the name of the object (" + name +

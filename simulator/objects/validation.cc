@@ -139,7 +139,7 @@ void ValidateRole(const Json& object, schema::FieldErrors& errors) {
     const bool resources = !ArrayAt(rules[i], "resources").empty();
     if (paths && (groups || resources)) {
       errors.push_back(schema::FieldError::Invalid(
-          at + ".nonResourceURLs", *Find(rules[i], "nonResourceURLs"),
+          at + ".nonResourceURLs", ValueAt(rules[i], "nonResourceURLs"),
           "rules cannot apply to both regular resources and non-resource URLs"));
     } else if (!paths) {
       if (!groups)
@@ -164,8 +164,8 @@ void ValidateEvent(const Json& object, schema::FieldErrors& errors) {
 // ---- updates
 
 void ValidateClaimUpdate(const Json& old, const Json& object, schema::FieldErrors& errors) {
-  Json before = *Find(old, "spec");
-  Json after = *Find(object, "spec");
+  Json before = ValueAt(old, "spec");
+  Json after = ValueAt(object, "spec");
   const bool bound = StringAt(old, "status.phase") == "Bound";
   // The binder fills in the volume, once; a class may be filled in later.
   if (StringAt(before, "volumeName").empty())

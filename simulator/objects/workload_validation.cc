@@ -131,7 +131,7 @@ void ValidateDaemonSet(const Json& object, schema::FieldErrors& errors) {
                                                   "cannot be 0 when maxSurge is 0"));
   } else if (unavailable.value_or(0) > 0 && surge.value_or(0) > 0) {
     errors.push_back(schema::FieldError::Invalid(rolling + ".maxSurge",
-                                                 *Find(object, rolling + ".maxSurge"),
+                                                 ValueAt(object, rolling + ".maxSurge"),
                                                  "may not be set when maxUnavailable is non-zero"));
   }
 }
@@ -205,7 +205,7 @@ void ValidateJobUpdate(const Json& old, const Json& object, schema::FieldErrors&
 
 void ValidateStatefulSetUpdate(const Json& old, const Json& object, schema::FieldErrors& errors) {
   const auto strip = [](const Json& set) {
-    Json spec = *Find(set, "spec");
+    Json spec = ValueAt(set, "spec");
     for (const char* member :
          {"replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
           "persistentVolumeClaimRetentionPolicy", "minReadySeconds"}) {

@@ -15,9 +15,10 @@ std::string NodeOf(const Json& pod) { return StringAt(pod, "spec.nodeName"); }
 
 bool IsAvailable(const Json& pod, std::int64_t min_ready_seconds, WallTime now,
                  std::optional<Duration>* wait) {
-  if (!IsReady(pod)) return false;
+  const Json* ready = kube::FindCondition(pod, "Ready");
+  if (ready == nullptr || !IsReady(pod)) return false;
   if (min_ready_seconds <= 0) return true;
-  const auto since = TimeAt(*kube::FindCondition(pod, "Ready"), "lastTransitionTime");
+  const auto since = TimeAt(*ready, "lastTransitionTime");
   if (!since) return false;
   const auto until = *since + std::chrono::seconds(min_ready_seconds);
   if (until <= now) return true;

@@ -26,15 +26,6 @@ bool Is(const AdmissionContext& context, std::string_view group, std::string_vie
   return context.kind.group == group && context.kind.resource == resource;
 }
 
-JsonArray& ArrayIn(Json& object, std::string_view path) {
-  Json* found = FindMutable(object, path);
-  if (!found || !found->is_array()) {
-    Set(object, path, JsonArray());
-    found = FindMutable(object, path);
-  }
-  return found->as_array();
-}
-
 ApiStatus StorageProtection(const AdmissionOptions&, const AdmissionContext& context,
                             Json& object) {
   if (Is(context, "", "persistentvolumeclaims"))
@@ -70,7 +61,7 @@ ApiStatus LimitRanges(const AdmissionOptions&, const AdmissionContext& context, 
 
 ApiStatus Tolerations(const AdmissionOptions&, const AdmissionContext& context, Json& object) {
   if (!Is(context, "", "pods")) return {};
-  JsonArray& tolerations = ArrayIn(object, "spec.tolerations");
+  JsonArray& tolerations = EnsureArray(object, "spec.tolerations");
   for (const std::string key : {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}) {
     const bool tolerated =
         std::any_of(tolerations.begin(), tolerations.end(), [&](const Json& toleration) {
@@ -171,7 +162,7 @@ ApiStatus ServiceAccount(const AdmissionOptions& options, const AdmissionContext
     if (!containers || !containers->is_array()) continue;
     for (Json& container : containers->as_array()) {
       if (!container.is_object()) continue;
-      JsonArray& mounts = ArrayIn(container, "volumeMounts");
+      JsonArray& mounts = EnsureArray(container, "volumeMounts");
       const bool mounted = std::any_of(mounts.begin(), mounts.end(), [](const Json& mount) {
         return StringAt(mount, "mountPath") == kTokenMount;
       });
@@ -181,7 +172,7 @@ ApiStatus ServiceAccount(const AdmissionOptions& options, const AdmissionContext
       used = true;
     }
   }
-  if (used) ArrayIn(object, "spec.volumes").push_back(TokenVolume(volume));
+  if (used) EnsureArray(object, "spec.volumes").push_back(TokenVolume(volume));
   return {};
 }
 

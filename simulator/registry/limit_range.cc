@@ -83,8 +83,7 @@ void AddMissing(const Json& limit, const char* from, Json& container, const char
     const std::string path = std::string("resources.") + to;
     const JsonObject* present = FindObject(container, path);
     if (present != nullptr && present->contains(name)) continue;
-    if (present == nullptr) Set(container, path, JsonObject());
-    FindMutable(container, path)->get_object()[name] = value;
+    EnsureObject(container, path)[name] = value;
     given.insert(std::string(name));
   }
 }

@@ -21,9 +21,7 @@ const Json* CpuShare(const Json& metric) {
 }
 
 void Annotate(Json& object, std::string_view key, const Json& value) {
-  if (FindObject(object, "metadata.annotations") == nullptr)
-    Set(object, "metadata.annotations", JsonObject());
-  FindMutable(object, "metadata.annotations")->get_object()[key] = ToJson(value);
+  EnsureObject(object, "metadata.annotations")[key] = ToJson(value);
 }
 
 // The annotation's value, which goes.

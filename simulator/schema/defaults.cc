@@ -79,12 +79,8 @@ void DefaultContainer(Json& container) {
   if (const JsonObject* limits = FindObject(container, "resources.limits")) {
     const JsonObject copy = *limits;
     for (const auto& [key, value] : copy) {
-      if (StringIn(container, "resources.requests", key).empty()) {
-        if (Find(container, "resources.requests") == nullptr) {
-          Set(container, "resources.requests", Json(JsonObject()));
-        }
-        FindMutable(container, "resources.requests")->get_object()[key] = value;
-      }
+      if (StringIn(container, "resources.requests", key).empty())
+        EnsureObject(container, "resources.requests")[key] = value;
     }
   }
 }
@@ -274,8 +270,7 @@ void DefaultAmounts(Json& item, const char* to, const char* from) {
   const JsonObject* source = FindObject(item, from);
   if (source == nullptr || source->empty()) return;
   const JsonObject amounts = *source;
-  if (FindObject(item, to) == nullptr) Set(item, to, JsonObject());
-  JsonObject& target = FindMutable(item, to)->get_object();
+  JsonObject& target = EnsureObject(item, to);
   for (const auto& [name, value] : amounts) {
     if (!target.contains(name)) target[name] = value;
   }

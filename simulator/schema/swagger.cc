@@ -141,7 +141,7 @@ Message ParameterOf(const Json& from) {
     body.TextOf(2, from, "name");
     body.Text(3, in);
     body.FlagOf(4, from, "required");
-    body.Sub(5, SchemaOf(*Find(from, "schema")));
+    body.Sub(5, SchemaOf(ValueAt(from, "schema")));
     parameter.Sub(1, body);
   } else {
     const bool query = in == "query";
@@ -164,7 +164,7 @@ Message OperationOf(const Json& from) {
   operation.TextsOf(7, from, "consumes");
   for (const Json& parameter : ArrayAt(from, "parameters"))
     operation.Sub(8, ParameterOf(parameter));
-  for (const auto& member : Find(from, "responses")->as_object()) {
+  for (const auto& member : ObjectAt(from, "responses")) {
     Message response, value;
     response.TextOf(1, member.value(), "description");
     if (const Json* schema = Find(member.value(), "schema")) {
@@ -202,10 +202,10 @@ std::string EncodeSwagger(const Json& from) {
   info.TextOf(1, from, "info.title");
   info.TextOf(2, from, "info.version");
   document.Sub(2, info);
-  for (const auto& member : Find(from, "paths")->as_object())
+  for (const auto& member : ObjectAt(from, "paths"))
     paths.Sub(2, Named(member.key(), PathOf(member.value())));
   document.Sub(8, paths);
-  for (const auto& member : Find(from, "definitions")->as_object())
+  for (const auto& member : ObjectAt(from, "definitions"))
     definitions.Sub(1, Named(member.key(), SchemaOf(member.value())));
   document.Sub(9, definitions);
   return document.Take();

@@ -54,7 +54,7 @@ class WireSchemas {
       if (line.starts_with('@')) {
         line.remove_prefix(1);
         message = NextWord(line);
-        current = messages_.find(message)->second;
+        current = NodeOf(message);
       } else {
         AddField(*current, message.substr(0, message.rfind('.')), line);
       }
@@ -77,6 +77,12 @@ class WireSchemas {
   }
 
  private:
+  Schema* NodeOf(std::string_view message) const {
+    const auto found = messages_.find(message);
+    ASSERT(found != messages_.end());
+    return found->second;
+  }
+
   static std::string_view NextLine(std::string_view& text) {
     const auto end = std::min(text.find('\n'), text.size());
     const auto line = text.substr(0, end);
@@ -214,7 +220,7 @@ class WireSchemas {
       for (const auto* name : {"apiVersion", "kind"}) {
         Property property;
         property.name = name;
-        property.schema = messages_.find("string")->second;
+        property.schema = NodeOf("string");
         node.properties.push_back(std::move(property));
       }
     }

@@ -17,8 +17,7 @@ Status Install(kube::KubeClient& client, const Json& crd) {
   if (created.ok()) return {};
   if (!created.Is(Code::kAlreadyExists)) return std::move(created).error();
   Json present = TRY(client.Get(type, kube::KeyOf(crd)));
-  const Json* spec = Find(crd, "spec");
-  Set(present, "spec", *spec);
+  Set(present, "spec", ValueAt(crd, "spec"));
   TRY(client.Update(type, present));
   return {};
 }

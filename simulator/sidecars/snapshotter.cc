@@ -205,9 +205,7 @@ class Snapshotter final : public QueuePart {
   }
 
   Result<Json> WriteStatus(Json content, const Taken& taken) {
-    Json status =
-        Find(content, "status") != nullptr ? *Find(content, "status") : Json(JsonObject());
-    if (!status.is_object()) status = JsonObject();
+    Json status = ObjectAt(content, "status");
     Set(status, "snapshotHandle", Json(taken.handle));
     Set(status, "readyToUse", taken.ready);
     if (taken.creation_ns != 0) {

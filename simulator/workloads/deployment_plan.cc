@@ -146,11 +146,7 @@ Json MakeReplicaSet(const Json& deployment, std::int64_t replicas, std::int64_t 
     Set(set, "spec.minReadySeconds", seconds);
   if (const Json* selector = Find(deployment, "spec.selector"))
     Set(set, "spec.selector", *selector);
-  Json labels = Find(set, "spec.selector.matchLabels") == nullptr
-                    ? Json(JsonObject())
-                    : *Find(set, "spec.selector.matchLabels");
-  labels.as_object()[kPodTemplateHash] = hash;
-  Set(set, "spec.selector.matchLabels", std::move(labels));
+  EnsureObject(set, "spec.selector.matchLabels")[kPodTemplateHash] = hash;
   if (const Json* pod_template = Find(deployment, "spec.template")) {
     Json copy = *pod_template;
     kube::SetLabel(copy, kPodTemplateHash, hash);

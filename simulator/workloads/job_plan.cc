@@ -254,7 +254,7 @@ class Planner {
         !plan_.release.empty())
       return;
     if (const Json* failure = kube::FindCondition(job_, "FailureTarget");
-        HasCondition(job_, "FailureTarget")) {
+        failure != nullptr && HasCondition(job_, "FailureTarget")) {
       const auto reason = StringAt(*failure, "reason");
       const auto message = StringAt(*failure, "message");
       SetJobCondition(job_, "Failed", true, reason, message, now_);

@@ -7,7 +7,7 @@ namespace thinsnap::backup {
 
 void RemoveCondition(Json& object, std::string_view condition) {
   if (FindArray(object, "status.conditions") == nullptr) return;
-  auto& conditions = FindMutable(object, "status.conditions")->as_array();
+  auto& conditions = EnsureArray(object, "status.conditions");
   for (auto it = conditions.begin(); it != conditions.end(); ++it) {
     if (StringAt(*it, "type") != condition) continue;
     conditions.erase(it);

@@ -269,10 +269,10 @@ std::vector<std::string> ValidateBackupConfiguration(const Json& configuration) 
                    "each session needs its own name");
     }
     CheckScheduler(findings, sessions[i], field);
-    if (Find(sessions[i], "addon") == nullptr) {
-      findings.Add(field + ".addon", "found nothing", "accepted is {name, tasks}");
+    if (const auto* addon = Find(sessions[i], "addon")) {
+      CheckAddon(findings, *addon, field + ".addon", "volume-snapshot");
     } else {
-      CheckAddon(findings, *Find(sessions[i], "addon"), field + ".addon", "volume-snapshot");
+      findings.Add(field + ".addon", "found nothing", "accepted is {name, tasks}");
     }
     CheckRepositories(findings, sessions[i], field, backends, directories, places);
     CheckDuration(findings, sessions[i], "backupTimeout", field);
@@ -299,10 +299,10 @@ std::vector<std::string> ValidateRestoreSession(const Json& restore) {
     findings.Add("spec.dataSource.repository", "found nothing",
                  "latest needs the name of the Repository whose latest Snapshot is meant");
   }
-  if (Find(restore, "spec.addon") == nullptr) {
-    findings.Add("spec.addon", "found nothing", "accepted is {name, tasks}");
+  if (const auto* addon = Find(restore, "spec.addon")) {
+    CheckAddon(findings, *addon, "spec.addon", "volume-snapshot-restore");
   } else {
-    CheckAddon(findings, *Find(restore, "spec.addon"), "spec.addon", "volume-snapshot-restore");
+    findings.Add("spec.addon", "found nothing", "accepted is {name, tasks}");
   }
   if (Find(restore, "spec.target") != nullptr) {
     findings.Add(

@@ -232,9 +232,7 @@ class BackupRun {
     for (const auto& name : snapshots_) {
       TRY(ChangeStatus(context_, context_.kinds.snapshot, {Namespace(), name}, [&](Json& snapshot) {
         const Json before = snapshot;
-        if (Find(snapshot, "status.components") == nullptr)
-          Set(snapshot, "status.components", JsonObject());
-        auto& components = FindMutable(snapshot, "status.components")->as_object();
+        auto& components = EnsureObject(snapshot, "status.components");
         const auto path_root = "repository/v1/" + StringAt(session_, "spec.session") + "/";
         for (const auto& state : volumes_) {
           auto& component = components[state.component];
@@ -258,10 +256,7 @@ class BackupRun {
   }
 
   static void WriteStat(Json& component, const VolumeState& state) {
-    if (FindArray(component, "volumeSnapshotterStats") == nullptr) {
-      component.as_object()["volumeSnapshotterStats"] = JsonArray();
-    }
-    auto& stats = FindMutable(component, "volumeSnapshotterStats")->as_array();
+    auto& stats = EnsureArray(component, "volumeSnapshotterStats");
     auto stat = std::find_if(stats.begin(), stats.end(), [&](const Json& item) {
       return StringAt(item, "pvcName") == state.volume.claim;
     });

@@ -45,7 +45,7 @@ Result<bool> FillDefaults(Context& context, Json& configuration) {
     changed = true;
   }
   if (FindArray(*spec, "backends") == nullptr) return changed;
-  for (auto& backend : FindMutable(*spec, "backends")->as_array()) {
+  for (auto& backend : EnsureArray(*spec, "backends")) {
     if (StringAt(backend, "storageRef.name").empty() && storage != nullptr) {
       Set(backend, "storageRef", ReferenceTo(kube::KeyOf(*storage)));
       changed = true;
@@ -102,8 +102,8 @@ Result<std::string> OccupantOf(Context& context, const Json& wanted) {
     if (kube::KeyOf(other) == kube::KeyOf(wanted) || Find(other, "spec.storageRef") == nullptr)
       continue;
     const bool same_storage =
-        ReferenceKey(*Find(other, "spec.storageRef"), kube::NamespaceOf(other)) ==
-        ReferenceKey(*Find(wanted, "spec.storageRef"), kube::NamespaceOf(wanted));
+        ReferenceKey(ValueAt(other, "spec.storageRef"), kube::NamespaceOf(other)) ==
+        ReferenceKey(ValueAt(wanted, "spec.storageRef"), kube::NamespaceOf(wanted));
     if (same_storage &&
         Slashless(StringAt(other, "spec.path")) == Slashless(StringAt(wanted, "spec.path"))) {
       return kube::KeyOf(other).ToString();
@@ -272,13 +272,13 @@ Result<bool> EnsureSchedules(Context& context, Json& configuration) {
     wanted_names.insert(plan.key.name);
     TRY(EnsureExists(context.client, kube::types::kServiceAccount, ServiceAccountFor(plan)));
     TRY(EnsureExists(context.client, kube::types::kRoleBinding, RoleBindingFor(plan)));
-    const auto cron = CronJobFor(plan, *Find(session, "scheduler"), paused);
+    const auto cron = CronJobFor(plan, ValueAt(session, "scheduler"), paused);
     auto current = TRY(GetIfExists(context.client, kube::types::kCronJob, plan.key));
     Result<Json> written =
         current ? Result<Json>(*current) : context.client.Create(kube::types::kCronJob, cron);
-    if (current && !Covers(*Find(*current, "spec"), *Find(cron, "spec"))) {
+    if (current && !Covers(ValueAt(*current, "spec"), ValueAt(cron, "spec"))) {
       auto next = *current;
-      next.as_object()["spec"] = *Find(cron, "spec");
+      Set(next, "spec", ValueAt(cron, "spec"));
       written = context.client.Update(kube::types::kCronJob, next);
     }
     if (!written.ok() && !written.Is(Code::kInvalidArgument)) return std::move(written).error();
@@ -294,11 +294,11 @@ Result<bool> EnsureSchedules(Context& context, Json& configuration) {
     const bool changed = kube::SetCondition(
         holder, "SchedulerEnsured", written.ok(),
         written.ok() ? "SchedulerEnsured" : "SchedulerNotEnsured", message, context.Now());
-    status = *Find(holder, "status");
+    status = ValueAt(holder, "status");
     if (const auto at = NextScheduleOf(cron, context.Now()); at && written.ok()) {
       Set(status, "nextSchedule", Json(FormatRfc3339(*at)));
     } else {
-      status.as_object().erase("nextSchedule");
+      Remove(status, "nextSchedule");
     }
     statuses.push_back(std::move(status));
     if (!written.ok() && changed)

@@ -134,7 +134,7 @@ Result<bool> CompareWithPoints(Context& context, const Json& repository, repo::R
     const auto adopted = AdoptedSnapshot(context, repository, *point);
     auto created = TRY(EnsureExists(context.client, context.kinds.snapshot, adopted));
     if (Find(created, "status.phase") == nullptr) {
-      created.as_object()["status"] = *Find(adopted, "status");
+      Set(created, "status", ValueAt(adopted, "status"));
       TRY(context.client.Update(context.kinds.snapshot, created, "status"));
     }
   }

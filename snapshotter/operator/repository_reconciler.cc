@@ -130,9 +130,8 @@ Status EnsureDriverSecret(Context& context, const DriverAccess& access) {
     TRY(EnsureExists(context.client, kube::types::kSecret, wanted));
     return {};
   }
-  if (Find(*existing, "data") != nullptr && *Find(*existing, "data") == *Find(wanted, "data"))
-    return {};
-  existing->as_object()["data"] = *Find(wanted, "data");
+  if (ValueAt(*existing, "data") == ValueAt(wanted, "data")) return {};
+  Set(*existing, "data", ValueAt(wanted, "data"));
   TRY(context.client.Update(kube::types::kSecret, *existing));
   return {};
 }
@@ -192,7 +191,7 @@ Result<kube::Requeue> ReconcileOpened(Context& context, const Json& before, Json
   // Integrity is what the last comparison found; a bad one is looked at again with each pass.
   bool view_lost = false;
   const bool doubtful = !BoolAt(next, "status.integrity");
-  if (quiet && (DueForComparison(context, *Find(next, "metadata.uid"), snapshots) || doubtful)) {
+  if (quiet && (DueForComparison(context, kube::UidOf(next), snapshots) || doubtful)) {
     Set(next, "status.integrity", TRY(CompareWithPoints(context, next, engine, snapshots)));
     snapshots = TRY(SnapshotsOf(context, next));
     if (ours) view_lost = TRY(RestoreViews(context, next, *opened.open.store, snapshots));
@@ -231,7 +230,7 @@ Result<kube::Requeue> ReconcileOpened(Context& context, const Json& before, Json
          "repository " + engine.id().str() + " is open");
   Set(next, "status.phase", "Ready");
   // The bucket first: whoever wakes at the status, such as the BackupStorage, finds it current.
-  if (ours && (first || view_lost || *Find(pinned, "status") != *Find(next, "status"))) {
+  if (ours && (first || view_lost || ValueAt(pinned, "status") != ValueAt(next, "status"))) {
     Json view = next;
     kube::SetAnnotation(view, context.kinds.Key("cluster"), cluster);
     TRY(PutText(*opened.open.store, kRepositoryKey, ViewOf(view)));
@@ -320,7 +319,7 @@ Result<kube::Requeue> ReconcileRepository(Context& context, const kube::ObjectKe
   auto open = context.backends.Open(opened.access, StringAt(next, "spec.path"), *passphrase,
                                     StringAt(next, "status.repositoryID"), PinnedSuite(next));
   if (open.Is(Code::kUnauthenticated) && *passphrase) {
-    const auto secret = ReferenceKey(*Find(next, "spec.encryptionSecret"), key.ns);
+    const auto secret = ReferenceKey(ValueAt(next, "spec.encryptionSecret"), key.ns);
     return not_ready("WrongPassphrase",
                      Error(open.error().code(),
                            "spec.encryptionSecret: Secret " + secret.ToString() +

@@ -28,7 +28,7 @@ Status MarkWiping(Context& context, Json secret) {
   const auto text =
       Base64Encode(ByteSpan(reinterpret_cast<const std::uint8_t*>(wiping.data()), wiping.size()));
   if (StringIn(secret, "data", "state") == text) return {};
-  FindMutable(secret, "data")->as_object()["state"] = text;
+  Set(secret, "data.state", text);
   TRY(context.client.Update(kube::types::kSecret, secret));
   return {};
 }

@@ -229,7 +229,7 @@ Result<kube::Requeue> Begin(Context& context, const Json& before) {
 // the CSI driver says of one that does not become ready.
 Result<bool> SourcesReady(Context& context, const Json& restore, std::string& waiting) {
   bool ready = true;
-  for (const auto& [name, component] : *FindObject(restore, "status.components")) {
+  for (const auto& [name, component] : ObjectAt(restore, "status.components")) {
     for (const auto& volume : ArrayAt(component, "volumes")) {
       const kube::ObjectKey key{kube::NamespaceOf(restore), StringAt(volume, "volumeSnapshotName")};
       const auto source = TRY(GetIfExists(context.client, kube::types::kVolumeSnapshot, key));
@@ -267,7 +267,7 @@ Result<kube::Requeue> Follow(Context& context, const Json& before) {
   }
   std::vector<std::string> failed;
   bool ended = true;
-  for (const auto& [name, component] : *FindObject(next, "status.components")) {
+  for (const auto& [name, component] : ObjectAt(next, "status.components")) {
     const auto phase = StringAt(component, "phase");
     ended = ended && (phase == "Succeeded" || phase == "Failed");
     if (phase == "Failed")

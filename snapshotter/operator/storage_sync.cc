@@ -60,7 +60,7 @@ Result<std::string> ImportEntry(Context& context, const Json& storage,
       TRY(GetIfExists(context.client, context.kinds.repository, {entry.ns, entry.name}));
   auto folder = TRY(context.backends.OpenFolder(access, entry.path));
   if (existing) {
-    const auto reference = ReferenceKey(*Find(*existing, "spec.storageRef"), entry.ns);
+    const auto reference = ReferenceKey(ValueAt(*existing, "spec.storageRef"), entry.ns);
     if (reference != kube::KeyOf(storage)) {
       return "Repository " + entry.ns + "/" + entry.name +
              " exists already and belongs to BackupStorage " + reference.ToString();

@@ -1,5 +1,6 @@
 // Holds the source tree to what ARCHITECTURE.md promises: who may include whom, words that belong
-// to one place only, no folder below the second level, no file that nothing builds or includes.
+// to one place only, no folder below the second level, no file that nothing builds or includes, no
+// answer of a Find that is dereferenced unseen.
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
@@ -10,6 +11,8 @@
 #include <sstream>
 #include <string>
 #include <vector>
+
+#include "tests/tidy/dereferences.h"
 
 namespace {
 
@@ -235,6 +238,17 @@ void CheckText(Tree& tree, const std::string& path, const std::string& text) {
   }
 }
 
+// In tests a null ends one test, and says where.
+void CheckDereferences(const std::string& path, const std::string& text) {
+  if (TopOf(path) == "tests" || TopOf(path) == "bench") return;
+  for (const auto& found : thinsnap::tidy::UncheckedDereferences(text)) {
+    Report(path, found.line,
+           "what " + found.finder +
+               " answers is dereferenced before it is looked at: check it, or use ValueAt, "
+               "ObjectAt, ArrayAt, EnsureObject or EnsureArray");
+  }
+}
+
 void CheckDepth(const std::string& path) {
   // Tests of a tier lie in folders that mirror the tree's rooms.
   const auto most = TopOf(path) == "tests" ? 3 : 2;
@@ -268,6 +282,7 @@ int main(int argc, char** argv) {
   Tree tree = ReadTree(fs::canonical(argv[1]));
   for (const auto& [path, text] : tree.sources) {
     CheckText(tree, path, text);
+    CheckDereferences(path, text);
     CheckDepth(path);
   }
   for (const auto& [path, text] : tree.sources) CheckUsed(tree, path);

@@ -1,6 +1,8 @@
 #include "tests/unit/kubelet/memory_kube.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <tuple>
 #include <utility>
 
 #include "base/data/json.h"
@@ -45,6 +47,7 @@ Result<Json> MemoryKube::Get(const kube::ResourceType& type, const kube::ObjectK
 Result<kube::ObjectList> MemoryKube::List(const kube::ResourceType& type, const std::string& ns,
                                           const kube::ListOptions& options) {
   std::lock_guard lock(mutex_);
+  listed_.insert(type);
   kube::ObjectList list;
   for (const auto& [key, object] : objects_[type.resource]) {
     if ((ns.empty() || key.ns == ns) && Selected(object, options.field_selector))
@@ -63,10 +66,14 @@ Status MemoryKube::Watch(const kube::ResourceType& type, const std::string& ns,
     std::vector<Change> news;
     {
       std::lock_guard lock(mutex_);
-      for (const Change& change : changes_) {
-        if (change.version > after && change.resource == type.resource) news.push_back(change);
+      const bool held = hold_watches_;
+      auto change = std::upper_bound(
+          changes_.begin(), changes_.end(), after,
+          [](std::uint64_t version, const Change& other) { return version < other.version; });
+      for (; !held && change != changes_.end(); ++change) {
+        if (change->resource == type.resource) news.push_back(*change);
       }
-      after = version_;
+      if (!held) after = version_;
     }
     for (Change& change : news) {
       if (!ns.empty() && kube::NamespaceOf(change.event.object) != ns) continue;
@@ -106,6 +113,7 @@ Result<Json> MemoryKube::Create(const kube::ResourceType& type, const Json& obje
 
 Result<Json> MemoryKube::Update(const kube::ResourceType& type, const Json& object,
                                 const std::string&) {
+  if (before_update) TRY(before_update(type, object));
   std::lock_guard lock(mutex_);
   if (!objects_[type.resource].contains(kube::KeyOf(object)))
     return Error(Code::kNotFound, "not found");
@@ -113,7 +121,9 @@ Result<Json> MemoryKube::Update(const kube::ResourceType& type, const Json& obje
 }
 
 Result<Json> MemoryKube::Patch(const kube::ResourceType& type, const kube::ObjectKey& key,
-                               kube::PatchType, const Json& patch, const kube::PatchOptions&) {
+                               kube::PatchType, const Json& patch,
+                               const kube::PatchOptions&) {
+  if (!patch.is_object()) return Error(Code::kUnimplemented, "only merge patches are known here");
   std::lock_guard lock(mutex_);
   const auto it = objects_[type.resource].find(key);
   if (it == objects_[type.resource].end()) return Error(Code::kNotFound, "not found");
@@ -139,10 +149,33 @@ Result<Json> MemoryKube::Delete(const kube::ResourceType& type, const kube::Obje
   return Store(type, std::move(object), kube::WatchEvent::Type::kModified);
 }
 
-Result<Json> MemoryKube::CreateSubresource(const kube::ResourceType&, const kube::ObjectKey& key,
-                                           const std::string& subresource, const Json&) {
+Result<Json> MemoryKube::CreateSubresource(const kube::ResourceType& type,
+                                           const kube::ObjectKey& key,
+                                           const std::string& subresource, const Json& object) {
+  if (subresource == "binding") {
+    return Patch(type, key, kube::PatchType::kMerge,
+                 JsonObject{{"spec", JsonObject{{"nodeName", StringAt(object, "target.name")}}}});
+  }
   if (subresource != "token") return Error(Code::kUnimplemented, subresource);
   return Json(JsonObject{{"status", JsonObject{{"token", "token-of-" + key.name}}}});
+}
+
+void MemoryKube::Put(const kube::ResourceType& type, Json object) {
+  std::lock_guard lock(mutex_);
+  const bool known = objects_[type.resource].contains(kube::KeyOf(object));
+  std::ignore = Store(type, std::move(object),
+                      known ? kube::WatchEvent::Type::kModified : kube::WatchEvent::Type::kAdded);
+}
+
+void MemoryKube::HoldWatches(bool hold) {
+  std::lock_guard lock(mutex_);
+  hold_watches_ = hold;
+  changed_->Notify();
+}
+
+std::set<kube::ResourceType> MemoryKube::listed() {
+  std::lock_guard lock(mutex_);
+  return listed_;
 }
 
 bool MemoryKube::WaitFor(const kube::ResourceType& type, const kube::ObjectKey& key,

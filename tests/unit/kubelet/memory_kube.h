@@ -1,10 +1,12 @@
-// MemoryKube: as much of an API server as a kubelet needs, in memory.
+// MemoryKube: as much of an API server as a kubelet needs, in memory. It believes everything: no
+// schema, no defaults.
 #pragma once
 
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -37,6 +39,15 @@ class MemoryKube final : public kube::KubeClient {
   Result<Json> CreateSubresource(const kube::ResourceType& type, const kube::ObjectKey& key,
                                  const std::string& subresource, const Json& object) override;
 
+  // Watches say nothing while they are held.
+  void HoldWatches(bool hold);
+  // Asked before each Update; an error is its answer.
+  std::function<Status(const kube::ResourceType& type, const Json& object)> before_update;
+  // Makes or replaces the object as it is given, uid and all.
+  void Put(const kube::ResourceType& type, Json object);
+  // The kinds that anybody has listed.
+  std::set<kube::ResourceType> listed();
+
   // Waits until the object is as asked; null: until it is gone. False after a minute.
   bool WaitFor(const kube::ResourceType& type, const kube::ObjectKey& key,
                const std::function<bool(const Json* object)>& check);
@@ -53,8 +64,10 @@ class MemoryKube final : public kube::KubeClient {
   Clock& clock_;
   std::mutex mutex_;
   std::uint64_t version_ = 1;
+  bool hold_watches_ = false;
   std::map<std::string, std::map<kube::ObjectKey, Json>> objects_;
-  std::vector<Change> changes_;
+  std::vector<Change> changes_;  // by version
+  std::set<kube::ResourceType> listed_;
 };
 
 }  // namespace thinsnap::kubelet
