@@ -113,11 +113,12 @@ class NodeLifecycle final : public QueuePart {
     }
     const bool lost = silent >= grace_;
     Json node = *cached;
-    if (lost) {
-      node = TRY(MarkUnknown(std::move(node)));
-    }
+    if (lost) node = TRY(MarkUnknown(std::move(node)));
+    // In each pass, not in the one that marks the node alone: it may not have come to all of them.
+    const Status marked = lost ? MarkPodsUnready(key.name) : Status();
     node = TRY(Taint(std::move(node), lost));
     const auto eviction = TRY(Evict(node));
+    TRY(marked);
     Duration again = lost ? grace_ : grace_ - silent;
     if (eviction) again = std::min(again, *eviction);
     return Requeue::After(std::max<Duration>(again, std::chrono::milliseconds(100)));
@@ -141,14 +142,20 @@ class NodeLifecycle final : public QueuePart {
     node = TRY(client_.Update(types::kNode, node, "status"));
     events_.Emit(node, "Normal", "NodeNotReady",
                  "Node " + kube::NameOf(node) + " status is now: NodeNotReady");
-    for (const auto& pod : pods_.List()) {
-      if (placement::NodeOf(*pod) != kube::NameOf(node) || !placement::IsReady(*pod)) continue;
-      Json unready = *pod;
-      kube::SetCondition(unready, "Ready", false, "NodeNotReady", "", now);
-      auto updated = client_.Update(types::kPod, unready, "status");
-      if (!updated.ok() && !updated.Is(Code::kNotFound)) return std::move(updated).error();
-    }
     return node;
+  }
+
+  // All that let themselves be marked; the error is that of one that did not.
+  Status MarkPodsUnready(const std::string& node) {
+    Status outcome;
+    for (const auto& pod : pods_.List()) {
+      if (placement::NodeOf(*pod) != node || !placement::IsReady(*pod)) continue;
+      Json unready = *pod;
+      kube::SetCondition(unready, "Ready", false, "NodeNotReady", "", context_.Now());
+      auto updated = client_.Update(types::kPod, unready, "status");
+      if (!updated.ok() && !updated.Is(Code::kNotFound)) outcome = std::move(updated).error();
+    }
+    return outcome;
   }
 
   static bool SetUnknown(Json& node, const char* type, WallTime now) {
