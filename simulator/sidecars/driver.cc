@@ -32,6 +32,9 @@ Result<DriverFacts> AskDriver(Runtime& runtime, proto::CsiService& csi) {
       case ControllerServiceCapability::RPC::CREATE_DELETE_VOLUME:
         facts.volumes = true;
         break;
+      case ControllerServiceCapability::RPC::PUBLISH_UNPUBLISH_VOLUME:
+        facts.attach = true;
+        break;
       case ControllerServiceCapability::RPC::CREATE_DELETE_SNAPSHOT:
         facts.snapshots = true;
         break;

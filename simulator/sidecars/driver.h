@@ -21,6 +21,7 @@ struct DriverFacts {
   bool list_snapshots = false;            //
   bool clone = false;                     //
   bool expand = false;                    // EXPAND_VOLUME of the controller
+  bool attach = false;                    // PUBLISH_UNPUBLISH_VOLUME
   bool single_node_multi_writer = false;  //
 };
 

@@ -23,12 +23,8 @@ class VolumeDeleter final : public QueuePart {
         sidecar_(context),
         driver_(context.options.driver_name),
         volumes_(For(types::kPersistentVolume)),
-        attachments_(For(types::kVolumeAttachment)),
         backoffs_(context.runtime.clock(), context.options.retry_start, context.options.retry_max) {
     queue_.WatchOwn(volumes_);
-    queue_.WatchMapped(attachments_, [](const Json& attachment) {
-      return std::vector<ObjectKey>{{"", StringAt(attachment, "spec.source.persistentVolumeName")}};
-    });
   }
 
   void Start(TaskGroup& group) override { queue_.Start(group, kWorkers); }
@@ -47,12 +43,33 @@ class VolumeDeleter final : public QueuePart {
       return FollowPolicy(std::move(volume), deletes);
     if (const auto wait = backoffs_.Remaining(key.name); wait > Duration::zero())
       return Requeue::After(wait);
-    for (const auto& attachment : attachments_.List()) {
-      if (StringAt(*attachment, "spec.source.persistentVolumeName") != key.name) continue;
-      return Fail(volume, "persistentvolume " + key.name + " is still attached to node " +
-                              StringAt(*attachment, "spec.nodeName"));
+    if (const std::string node = TRY(AttachedTo(key.name)); !node.empty()) {
+      return Fail(volume, "persistentvolume " + key.name + " is still attached to node " + node);
     }
+    // What cannot be undone is not decided from a cache.
+    auto live = client_.Get(types::kPersistentVolume, key);
+    if (live.Is(Code::kNotFound)) return Requeue::Done();
+    volume = TRY(std::move(live));
+    if (kube::UidOf(volume) != kube::UidOf(*cached) || !IsToGo(volume)) return Requeue::Done();
     return Delete(std::move(volume));
+  }
+
+  // The node; empty where it is attached nowhere, as are all volumes of a driver that does not
+  // attach: its sidecars may not even look.
+  Result<std::string> AttachedTo(const std::string& volume) {
+    if (!sidecar_.driver->attach) return std::string();
+    const auto attachments = TRY(client_.List(types::kVolumeAttachment, ""));
+    for (const Json& attachment : attachments.items) {
+      if (StringAt(attachment, "spec.source.persistentVolumeName") == volume)
+        return StringAt(attachment, "spec.nodeName");
+    }
+    return std::string();
+  }
+
+  bool IsToGo(const Json& volume) const {
+    return kube::AnnotationOf(volume, placement::kProvisionedBy) == driver_ &&
+           StringAt(volume, "spec.persistentVolumeReclaimPolicy") == "Delete" &&
+           StringAt(volume, "status.phase") == "Released";
   }
 
   // A policy that a person changed: the finalizer belongs to volumes that are to be deleted only.
@@ -90,11 +107,14 @@ class VolumeDeleter final : public QueuePart {
       return Fail(volume, RpcError(answer.error()));
     }
     backoffs_.Forget(key.name);
-    const auto deleted = client_.Delete(types::kPersistentVolume, key);
+    kube::DeleteOptions this_one;
+    this_one.uid = kube::UidOf(volume);
+    const auto deleted = client_.Delete(types::kPersistentVolume, key, this_one);
     if (!deleted.ok() && !deleted.Is(Code::kNotFound)) return deleted.error();
     auto live = client_.Get(types::kPersistentVolume, key);
     if (live.Is(Code::kNotFound)) return Requeue::Done();
     volume = TRY(std::move(live));
+    if (kube::UidOf(volume) != this_one.uid) return Requeue::Done();
     if (!kube::HasFinalizer(volume, kVolumeFinalizer)) return Requeue::Done();
     kube::RemoveFinalizer(volume, kVolumeFinalizer);
     auto updated = client_.Update(types::kPersistentVolume, volume);
@@ -110,7 +130,6 @@ class VolumeDeleter final : public QueuePart {
   const Context sidecar_;
   const std::string driver_;
   kube::Informer& volumes_;
-  kube::Informer& attachments_;
   Backoffs backoffs_;
 };
 

@@ -99,6 +99,8 @@ Result<csi::v1::ControllerGetCapabilitiesResponse> FakeDriver::ControllerGetCapa
                           Rpc::LIST_SNAPSHOTS, Rpc::CLONE_VOLUME, Rpc::EXPAND_VOLUME}) {
     response.add_capabilities()->mutable_rpc()->set_type(type);
   }
+  if (attaches_)
+    response.add_capabilities()->mutable_rpc()->set_type(Rpc::PUBLISH_UNPUBLISH_VOLUME);
   return response;
 }
 

@@ -20,6 +20,7 @@ class FakeDriver final : public proto::CsiService {
   void LoseNext(const std::string& verb, int count = 1);
   // Calls of CreateSnapshot for one name that answer not ready.
   void set_polls_until_ready(int polls) { polls_until_ready_ = polls; }
+  void set_attaches(bool attaches) { attaches_ = attaches; }
   void set_forget_source(bool forget) { forget_source_ = forget; }
   // A snapshot that was there before the cluster.
   void AddSnapshot(const std::string& id);
@@ -63,6 +64,7 @@ class FakeDriver final : public proto::CsiService {
   csi::v1::CreateVolumeRequest last_create_volume_;
   csi::v1::CreateSnapshotRequest last_create_snapshot_;
   int polls_until_ready_ = 0;
+  bool attaches_ = false;
   bool forget_source_ = false;
 };
 
