@@ -27,6 +27,37 @@ TEST_F(ReconcilersTest, AClaimIsRestoredFromTheLiveSnapshot) {
   EXPECT_EQ(cluster_->List(kube::types::kVolumeSnapshotContent).size(), 1u);
 }
 
+// Of each container that the operator's Jobs and CronJobs run.
+std::set<std::string> ImagesOfJobs(TestCluster& cluster) {
+  std::set<std::string> images;
+  for (const auto& job : cluster.List(kube::types::kJob)) {
+    for (const auto& container : ArrayAt(job, "spec.template.spec.containers"))
+      images.insert(kube::NameOf(job) + " runs " + StringAt(container, "image"));
+  }
+  for (const auto& cron : cluster.List(kube::types::kCronJob)) {
+    for (const auto& container : ArrayAt(cron, "spec.jobTemplate.spec.template.spec.containers"))
+      images.insert(kube::NameOf(cron) + " runs " + StringAt(container, "image"));
+  }
+  return images;
+}
+
+TEST_F(ReconcilersTest, EveryJobRunsTheOperatorsImageUnlessItsFunctionNamesAnother) {
+  const std::string tagged = "registry.example.com/thinsnap:2";
+  cluster_->options.image = tagged;
+  ApplyPvcGuide();
+  RunSession();
+  cluster_->ApplyGuide("pvc/restore.yaml");
+  cluster_->Settle(30);
+  // The storage initializer, the schedule, the backup, its retention and the restore.
+  EXPECT_GE(ImagesOfJobs(*cluster_).size(), 4U);
+  EXPECT_THAT(ImagesOfJobs(*cluster_), testing::Each(testing::EndsWith(" runs " + tagged)));
+
+  cluster_->Edit(cluster_->kinds.function, "", "volumesnapshot-backup",
+                 [](Json& function) { Set(function, "spec.image", "mine:1"); });
+  RunSession("1705402901");
+  EXPECT_THAT(ImagesOfJobs(*cluster_), Contains(testing::EndsWith(" runs mine:1")));
+}
+
 TEST_F(ReconcilersTest, ARestoreNeverTouchesAClaimThatExists) {
   ApplyPvcGuide();
   RunSession();
