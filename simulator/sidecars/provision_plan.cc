@@ -69,6 +69,19 @@ Result<VolumeCapability::AccessMode::Mode> ModeOf(const std::string& name,
                    "ReadWriteOncePod are");
 }
 
+Result<std::string> FsTypeOf(const Parameters& all, const std::string& fallback) {
+  const auto current = all.find("csi.storage.k8s.io/fstype"), old = all.find("fstype");
+  if (current != all.end() && old != all.end()) {
+    return Error(Code::kInvalidArgument,
+                 "fstype specified in parameters with both \"fstype\" and "
+                 "\"csi.storage.k8s.io/fstype\" keys; accepted is one of them");
+  }
+  const std::string named = current != all.end() ? current->second
+                            : old != all.end()   ? old->second
+                                                 : "";
+  return named.empty() ? fallback : named;
+}
+
 Json MountOptions(const Json& storage_class) {
   const JsonArray* options = FindArray(storage_class, "mountOptions");
   return options == nullptr || options->empty() ? Json() : Json(*options);
@@ -134,25 +147,21 @@ Result<TopologyRequirement> PlanTopology(const TopologyInput& input) {
 
 Result<csi::v1::CreateVolumeRequest> VolumeRequest(const Json& claim, const Json& storage_class,
                                                    const DriverFacts& driver,
-                                                   bool extra_create_metadata) {
+                                                   const SidecarOptions& options) {
   const Parameters all = ParametersOf(storage_class);
   csi::v1::CreateVolumeRequest request;
   request.set_name(VolumeNameOf(claim));
   request.mutable_capacity_range()->set_required_bytes(placement::RequestOf(claim));
   const auto own = TRY(DriverParameters(all));
   for (const auto& [key, value] : own) (*request.mutable_parameters())[key] = value;
-  if (extra_create_metadata) {
+  if (options.extra_create_metadata) {
     auto& parameters = *request.mutable_parameters();
     parameters["csi.storage.k8s.io/pvc/name"] = kube::NameOf(claim);
     parameters["csi.storage.k8s.io/pvc/namespace"] = kube::NamespaceOf(claim);
     parameters["csi.storage.k8s.io/pv/name"] = request.name();
   }
   const bool block = StringAt(claim, "spec.volumeMode") == "Block";
-  std::string fs_type;
-  for (const char* key : {"csi.storage.k8s.io/fstype", "fstype"}) {
-    if (const auto given = all.find(key); fs_type.empty() && given != all.end())
-      fs_type = given->second;
-  }
+  const std::string fs_type = TRY(FsTypeOf(all, options.default_fs_type));
   for (const Json& mode : ArrayAt(claim, "spec.accessModes")) {
     if (!mode.is_string()) continue;
     auto& capability = *request.add_volume_capabilities();

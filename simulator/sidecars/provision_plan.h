@@ -13,6 +13,7 @@
 #include "base/kube/object.h"
 #include "csi/proto/csi.pb.h"
 #include "simulator/sidecars/driver.h"
+#include "simulator/sidecars/start.h"
 
 namespace thinsnap::sidecars {
 
@@ -40,7 +41,7 @@ Result<csi::v1::TopologyRequirement> PlanTopology(const TopologyInput& input);
 // Everything but topology, source and secrets.
 Result<csi::v1::CreateVolumeRequest> VolumeRequest(const Json& claim, const Json& storage_class,
                                                    const DriverFacts& driver,
-                                                   bool extra_create_metadata);
+                                                   const SidecarOptions& options);
 
 // The snapshot may become this claim's volume: bound both ways, ready, of this driver, not larger,
 // of the same mode. kFailedPrecondition is told and repeated.

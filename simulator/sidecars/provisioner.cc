@@ -180,8 +180,7 @@ class Provisioner final : public QueuePart {
   // kNotFound: the selected node is gone.
   Result<csi::v1::CreateVolumeRequest> Prepare(const Json& claim, const Json& storage_class,
                                                const Json& source, const std::string& node) {
-    auto request = TRY(VolumeRequest(claim, storage_class, *sidecar_.driver,
-                                     sidecar_.options.extra_create_metadata));
+    auto request = TRY(VolumeRequest(claim, storage_class, *sidecar_.driver, sidecar_.options));
     if (!source.is_null()) {
       auto filled = sources_.Fill(claim, source, request);
       if (!filled.ok()) return Settled(std::move(filled).error());

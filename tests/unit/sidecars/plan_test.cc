@@ -1,3 +1,4 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/kube/object.h"
@@ -92,16 +93,49 @@ Json Claim(const std::string& size) {
 
 TEST(ProvisionPlanTest, OneCapabilityForEachMode) {
   DriverFacts driver;
-  auto request = VolumeRequest(Claim("1Gi"), JsonObject(), driver, false);
+  SidecarOptions plain;
+  plain.extra_create_metadata = false;
+  auto request = VolumeRequest(Claim("1Gi"), JsonObject(), driver, plain);
   ASSERT_TRUE(request.ok());
   ASSERT_EQ(request->volume_capabilities_size(), 2);
   using Mode = csi::v1::VolumeCapability::AccessMode;
   EXPECT_EQ(request->volume_capabilities(0).access_mode().mode(), Mode::SINGLE_NODE_WRITER);
   EXPECT_EQ(request->volume_capabilities(1).access_mode().mode(), Mode::MULTI_NODE_READER_ONLY);
   driver.single_node_multi_writer = true;
-  request = VolumeRequest(Claim("1Gi"), JsonObject(), driver, false);
+  request = VolumeRequest(Claim("1Gi"), JsonObject(), driver, plain);
   EXPECT_EQ(request->volume_capabilities(0).access_mode().mode(), Mode::SINGLE_NODE_MULTI_WRITER);
   EXPECT_TRUE(request->parameters().empty());
+}
+
+// The volume's filesystem, as the driver is asked for it and as the volume says it.
+std::pair<std::string, std::string> FsTypes(const Json& parameters, const std::string& fallback,
+                                            const std::string& mode = "Filesystem") {
+  SidecarOptions options;
+  options.default_fs_type = fallback;
+  const Json storage_class =
+      JsonObject{{"metadata", JsonObject{{"name", "fast"}}}, {"parameters", parameters}};
+  Json claim = Claim("1Gi");
+  Set(claim, "spec.volumeMode", mode);
+  const auto request = VolumeRequest(claim, storage_class, DriverFacts(), options);
+  if (!request.ok()) return {request.error().message(), ""};
+  csi::v1::Volume volume;
+  volume.set_volume_id("v");
+  const auto pv = NewVolume(claim, storage_class, *request, volume, "d", "me");
+  return {request->volume_capabilities(0).mount().fs_type(),
+          pv.ok() ? StringAt(*pv, "spec.csi.fsType", "none") : pv.error().message()};
+}
+
+TEST(ProvisionPlanTest, TheFilesystemIsThatOfTheClassOrTheDefault) {
+  using Types = std::pair<std::string, std::string>;
+  EXPECT_EQ(FsTypes(JsonObject(), "ext4"), Types("ext4", "ext4"));
+  EXPECT_EQ(FsTypes(JsonObject(), ""), Types("", "none"));
+  EXPECT_EQ(FsTypes(JsonObject{{"csi.storage.k8s.io/fstype", "xfs"}}, "ext4"), Types("xfs", "xfs"));
+  EXPECT_EQ(FsTypes(JsonObject{{"fstype", "xfs"}}, "ext4"), Types("xfs", "xfs"));
+  EXPECT_EQ(FsTypes(JsonObject{{"fstype", ""}}, "ext4"), Types("ext4", "ext4"));
+  EXPECT_EQ(FsTypes(JsonObject(), "ext4", "Block"), Types("", "none"));
+  EXPECT_THAT(
+      FsTypes(JsonObject{{"fstype", "xfs"}, {"csi.storage.k8s.io/fstype", "xfs"}}, "").first,
+      ::testing::HasSubstr("accepted is one of them"));
 }
 
 struct Source {
