@@ -16,6 +16,7 @@ csi::v1::VolumeCapability CapabilityOf(const CsiVolume& volume) {
     capability.mutable_block();
   } else {
     capability.mutable_mount()->set_fs_type(volume.fs_type);
+    capability.mutable_mount()->set_volume_mount_group(volume.mount_group);
     for (const std::string& option : volume.mount_options)
       capability.mutable_mount()->add_mount_flags(option);
   }
@@ -51,23 +52,29 @@ class ProtoCsiNode final : public CsiNode {
     info.max_volumes = node.max_volumes_per_node();
     for (const auto& [key, value] : node.accessible_topology().segments())
       info.topology[key] = value;
-    const auto capabilities =
-        TRY(service_->NodeGetCapabilities(Until(std::chrono::seconds(1)), {}));
-    using Rpc = csi::v1::NodeServiceCapability::RPC;
-    for (const auto& capability : capabilities.capabilities()) {
-      info.stages |= capability.rpc().type() == Rpc::STAGE_UNSTAGE_VOLUME;
-      info.expands |= capability.rpc().type() == Rpc::EXPAND_VOLUME;
-    }
     return info;
   }
 
-  Status Stage(const CsiVolume& volume, const std::string& staging_path) override {
+  Result<CsiNodeAbilities> Abilities() override {
+    CsiNodeAbilities abilities;
+    const auto answer = TRY(service_->NodeGetCapabilities(Until(std::chrono::seconds(1)), {}));
+    using Rpc = csi::v1::NodeServiceCapability::RPC;
+    for (const auto& capability : answer.capabilities()) {
+      abilities.stages |= capability.rpc().type() == Rpc::STAGE_UNSTAGE_VOLUME;
+      abilities.expands |= capability.rpc().type() == Rpc::EXPAND_VOLUME;
+      abilities.mounts_for_group |= capability.rpc().type() == Rpc::VOLUME_MOUNT_GROUP;
+    }
+    return abilities;
+  }
+
+  Status Stage(const CsiVolume& volume, const CsiSecrets& secrets,
+               const std::string& staging_path) override {
     csi::v1::NodeStageVolumeRequest request;
     request.set_volume_id(volume.id);
     request.set_staging_target_path(staging_path);
     *request.mutable_volume_capability() = CapabilityOf(volume);
     request.mutable_volume_context()->insert(volume.context.begin(), volume.context.end());
-    request.mutable_secrets()->insert(volume.secrets.begin(), volume.secrets.end());
+    request.mutable_secrets()->insert(secrets.begin(), secrets.end());
     TRY(service_->NodeStageVolume(Until(kTimeout), request));
     return {};
   }
@@ -80,8 +87,9 @@ class ProtoCsiNode final : public CsiNode {
     return {};
   }
 
-  Status Publish(const CsiVolume& volume, const std::string& staging_path,
-                 const std::string& target_path, bool read_only) override {
+  Status Publish(const CsiVolume& volume, const CsiSecrets& secrets,
+                 const std::string& staging_path, const std::string& target_path,
+                 bool read_only) override {
     csi::v1::NodePublishVolumeRequest request;
     request.set_volume_id(volume.id);
     request.set_staging_target_path(staging_path);
@@ -89,6 +97,7 @@ class ProtoCsiNode final : public CsiNode {
     request.set_readonly(read_only);
     *request.mutable_volume_capability() = CapabilityOf(volume);
     request.mutable_volume_context()->insert(volume.context.begin(), volume.context.end());
+    request.mutable_secrets()->insert(secrets.begin(), secrets.end());
     TRY(service_->NodePublishVolume(Until(kTimeout), request));
     return {};
   }
@@ -101,14 +110,14 @@ class ProtoCsiNode final : public CsiNode {
     return {};
   }
 
-  Status Expand(const CsiVolume& volume, const std::string& volume_path,
-                const std::string& staging_path, std::int64_t bytes) override {
+  Status Expand(const CsiVolume& volume, const CsiSecrets& secrets, const std::string& volume_path,
+                const std::string& staging_path) override {
     csi::v1::NodeExpandVolumeRequest request;
     request.set_volume_id(volume.id);
     request.set_volume_path(volume_path);
     request.set_staging_target_path(staging_path);
     *request.mutable_volume_capability() = CapabilityOf(volume);
-    if (bytes > 0) request.mutable_capacity_range()->set_required_bytes(bytes);
+    request.mutable_secrets()->insert(secrets.begin(), secrets.end());
     TRY(service_->NodeExpandVolume(Until(kTimeout), request));
     return {};
   }

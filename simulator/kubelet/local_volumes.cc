@@ -82,44 +82,4 @@ Result<std::string> PlaceBelow(const std::string& volume, const std::string& sub
   return real.string();
 }
 
-FsGroup FsGroupOf(const Json& pod) {
-  FsGroup found;
-  const Json* group = Find(pod, "spec.securityContext.fsGroup");
-  if (group != nullptr && group->is_number()) found.group = group->to_number<std::int64_t>();
-  found.on_mismatch_only =
-      StringAt(pod, "spec.securityContext.fsGroupChangePolicy") == "OnRootMismatch";
-  return found;
-}
-
-Status ApplyFsGroup(const std::string& path, const FsGroup& fs_group) {
-  if (!fs_group.group) return {};
-  struct stat root = {};
-  constexpr mode_t kWanted = S_ISGID | 0770;
-  if (fs_group.on_mismatch_only && stat(path.c_str(), &root) == 0 &&
-      root.st_gid == static_cast<gid_t>(*fs_group.group) && (root.st_mode & kWanted) == kWanted) {
-    return {};
-  }
-  return GiveToGroup(path, *fs_group.group, 0660);
-}
-
-Status GiveToGroup(const std::string& path, std::int64_t group, mode_t file_mode) {
-  const auto apply = [group, file_mode](const fs::path& entry) {
-    struct stat info = {};
-    if (lstat(entry.c_str(), &info) != 0) return;
-    lchown(entry.c_str(), static_cast<uid_t>(-1), static_cast<gid_t>(group));
-    if (S_ISLNK(info.st_mode)) return;
-    const mode_t more = S_ISDIR(info.st_mode) ? S_ISGID | 0110 | file_mode : file_mode;
-    chmod(entry.c_str(), (info.st_mode & 07777) | more);
-  };
-  std::error_code code;
-  apply(path);
-  for (auto it = fs::recursive_directory_iterator(path, code);
-       it != fs::recursive_directory_iterator(); it.increment(code)) {
-    if (code)
-      return ErrnoError(code.value(), "give " + path + " to group " + std::to_string(group));
-    apply(it->path());
-  }
-  return {};
-}
-
 }  // namespace thinsnap::kubelet

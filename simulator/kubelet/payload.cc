@@ -14,7 +14,7 @@
 #include "base/core/file.h"
 #include "base/data/json.h"
 #include "simulator/containers/environment.h"
-#include "simulator/kubelet/local_volumes.h"
+#include "simulator/kubelet/fs_group.h"
 
 namespace thinsnap::kubelet {
 namespace {
@@ -32,24 +32,6 @@ Status CheckRelative(const std::string& path) {
     return Error(Code::kInvalidArgument, "path '" + path + "' must be relative and without '..'");
   }
   return {};
-}
-
-Result<std::map<std::string, std::string>> ContentOf(const Json& object, bool secret) {
-  std::map<std::string, std::string> content;
-  for (const char* field : {"data", "binaryData"}) {
-    const JsonObject* data = FindObject(object, field);
-    if (data == nullptr) continue;
-    for (const auto& member : *data) {
-      if (!member.value().is_string()) continue;
-      std::string text(member.value().get_string());
-      if (secret || std::string_view(field) == "binaryData") {
-        const Bytes bytes = TRY(Base64Decode(text));
-        text = std::string(AsText(bytes));
-      }
-      content[std::string(member.key())] = std::move(text);
-    }
-  }
-  return content;
 }
 
 // A configMap or secret source, of a volume or inside a projected one.
@@ -141,6 +123,22 @@ bool Differs(const std::string& folder, const Payload& payload) {
 }
 
 }  // namespace
+
+Result<std::map<std::string, std::string>> ContentOf(const Json& object, bool secret) {
+  std::map<std::string, std::string> content;
+  for (const char* field : {"data", "binaryData"}) {
+    for (const auto& [key, value] : ObjectAt(object, field)) {
+      if (!value.is_string()) continue;
+      std::string text(value.get_string());
+      if (secret || std::string_view(field) == "binaryData") {
+        const Bytes bytes = TRY(Base64Decode(text));
+        text = std::string(AsText(bytes));
+      }
+      content[std::string(key)] = std::move(text);
+    }
+  }
+  return content;
+}
 
 bool HasPayload(const Json& volume) {
   return Find(volume, "configMap") != nullptr || Find(volume, "secret") != nullptr ||

@@ -25,6 +25,9 @@ struct PayloadSources {
   std::function<Result<std::string>(const std::string& audience, std::int64_t seconds)> token;
 };
 
+// The keys of a ConfigMap or of a Secret, decoded.
+Result<std::map<std::string, std::string>> ContentOf(const Json& object, bool secret);
+
 // True for volumes whose files these are.
 bool HasPayload(const Json& volume);
 // What the volume (an element of spec.volumes) holds now. Errors name the object or field.

@@ -17,6 +17,8 @@
 #include "base/data/json.h"
 #include "base/kube/object.h"
 #include "simulator/containers/remove_tree.h"
+#include "simulator/kubelet/csi_volume.h"
+#include "simulator/kubelet/fs_group.h"
 #include "simulator/kubelet/local_volumes.h"
 
 namespace thinsnap::kubelet {
@@ -28,37 +30,6 @@ std::string Sha256Hex(const std::string& text) {
   std::uint8_t digest[SHA256_DIGEST_LENGTH];
   SHA256(AsBytes(text).data(), text.size(), digest);
   return HexEncode(ByteSpan(digest, sizeof digest));
-}
-
-CsiAccess AccessOf(const Json& volume) {
-  CsiAccess access = CsiAccess::kSingleNodeWriter;
-  for (const Json& mode : ArrayAt(volume, "spec.accessModes")) {
-    if (!mode.is_string()) continue;
-    if (mode.get_string() == "ReadWriteMany") return CsiAccess::kMultiNodeWriter;
-    if (mode.get_string() == "ReadOnlyMany") access = CsiAccess::kMultiNodeReader;
-    if (mode.get_string() == "ReadWriteOnce") return CsiAccess::kSingleNodeWriter;
-    if (mode.get_string() == "ReadWriteOncePod") return CsiAccess::kSinglePodWriter;
-  }
-  return access;
-}
-
-CsiVolume VolumeOf(const Json& pv) {
-  CsiVolume volume;
-  volume.id = StringAt(pv, "spec.csi.volumeHandle");
-  volume.block = StringAt(pv, "spec.volumeMode") == "Block";
-  volume.fs_type = StringAt(pv, "spec.csi.fsType");
-  volume.access = AccessOf(pv);
-  for (const Json& option : ArrayAt(pv, "spec.mountOptions")) {
-    if (option.is_string()) volume.mount_options.emplace_back(option.get_string());
-  }
-  if (const JsonObject* attributes = FindObject(pv, "spec.csi.volumeAttributes")) {
-    for (const auto& member : *attributes) {
-      if (member.value().is_string()) {
-        volume.context[std::string(member.key())] = std::string(member.value().get_string());
-      }
-    }
-  }
-  return volume;
 }
 
 std::string ClaimOf(const Json& pod, const Json& volume) {
@@ -184,41 +155,63 @@ Status VolumeStore::Refresh(const Json& pod) {
   return {};
 }
 
+Result<Json> VolumeStore::VolumeFor(const std::string& ns, const std::string& claim) {
+  const Json pvc = TRY(client_.Get(kube::types::kPersistentVolumeClaim, {ns, claim}));
+  const std::string name = StringAt(pvc, "spec.volumeName");
+  if (name.empty() || StringAt(pvc, "status.phase") != "Bound")
+    return Error(Code::kUnavailable, "is not bound yet");
+  Json pv = TRY(client_.Get(kube::types::kPersistentVolume, {"", name}));
+  if (StringAt(pv, "spec.csi.driver") != options_.driver) {
+    return Error(Code::kInvalidArgument, "persistent volume " + name +
+                                             " has no csi source of the driver " + options_.driver);
+  }
+  if (StringAt(pv, "spec.claimRef.uid") != kube::UidOf(pvc)) {
+    return Error(Code::kFailedPrecondition,
+                 "persistent volume " + name + " belongs to another claim");
+  }
+  return pv;
+}
+
+Result<Json> VolumeStore::DriverObject() {
+  Result<Json> object = client_.Get(kube::types::kCsiDriver, {"", options_.driver});
+  if (object.Is(Code::kNotFound)) return Json();
+  return object;
+}
+
+Result<CsiSecrets> VolumeStore::ReadSecret(const std::optional<kube::ObjectKey>& key) {
+  if (!key) return CsiSecrets();
+  const Json secret =
+      TRY(client_.Get(kube::types::kSecret, *key).In("secret " + key->ToString()));
+  return ContentOf(secret, true).In("secret " + key->ToString());
+}
+
 Result<MountedVolume> VolumeStore::MountClaim(const Json& pod, const std::string& name,
                                               const std::string& claim, bool read_only) {
   const std::string ns = kube::NamespaceOf(pod);
   const std::string uid = kube::UidOf(pod);
   const std::string what = "persistentvolumeclaim " + ns + "/" + claim;
-  const Json pvc = TRY(client_.Get(kube::types::kPersistentVolumeClaim, {ns, claim}));
-  const std::string pv_name = StringAt(pvc, "spec.volumeName");
-  if (pv_name.empty() || StringAt(pvc, "status.phase") != "Bound") {
-    return Error(Code::kUnavailable, what + " is not bound yet");
-  }
-  const Json pv = TRY(client_.Get(kube::types::kPersistentVolume, {"", pv_name}));
-  if (StringAt(pv, "spec.csi.driver") != options_.driver) {
-    return Error(Code::kInvalidArgument, what + ": persistent volume " + pv_name +
-                                             " has no csi source of the driver " + options_.driver);
-  }
-  if (StringAt(pv, "spec.claimRef.uid") != kube::UidOf(pvc)) {
-    return Error(Code::kFailedPrecondition,
-                 what + ": persistent volume " + pv_name + " belongs to another claim");
-  }
+  const Json pv = TRY(VolumeFor(ns, claim).In(what));
+  const DriverRules rules = RulesOf(TRY(DriverObject().In("CSIDriver " + options_.driver)));
+  const CsiNodeAbilities abilities = TRY(csi_.Abilities().In(what));
+  const FsGroup fs_group = TakesFsGroup(rules, pv, read_only) ? FsGroupOf(pod) : FsGroup();
   Published published;
   published.claim_namespace = ns;
   published.claim_name = claim;
-  CsiVolume volume = VolumeOf(pv);
-  volume.context["csi.storage.k8s.io/pod.name"] = kube::NameOf(pod);
-  volume.context["csi.storage.k8s.io/pod.namespace"] = ns;
-  volume.context["csi.storage.k8s.io/pod.uid"] = uid;
-  volume.context["csi.storage.k8s.io/serviceAccount.name"] =
-      StringAt(pod, "spec.serviceAccountName", "default");
-  const bool block = volume.block;
-  const std::string pod_folder = PodFolder(uid);
+  published.volume = VolumeOf(pv);
+  if (fs_group.group && abilities.mounts_for_group)
+    published.volume.mount_group = std::to_string(*fs_group.group);
+  if (rules.pod_info) published.pod_info = PodInfo(pod);
+  published.stage_secret = SecretOf(pv, "nodeStageSecretRef");
+  published.publish_secret = SecretOf(pv, "nodePublishSecretRef");
+  published.expand_secret = SecretOf(pv, "nodeExpandSecretRef");
+  const bool block = published.volume.block;
+  const std::string pod_folder = PodFolder(uid), pv_name = kube::NameOf(pv);
   published.target_path = block ? pod_folder + "/volumeDevices/kubernetes.io~csi/" + pv_name
                                 : pod_folder + "/volumes/kubernetes.io~csi/" + pv_name + "/mount";
-  published.staging_path = options_.folder + "/plugins/kubernetes.io/csi/" + options_.driver + "/" +
-                           Sha256Hex(volume.id) + "/globalmount";
-  published.volume = std::move(volume);
+  if (abilities.stages) {
+    published.staging_path = options_.folder + "/plugins/kubernetes.io/csi/" + options_.driver +
+                             "/" + Sha256Hex(published.volume.id) + "/globalmount";
+  }
   {
     std::lock_guard lock(mutex_);
     auto& slot = staged_[published.volume.id];
@@ -229,22 +222,25 @@ Result<MountedVolume> VolumeStore::MountClaim(const Json& pod, const std::string
     // it.
     pods_[uid].published[name] = published;
   }
-  Status done = StageAndPublish(published, read_only);
-  if (!done.ok()) return std::move(done).error().In(what);
-  if (!block && !read_only) TRY(ApplyFsGroup(published.target_path, FsGroupOf(pod)));
+  TRY(StageAndPublish(published, read_only).In(what));
+  if (published.volume.mount_group.empty()) TRY(ApplyFsGroup(published.target_path, fs_group));
   return MountedVolume{published.target_path, block, read_only};
 }
 
 Status VolumeStore::StageAndPublish(const Published& published, bool read_only) {
   Staged& staged = *published.staged;
   std::lock_guard lock(staged.mutex);
-  if (!staged.staged) {
+  if (!published.staging_path.empty() && !staged.staged) {
     TRY(MakeFolders(published.staging_path));
-    TRY(csi_.Stage(published.volume, published.staging_path).In("stage"));
+    const CsiSecrets secrets = TRY(ReadSecret(published.stage_secret).In("stage"));
+    TRY(csi_.Stage(published.volume, secrets, published.staging_path).In("stage"));
     staged.staged = true;
   }
   TRY(MakeFolders(fs::path(published.target_path).parent_path().string()));
-  return csi_.Publish(published.volume, published.staging_path, published.target_path, read_only)
+  CsiVolume volume = published.volume;
+  volume.context.insert(published.pod_info.begin(), published.pod_info.end());
+  const CsiSecrets secrets = TRY(ReadSecret(published.publish_secret).In("publish"));
+  return csi_.Publish(volume, secrets, published.staging_path, published.target_path, read_only)
       .In("publish");
 }
 
@@ -258,7 +254,7 @@ Status VolumeStore::GiveUp(const Published& published, const std::string& pod_ui
     staged.users.erase(pod_uid);
     last = staged.users.empty();
   }
-  if (!last) return {};
+  if (!last || published.staging_path.empty()) return {};
   TRY(csi_.Unstage(published.volume.id, published.staging_path).In("unstage"));
   staged.staged = false;
   containers::RemoveTree(fs::path(published.staging_path).parent_path());
@@ -305,6 +301,13 @@ bool VolumeStore::HasVolumes(const std::string& pod_uid) const {
   return pods_.contains(pod_uid);
 }
 
+Status VolumeStore::ExpandOne(const Published& published) {
+  if (!TRY(csi_.Abilities()).expands) return {};
+  const CsiSecrets secrets = TRY(ReadSecret(published.expand_secret));
+  std::lock_guard lock(published.staged->mutex);
+  return csi_.Expand(published.volume, secrets, published.target_path, published.staging_path);
+}
+
 Status VolumeStore::Expand(const Json& pod) {
   std::map<std::string, Published> published;
   {
@@ -322,11 +325,7 @@ Status VolumeStore::Expand(const Json& pod) {
     const Json pv =
         TRY(client_.Get(kube::types::kPersistentVolume, {"", StringAt(pvc, "spec.volumeName")}));
     const std::string capacity = StringIn(pv, "spec.capacity", "storage");
-    {
-      std::lock_guard lock(item.staged->mutex);
-      Status grown = csi_.Expand(item.volume, item.target_path, item.staging_path, 0);
-      if (!grown.ok()) return std::move(grown).error().In("volume " + name + ": expand");
-    }
+    TRY(ExpandOne(item).In("volume " + name + ": expand"));
     Set(pvc, "status.capacity", JsonObject{{"storage", capacity}});
     JsonArray conditions;
     for (const Json& condition : ArrayAt(pvc, "status.conditions")) {

@@ -67,8 +67,10 @@ class VolumeStore {
   };
   struct Published {
     std::shared_ptr<Staged> staged;
-    CsiVolume volume;  // with the pod in its context
-    std::string staging_path;
+    CsiVolume volume;
+    std::map<std::string, std::string> pod_info;
+    std::optional<kube::ObjectKey> stage_secret, publish_secret, expand_secret;
+    std::string staging_path;  // empty: the driver does not stage
     std::string target_path;
     std::string claim_namespace, claim_name;
   };
@@ -81,9 +83,15 @@ class VolumeStore {
   Result<MountedVolume> MountOne(const Json& pod, const Json& volume);
   Result<MountedVolume> MountClaim(const Json& pod, const std::string& name,
                                    const std::string& claim, bool read_only);
+  // A claim's persistent volume, if it may be used.
+  Result<Json> VolumeFor(const std::string& ns, const std::string& claim);
+  // The CSIDriver object; null where there is none.
+  Result<Json> DriverObject();
+  Result<CsiSecrets> ReadSecret(const std::optional<kube::ObjectKey>& key);
   Result<MountedVolume> MountEmpty(const Json& pod, const std::string& name, const Json& source);
   Result<MountedVolume> MountPayload(const Json& pod, const Json& volume);
   Status StageAndPublish(const Published& published, bool read_only);
+  Status ExpandOne(const Published& published);
   Status GiveUp(const Published& published, const std::string& pod_uid);
   PayloadSources SourcesFor(const Json& pod);
   std::string PayloadFolder(const std::string& pod_uid, const std::string& name) const;

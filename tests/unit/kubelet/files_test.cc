@@ -1,9 +1,11 @@
 // What the kubelet writes to disk: logs, and the files of configMap and secret volumes.
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,6 +15,7 @@
 #include "simulator/containers/log_file.h"
 #include "simulator/containers/remove_tree.h"
 #include "simulator/kubelet/frames.h"
+#include "simulator/kubelet/fs_group.h"
 #include "simulator/kubelet/local_volumes.h"
 #include "simulator/kubelet/payload.h"
 
@@ -46,6 +49,57 @@ class FilesTest : public testing::Test {
   SystemClock clock_;
   ThreadRuntime runtime_{clock_};
 };
+
+// Whose attributes changed in a folder, in order: entries by name, the folder itself as ".".
+class AttributeWatch {
+ public:
+  explicit AttributeWatch(const std::string& folder) : fd_(inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {
+    EXPECT_GE(inotify_add_watch(fd_.get(), folder.c_str(), IN_ATTRIB), 0);
+  }
+  std::vector<std::string> Changed() {
+    std::vector<std::string> names;
+    alignas(inotify_event) char buffer[16384];
+    for (;;) {
+      const ssize_t size = read(fd_.get(), buffer, sizeof buffer);
+      if (size <= 0) return names;
+      for (ssize_t at = 0; at < size;) {
+        const auto* event = reinterpret_cast<const inotify_event*>(buffer + at);
+        names.emplace_back(event->len == 0 ? "." : event->name);
+        at += static_cast<ssize_t>(sizeof *event + event->len);
+      }
+    }
+  }
+
+ private:
+  const UniqueFd fd_;
+};
+
+TEST_F(FilesTest, TheRootOfAVolumeGetsItsGroupLast) {
+  const std::string volume = folder_ + "/volume", outside = folder_ + "/outside";
+  fs::create_directories(volume + "/a/b/c");
+  for (const char* name : {"/file", "/a/file", "/a/b/c/file"}) std::ofstream(volume + name) << "x";
+  std::ofstream(outside) << "x";
+  chmod(outside.c_str(), 0600);
+  fs::create_symlink(outside, volume + "/a/link");
+  fs::create_directory_symlink("/", volume + "/all");
+  AttributeWatch root(volume), below(volume + "/a");
+  const Status given = GiveToGroup(volume, getegid(), 0660);
+  ASSERT_TRUE(given.ok()) << given.error().ToString();
+  for (AttributeWatch* watch : {&root, &below}) {
+    const std::vector<std::string> changed = watch->Changed();
+    const auto self = std::find(changed.begin(), changed.end(), ".");
+    EXPECT_GT(self - changed.begin(), 2);
+    EXPECT_TRUE(std::all_of(self, changed.end(), [](const auto& name) { return name == "."; }))
+        << testing::PrintToString(changed);
+  }
+  struct stat info = {};
+  ASSERT_EQ(stat((volume + "/a/b/c/file").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0660, 0660U);
+  ASSERT_EQ(stat(volume.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & (S_ISGID | 0770), S_ISGID | 0770U);
+  ASSERT_EQ(stat(outside.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 07777, 0600U);
+}
 
 TEST_F(FilesTest, LogsAreReadAsTheyWereWritten) {
   const std::string path = folder_ + "/0.log";

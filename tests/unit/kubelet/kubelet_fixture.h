@@ -33,14 +33,17 @@ class NotedCsiNode final : public CsiNode {
     info.topology = {{"topology.thinsnap.io/node", "n1"}};
     return info;
   }
-  Status Stage(const CsiVolume& volume, const std::string&) override {
+  Result<CsiNodeAbilities> Abilities() override {
+    return CsiNodeAbilities{.stages = true, .expands = true, .mounts_for_group = false};
+  }
+  Status Stage(const CsiVolume& volume, const CsiSecrets&, const std::string&) override {
     return Note("stage " + volume.id);
   }
   Status Unstage(const std::string& id, const std::string&) override {
     return Note("unstage " + id);
   }
-  Status Publish(const CsiVolume& volume, const std::string&, const std::string& target,
-                 bool) override {
+  Status Publish(const CsiVolume& volume, const CsiSecrets&, const std::string&,
+                 const std::string& target, bool) override {
     TRY(MakeFolders(target));
     return Note("publish " + volume.id);
   }
@@ -48,8 +51,8 @@ class NotedCsiNode final : public CsiNode {
     containers::RemoveTree(target);
     return Note("unpublish " + id);
   }
-  Status Expand(const CsiVolume& volume, const std::string&, const std::string&,
-                std::int64_t) override {
+  Status Expand(const CsiVolume& volume, const CsiSecrets&, const std::string&,
+                const std::string&) override {
     return Note("expand " + volume.id);
   }
   std::vector<std::string> calls() {
