@@ -2,11 +2,11 @@
 
 #include <cerrno>
 #include <climits>
-#include <cstdlib>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sched.h>
 #include <string>
+#include <string_view>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -19,68 +19,55 @@
 namespace thinsnap::world {
 namespace {
 
-// Leaves a chroot the way root can: the true root of the mount namespace is above every folder that
-// is open.
-Status EnterTrueRoot(int root_fd) {
-  char hole[] = "/tmp/thinsnap-root-XXXXXX";
-  if (mkdtemp(hole) == nullptr) return ErrnoError(errno, "make a folder in /tmp");
-  const int entered = chroot(hole);
-  const int error = errno;
-  if (entered == 0 && fchdir(root_fd) == 0) {
-    for (int depth = 0; depth < 256; ++depth) {
-      if (chdir("..") != 0) break;
-    }
-    if (chroot(".") != 0) return ErrnoError(errno, "reach the root of the mount namespace");
-    // The folder is below the old root, which is the working folder's descriptor now.
-    unlinkat(root_fd, hole + 1, AT_REMOVEDIR);
-    return {};
-  }
-  rmdir(hole);
-  return ErrnoError(error, "leave the chroot");
-}
-
-// True where mount(2) accepts / as a mount point.
-bool MakePrivate() { return mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0; }
-
-Status BindChrootOntoItself() {
-  const UniqueFd old_root(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!old_root) return ErrnoError(errno, "open /");
-  TRY(EnterTrueRoot(old_root.get()));
-  // Before anything is mounted: otherwise it would be seen outside.
-  if (!MakePrivate()) return ErrnoError(errno, "make all mounts private");
-  if (fchdir(old_root.get()) != 0) return ErrnoError(errno, "go back to the chroot");
-  char path[PATH_MAX];
-  if (getcwd(path, sizeof path) == nullptr) return ErrnoError(errno, "name the chroot");
-  if (mount(path, path, nullptr, MS_BIND | MS_REC, nullptr) != 0)
-    return ErrnoError(errno, "bind the chroot onto itself");
-  if (chdir(path) != 0) return ErrnoError(errno, "enter the chroot again");
-  // The folder becomes the true root of this mount namespace. With a mere chroot, who joins a
-  // container's namespace (runc exec) would land in the true root above it, outside of the
-  // container. pivot_root(2), "pivot_root(".", ".")".
-  if (syscall(SYS_pivot_root, ".", ".") != 0) return ErrnoError(errno, "make the chroot the root");
-  if (umount2(".", MNT_DETACH) != 0) return ErrnoError(errno, "let go of the old root");
-  if (chdir("/") != 0) return ErrnoError(errno, "enter the new root");
-  return {};
-}
-
 bool IsFilesystem(const char* path, long magic) {
   struct statfs info = {};
   return statfs(path, &info) == 0 && info.f_type == magic;
 }
 
+// To the root of the mount namespace, which is above every folder that is open: the way root leaves
+// a chroot.
+Status EnterTrueRoot(int root_fd) {
+  // Any folder below the root, so that the open one is above it.
+  if (chroot("/proc") != 0) return ErrnoError(errno, "leave the chroot by way of /proc");
+  if (fchdir(root_fd) != 0) return ErrnoError(errno, "leave the chroot");
+  for (int depth = 0; depth < 256; ++depth) {
+    if (chdir("..") != 0) break;
+  }
+  if (chroot(".") != 0) return ErrnoError(errno, "reach the root of the mount namespace");
+  return {};
+}
+
 }  // namespace
 
-Status MakeRootMountPoint() {
-  if (MakePrivate()) return {};
+Status MakeOwnRoot() {
   char folder[PATH_MAX];
   if (getcwd(folder, sizeof folder) == nullptr) return ErrnoError(errno, "name the working folder");
-  TRY(BindChrootOntoItself());
+  const UniqueFd old_root(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!old_root) return ErrnoError(errno, "open /");
+  TRY(EnterTrueRoot(old_root.get()));
+  // Before anything is mounted: otherwise it would be seen outside.
+  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+    return ErrnoError(errno, "make all mounts private");
+  if (fchdir(old_root.get()) != 0) return ErrnoError(errno, "go back to the former root");
+  char path[PATH_MAX];
+  if (getcwd(path, sizeof path) == nullptr) return ErrnoError(errno, "name the former root");
+  if (path != std::string_view("/")) {
+    // A chroot. Its folder becomes the true root of this namespace, whether it is a mount point or
+    // not: who joins a container's namespace (runc exec) lands in the true root of where runc was
+    // started, which a mere chroot leaves outside of the container.
+    if (mount(path, path, nullptr, MS_BIND | MS_REC, nullptr) != 0)
+      return ErrnoError(errno, "bind the chroot onto itself");
+    if (chdir(path) != 0) return ErrnoError(errno, "enter the chroot again");
+    if (syscall(SYS_pivot_root, ".", ".") != 0)  // as pivot_root(2) has it: "." twice
+      return ErrnoError(errno, "make the chroot the root");
+    if (umount2(".", MNT_DETACH) != 0) return ErrnoError(errno, "let go of the old root");
+  }
   if (chdir(folder) != 0) return ErrnoError(errno, std::string("enter ") + folder);
   return {};
 }
 
 Status MakeNodeRoot() {
-  TRY(MakeRootMountPoint());
+  TRY(MakeOwnRoot());
   // The old /proc shows the processes of the host.
   if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) {
     return ErrnoError(errno, "mount /proc");

@@ -10,10 +10,10 @@
 
 namespace thinsnap::world {
 
-// In a new mount namespace: cuts propagation, and makes / a mount point where it is none (a
-// chroot), which runc needs. The working folder stays. Of the calling thread and those that it
-// starts.
-Status MakeRootMountPoint();
+// In a new mount namespace: cuts propagation, and makes / the namespace's own root, also in a
+// chroot: runc needs a mount point, and what joins a container must find nothing above it. The
+// working folder stays. Of the calling thread and those that it starts.
+Status MakeOwnRoot();
 
 // To be called by process 1 of a new mount and PID namespace before it starts a thread: the above,
 // and mounts /proc, /sys, cgroups and /dev where they are missing.

@@ -88,7 +88,8 @@ void UpTest::PrintLogs() const {
   }
 }
 
-void UpTest::StartUp(int nodes, const std::vector<std::string>& more_arguments) {
+void UpTest::StartUp(int nodes, const std::vector<std::string>& more_arguments,
+                     const std::vector<std::string>& launcher) {
   ASSERT_FALSE(up_.running());
   Result<containers::Pipe> out = containers::MakePipe();
   ASSERT_TRUE(out.ok());
@@ -99,6 +100,7 @@ void UpTest::StartUp(int nodes, const std::vector<std::string>& more_arguments) 
                   std::to_string(nodes),   "--data",    data(),
                   "--kubeconfig",          kubeconfig()};
   options.argv.insert(options.argv.end(), more_arguments.begin(), more_arguments.end());
+  options.argv.insert(options.argv.begin(), launcher.begin(), launcher.end());
   options.stdout_fd = out->write.get();
   options.stderr_fd = err.get();
   options.dies_with_parent = true;

@@ -24,8 +24,10 @@ class UpTest : public testing::Test {
   // Ends `up` and removes the folder; after a failure the folder stays and is named.
   void TearDown() override;
 
-  // Starts `up` and waits for its ready line.
-  void StartUp(int nodes = 1, const std::vector<std::string>& more_arguments = {});
+  // Starts `up` and waits for its ready line. A launcher is a command that turns into the command
+  // given to it.
+  void StartUp(int nodes = 1, const std::vector<std::string>& more_arguments = {},
+               const std::vector<std::string>& launcher = {});
   // As Ctrl-C on a terminal does: SIGINT to the whole process group. The exit code.
   int StopUp();
   // Until it ends by itself; the exit code.

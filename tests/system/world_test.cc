@@ -1,6 +1,7 @@
 // The life of a world: orderly ends, power loss, killed processes, a burning node.
 #include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <gmock/gmock.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 namespace thinsnap::system_test {
 namespace {
 
+namespace fs = std::filesystem;
 using std::chrono::seconds;
 using testing::HasSubstr;
 
@@ -57,6 +59,53 @@ spec:
       const JsonArray& statuses = ArrayAt(*pod, "status.containerStatuses");
       return !statuses.empty() && IntAt(statuses[0], "restartCount") == restarts;
     }));
+  }
+
+  // `up` in a chroot of its own mount namespace that holds what programs need, of a tmpfs: its
+  // root, or a folder in it.
+  void StartInChroot(const std::string& root_below) {
+    const char* kEnter = R"sh(
+set -eu
+base=$1/chroot; root=$base$2; folder=$1; build=$3; shift 3
+mkdir "$base"
+mount -t tmpfs -o mode=0755 chroot "$base"
+mkdir -p "$root/proc" "$root/sys" "$root/dev" "$root/etc" "$root/run" "$root/tmp" "$root/$folder" "$root/$build"
+for each in /usr /bin /sbin /lib /lib32 /lib64; do
+  if [ -h $each ]; then cp -d $each "$root$each"; continue; fi
+  [ -d $each ] || continue
+  mkdir "$root$each"
+  mount --rbind $each "$root$each"
+done
+for each in /proc /sys /dev; do mount --rbind $each "$root$each"; done
+for each in "$folder" "$build"; do mount --bind "$each" "$root/$each"; done
+exec chroot "$root" "$@"
+)sh";
+    StartUp(1, {},
+            {"unshare", "--mount", "--propagation", "private", "sh", "-c", kEnter, "sh", folder(),
+             root_below, THINSNAP_BINARY_DIR});
+  }
+  // A pod's own file is what exec and exec probes see, and nothing of the machine.
+  void ExpectPodsOwnRoot() {
+    Apply(R"yaml(
+apiVersion: v1
+kind: Pod
+metadata: {name: own}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: main
+    image: busybox
+    command: [sh, -c, "echo mine > /mark; exec sleep 3600"]
+    readinessProbe: {exec: {command: [grep, mine, /mark]}, periodSeconds: 1, timeoutSeconds: 30}
+)yaml");
+    ASSERT_TRUE(WaitFor(kube::types::kPod, {"default", "own"}, [](const Json* pod) {
+      return pod != nullptr && kube::ConditionIs(*pod, "Ready");
+    }));
+    EXPECT_EQ(Kubectl({"exec", "own", "--", "cat", "/mark"}).out, "mine\n");
+    const std::string inside = Kubectl({"exec", "own", "--", "ls", "-id", "/"}).out;
+    EXPECT_NE(inside, Run({"ls", "-id", "/"}).out);
+    EXPECT_NE(Kubectl({"exec", "own", "--", "ls", folder()}).exit_code, 0);
+    EXPECT_NE(Kubectl({"exec", "own", "--", "ls", "/proc/self/root/var/tmp"}).exit_code, 0);
   }
 
   std::string Starts() { return Kubectl({"exec", "busy", "--", "cat", "/data/starts"}).out; }
@@ -249,6 +298,20 @@ TEST_F(WorldTest, AFolderThatIsRemovedEndsIt) {
   EXPECT_EQ(AwaitUp(), 1);
   EXPECT_THAT(Said(), HasSubstr("was removed while the cluster ran on it"));
   ExpectNothingLeft();
+}
+
+TEST_F(WorldTest, InAChrootPodsKeepToTheirOwnRoot) {
+  // The chroot is a folder, and it is a mount point.
+  for (const char* below : {"/folder", ""}) {
+    SCOPED_TRACE(std::string("root of the chroot: tmpfs") + below);
+    StartInChroot(below);
+    if (HasFatalFailure()) return;
+    ExpectPodsOwnRoot();
+    EXPECT_EQ(StopUp(), 0);
+    ExpectNothingLeft();
+    containers::RemoveTree(data());
+    fs::remove(folder() + "/chroot");
+  }
 }
 
 TEST_F(WorldTest, ABusyPortIsSaidSo) {

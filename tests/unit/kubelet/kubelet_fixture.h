@@ -76,7 +76,7 @@ class KubeletTest : public testing::Test {
   static void SetUpTestSuite() {
     if (geteuid() != 0) return;
     ASSERT_EQ(unshare(CLONE_NEWNS), 0);
-    const Status made = world::MakeRootMountPoint();
+    const Status made = world::MakeOwnRoot();
     ASSERT_TRUE(made.ok()) << made.error().ToString();
   }
 
