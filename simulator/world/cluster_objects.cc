@@ -49,6 +49,11 @@ Status Install(kube::KubeClient& client, const kube::ResourceType& type, const J
 
 }  // namespace
 
+registry::UserInfo SystemAccount(const std::string& name) {
+  return {std::string("system:serviceaccount:") + kSystemNamespace + ":" + name,
+          {"system:serviceaccounts", std::string("system:serviceaccounts:") + kSystemNamespace}};
+}
+
 Status InstallClusterObjects(Runtime& runtime, kube::KubeClient& client,
                              const std::string& api_domain) {
   TRY(Install(client, kube::types::kNamespace,

@@ -8,6 +8,7 @@
 #include "simulator/containers/cgroups.h"
 #include "simulator/containers/child_process.h"
 #include "simulator/containers/remove_tree.h"
+#include "simulator/world/cluster_objects.h"
 #include "simulator/world/node_process.h"
 
 namespace thinsnap::world {
@@ -49,9 +50,11 @@ NodeFleet::NodeFleet(Runtime& runtime, TaskGroup& parent, apiserver::ApiServer& 
 Status NodeFleet::WriteFiles(const std::string& name) {
   const std::string folder = FolderOf(options_.data, name);
   TRY(MakeFolders(folder, 0700));
-  const std::string kubeconfig =
-      TRY(api_.KubeconfigFor({"system:node:" + name, {"system:nodes", "system:masters"}}));
-  TRY(WriteFileAtomic(folder + "/" + kNodeKubeconfig, kubeconfig, 0600));
+  const std::string kubelet =
+      TRY(api_.KubeconfigFor({"system:node:" + name, {"system:nodes"}}));
+  TRY(WriteFileAtomic(folder + "/" + kNodeKubeconfig, kubelet, 0600));
+  const std::string driver = TRY(api_.KubeconfigFor(SystemAccount(kNodeAccount)));
+  TRY(WriteFileAtomic(folder + "/" + kDriverKubeconfig, driver, 0600));
   return WriteDriverTls(folder, authority_, name, runtime_.clock());
 }
 

@@ -41,7 +41,7 @@ containers::SupervisedOptions DriverProcess(const NodeProcessOptions& options) {
                        // Short, however deep the data folder lies: sockets need that.
                        std::string("/proc/self/cwd/") + kCsiSocket, "--pool",
                        options.folder + "/" + kPoolFolder, "--kubeconfig",
-                       options.folder + "/" + kNodeKubeconfig, "--tls-ca",
+                       options.folder + "/" + kDriverKubeconfig, "--tls-ca",
                        options.folder + "/" + kTlsCa, "--tls-cert", options.folder + "/" + kTlsCert,
                        "--tls-key", options.folder + "/" + kTlsKey};
   driver.child.folder = options.folder;

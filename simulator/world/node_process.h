@@ -26,6 +26,7 @@ struct NodeProcessOptions {
 
 // Files of the node's folder that `up` writes before.
 inline constexpr char kNodeKubeconfig[] = "kubeconfig";
+inline constexpr char kDriverKubeconfig[] = "driver-kubeconfig";
 inline constexpr char kTlsCa[] = "tls-ca.pem";
 inline constexpr char kTlsCert[] = "tls-cert.pem";
 inline constexpr char kTlsKey[] = "tls-key.pem";

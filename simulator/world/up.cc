@@ -105,7 +105,7 @@ class World {
   Status StartControllers();
   Status StartPrograms();
   void Run(const std::string& name, std::vector<std::string> arguments);
-  Result<std::string> WriteKubeconfig(const std::string& name, const std::string& user);
+  Result<std::string> WriteKubeconfig(const std::string& name, const std::string& account);
 
   const UpOptions& options_;
   const Janitor& janitor_;
@@ -119,9 +119,12 @@ class World {
   std::unique_ptr<apiserver::ApiServer> api_;
   std::unique_ptr<kube::KubeClient> client_;
   std::unique_ptr<kube::InformerSet> informers_;
+  // As the sidecars' pod would: with the account of the driver's controller.
+  std::unique_ptr<kube::KubeClient> sidecar_client_;
+  std::unique_ptr<kube::InformerSet> sidecar_informers_;
   TaskGroup group_;  // stopped and joined before what is above goes
   std::unique_ptr<controllers::Controllers> controllers_;
-  std::unique_ptr<sidecars::Sidecars> sidecars_;
+  std::unique_ptr<sidecars::Sidecars> sidecars_, snapshot_controller_;
   std::unique_ptr<NodeFleet> fleet_;
   std::unique_ptr<ControlServer> control_;
 };
@@ -144,6 +147,8 @@ Status World::Start() {
   fleet_ =
       std::make_unique<NodeFleet>(runtime_, group_, *api_, authority_, options_, state_, tell_);
   TRY(janitor_.WaitForFormer(runtime_));
+  // Before anybody who needs the roles in them.
+  TRY(InstallClusterObjects(runtime_, *client_, options_.api_domain));
   for (const std::string& name : NodeNames(options_.nodes, state_)) TRY(fleet_->Start(name));
   control_ = std::make_unique<ControlServer>(
       group_, [this](const std::string& command, const std::string& name) {
@@ -151,7 +156,6 @@ Status World::Start() {
         return Status(Error(Code::kInvalidArgument, "unknown command " + command));
       });
   TRY(control_->Start(options_.data + "/" + kControlSocket));
-  TRY(InstallClusterObjects(runtime_, *client_, options_.api_domain));
   TRY(StartControllers());
   return StartPrograms();
 }
@@ -168,16 +172,25 @@ Status World::StartControllers() {
   // The driver keeps the volumes of a namespace together; the sidecar would spread them.
   sidecar_options.immediate_topology = false;
   if (options_.sidecars) {
-    sidecars_ =
-        sidecars::StartSidecars(runtime_, group_, *client_, *informers_, random_, sidecar_options);
+    // The snapshot-controller is the cluster's, not the driver's.
+    sidecars::SidecarOptions cluster_options = sidecar_options;
+    cluster_options.provisioner = cluster_options.snapshotter = cluster_options.resizer = false;
+    snapshot_controller_ =
+        sidecars::StartSidecars(runtime_, group_, *client_, *informers_, random_, cluster_options);
+    sidecar_options.snapshot_controller = false;
+    sidecar_client_ = api_->MakeClient(SystemAccount(kControllerAccount));
+    sidecar_informers_ = std::make_unique<kube::InformerSet>(runtime_, *sidecar_client_);
+    sidecars_ = sidecars::StartSidecars(runtime_, group_, *sidecar_client_, *sidecar_informers_,
+                                        random_, sidecar_options);
+    sidecar_informers_->StartAll(group_);
   }
   informers_->StartAll(group_);
   return {};
 }
 
-Result<std::string> World::WriteKubeconfig(const std::string& name, const std::string& user) {
+Result<std::string> World::WriteKubeconfig(const std::string& name, const std::string& account) {
   const std::string path = options_.data + "/" + name + ".kubeconfig";
-  const std::string text = TRY(api_->KubeconfigFor({user, {"system:masters"}}));
+  const std::string text = TRY(api_->KubeconfigFor(SystemAccount(account)));
   TRY(WriteFileAtomic(path, text, 0600));
   return path;
 }
@@ -201,13 +214,11 @@ Status World::StartPrograms() {
   const std::string tls = options_.data + "/tls/";
   Run("thinsnap-csi", {
     "controller", "--endpoint", kControllerEndpoint, "--kubeconfig",
-        TRY(WriteKubeconfig("csi-controller",
-                            "system:serviceaccount:thinsnap-system:thinsnap-csi-controller"))
+        TRY(WriteKubeconfig("csi-controller", kControllerAccount))
     , "--tls-ca", tls + kTlsCa, "--tls-cert", tls + kTlsCert, "--tls-key", tls + kTlsKey
   });
   Run("thinsnap-operator", {
-    "--kubeconfig",
-        TRY(WriteKubeconfig("operator", "system:serviceaccount:thinsnap-system:thinsnap-operator"))
+    "--kubeconfig", TRY(WriteKubeconfig("operator", kOperatorAccount))
     , "--api-domain", options_.api_domain
   });
   return {};
