@@ -67,7 +67,8 @@ JsonObject Bind(const std::string& source, const std::string& destination, bool 
   return {{"destination", destination},
           {"type", "bind"},
           {"source", source},
-          {"options", JsonArray{"rbind", "rprivate", read_only ? "ro" : "rw"}}};
+          // What is mounted below is bound along, and has to be as read-only.
+          {"options", JsonArray{"rbind", "rprivate", read_only ? "rro" : "rw"}}};
 }
 
 JsonArray BuildMounts(const ContainerInputs& inputs, bool privileged) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,9 +15,10 @@
 namespace thinsnap::containers {
 
 struct ContainerMount {
-  std::string source;       // on the node
+  std::string source;       // on the node, until the container has started
   std::string destination;  // in the container
   bool read_only = false;
+  std::shared_ptr<const void> held = {};  // what the source is there by
 };
 
 struct ContainerDevice {

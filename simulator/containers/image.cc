@@ -11,9 +11,11 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <system_error>
+#include <tuple>
 #include <unistd.h>
 
 #include "base/core/file.h"
+#include "simulator/containers/jail.h"
 #include "simulator/containers/oci_layout.h"
 
 namespace thinsnap::containers {
@@ -136,17 +138,6 @@ Status MountLayers(const RootPlan& plan, const std::string& root) {
   return {};
 }
 
-Status WriteText(const std::string& path, const std::string& text) {
-  std::error_code code;
-  fs::remove(path, code);  // never through a link that an image brought
-  UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644));
-  if (!fd) return ErrnoError(errno, "write " + path);
-  if (write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
-    return ErrnoError(errno, "write " + path);
-  }
-  return {};
-}
-
 }  // namespace
 
 std::string ShortImageName(const std::string& image) {
@@ -212,35 +203,35 @@ Result<RootPlan> PlanRoot(const std::string& image, const ImageOptions& options,
 
 Status MakeRoot(const RootPlan& plan, const std::string& root, const std::string& hostname,
                 const std::vector<std::pair<std::string, std::string>>& hosts) {
-  std::error_code code;
   TRY(MakeFolders(root));
   if (!plan.lower_folders.empty()) TRY(MountLayers(plan, root));
+  // An image may bring links of its own.
+  const Jail jail = TRY(Jail::Open(root, Jail::Links::kInside));
   for (const char* folder : {"dev", "etc", "home", "opt", "proc", "root", "run", "sys", "tmp",
                              "usr", "var/tmp", "var/log", "var/lib", "var/cache", "mnt", "srv"}) {
-    fs::create_directories(root + "/" + folder, code);
+    // What an image has there instead, such as a file, is its own affair.
+    std::ignore = jail.FindOrMakeFolder(folder, 0755);
   }
-  if (!fs::exists(fs::symlink_status(root + "/var/run", code)))
-    fs::create_symlink("/run", root + "/var/run", code);
-  chmod((root + "/tmp").c_str(), 01777);
-  chmod((root + "/var/tmp").c_str(), 01777);
-  chmod((root + "/root").c_str(), 0700);
-  for (const auto& [path, target] : plan.links) fs::create_symlink(target, root + path, code);
-  for (const auto& [host, path] : plan.read_only_binds) fs::create_directories(root + path, code);
+  TRY(jail.MakeLink("var/run", "/run"));
+  jail.SetMode("tmp", 01777).IgnoreError();      // as above
+  jail.SetMode("var/tmp", 01777).IgnoreError();  // as above
+  jail.SetMode("root", 0700).IgnoreError();      // as above
+  for (const auto& [path, target] : plan.links) TRY(jail.MakeLink(path, target));
+  for (const auto& [host, path] : plan.read_only_binds) TRY(jail.FindOrMakeFolder(path, 0755));
 
   if (plan.lower_folders.empty()) {
-    TRY(WriteText(root + "/etc/passwd",
-                  "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sbin:/bin/false\n"
-                  "nobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"));
-    TRY(WriteText(root + "/etc/group", "root:x:0:\ndaemon:x:1:\nnogroup:x:65534:\n"));
-    TRY(WriteText(root + "/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"));
+    TRY(jail.WriteText("etc/passwd",
+                       "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sbin:/bin/false\n"
+                       "nobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"));
+    TRY(jail.WriteText("etc/group", "root:x:0:\ndaemon:x:1:\nnogroup:x:65534:\n"));
+    TRY(jail.WriteText("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"));
   }
   std::string hosts_text =
       "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n127.0.0.1\t" + hostname + "\n";
   for (const auto& [address, names] : hosts) hosts_text += address + "\t" + names + "\n";
-  TRY(WriteText(root + "/etc/hosts", hosts_text));
-  TRY(WriteText(root + "/etc/hostname", hostname + "\n"));
-  Result<std::string> resolv = ReadFile("/etc/resolv.conf", kMiB);
-  TRY(WriteText(root + "/etc/resolv.conf", resolv.ok() ? *resolv : std::string()));
+  TRY(jail.WriteText("etc/hosts", hosts_text));
+  TRY(jail.WriteText("etc/hostname", hostname + "\n"));
+  TRY(jail.WriteText("etc/resolv.conf", ReadFile("/etc/resolv.conf", kMiB).ValueOr("")));
   return {};
 }
 

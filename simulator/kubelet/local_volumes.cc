@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <filesystem>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -10,6 +11,7 @@
 
 #include "base/core/file.h"
 #include "simulator/containers/environment.h"
+#include "simulator/containers/jail.h"
 
 namespace thinsnap::kubelet {
 namespace {
@@ -53,33 +55,39 @@ Result<std::string> MakeHostPath(const Json& source) {
   return path;
 }
 
-Result<std::string> PlaceBelow(const std::string& volume, const std::string& sub_path) {
+Result<UniqueFd> PlaceBelow(const std::string& volume, const std::string& sub_path) {
   const fs::path relative(sub_path);
   if (relative.is_absolute() ||
       std::find(relative.begin(), relative.end(), "..") != relative.end()) {
     return Error(Code::kInvalidArgument,
                  "subPath " + sub_path + " must be relative and without '..'");
   }
-  std::error_code code;
-  const fs::path base = fs::canonical(volume, code);
-  if (code) return ErrnoError(code.value(), "subPath " + sub_path);
   struct stat root = {};
-  if (stat(base.c_str(), &root) != 0) return ErrnoError(errno, "subPath " + sub_path);
-  fs::path real = base;
-  for (const fs::path& part : relative) {
-    const fs::path next = real / part;
-    if (!fs::exists(next, code)) {
-      if (mkdir(next.c_str(), 0700) != 0 && errno != EEXIST)
-        return ErrnoError(errno, "make subPath " + sub_path);
-      chmod(next.c_str(), root.st_mode & 07777);
-    }
-    real = fs::canonical(next, code);
-    if (code) return ErrnoError(code.value(), "subPath " + sub_path);
-    if (real != base && !real.string().starts_with(base.string() + "/")) {
-      return Error(Code::kPermissionDenied, "subPath " + sub_path + " leads out of its volume");
-    }
+  if (stat(volume.c_str(), &root) != 0) return ErrnoError(errno, "subPath " + sub_path);
+  const auto jail = TRY(containers::Jail::Open(volume, containers::Jail::Links::kRefused));
+  return jail.FindOrMakeFolder(sub_path, root.st_mode & 07777).In("subPath " + sub_path);
+}
+
+Result<std::shared_ptr<const PrivateMount>> PrivateMount::Make(const UniqueFd& what,
+                                                               std::string path) {
+  struct stat info = {};
+  if (fstat(what.get(), &info) != 0) return ErrnoError(errno, "look at what is mounted");
+  if (S_ISDIR(info.st_mode)) {
+    TRY(MakeFolders(path, 0700));
+  } else {
+    TRY(MakeFolders(fs::path(path).parent_path().string(), 0700));
+    TRY(WriteFileAtomic(path, ""));
   }
-  return real.string();
+  const std::string source = "/proc/self/fd/" + std::to_string(what.get());
+  if (mount(source.c_str(), path.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0)
+    return ErrnoError(errno, "bind at " + path);
+  return std::shared_ptr<const PrivateMount>(new PrivateMount(std::move(path)));
+}
+
+PrivateMount::~PrivateMount() {
+  umount2(path_.c_str(), MNT_DETACH);
+  // Fails where it is still mounted: what is below is not ours to remove.
+  remove(path_.c_str());
 }
 
 }  // namespace thinsnap::kubelet

@@ -2,8 +2,11 @@
 // (subPath).
 #pragma once
 
+#include <memory>
 #include <string>
+#include <utility>
 
+#include "base/core/file.h"
 #include "base/core/result.h"
 #include "base/data/json.h"
 
@@ -16,8 +19,24 @@ Result<bool> MakeEmptyFolder(const Json& source, const std::string& path);
 // Checks or makes what hostPath's type asks for; answers the path.
 Result<std::string> MakeHostPath(const Json& source);
 
-// A place below a volume, made when missing (as open as the volume itself), that no link may lead
-// out of the volume.
-Result<std::string> PlaceBelow(const std::string& volume, const std::string& sub_path);
+// A place below a volume, a folder when missing (as open as the volume itself), that no link may
+// lead out of the volume (kPermissionDenied). Opened with O_PATH: pods that write to the volume may
+// put something else under its name at any moment.
+Result<UniqueFd> PlaceBelow(const std::string& volume, const std::string& sub_path);
+
+// What a descriptor stands for, mounted at a path that no pod can reach: a mount namespace binds
+// nothing by the descriptor of another one, and so runc needs a path. Until this object goes.
+class PrivateMount {
+ public:
+  static Result<std::shared_ptr<const PrivateMount>> Make(const UniqueFd& what, std::string path);
+  ~PrivateMount();
+  PrivateMount(const PrivateMount&) = delete;
+  PrivateMount& operator=(const PrivateMount&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  explicit PrivateMount(std::string path) : path_(std::move(path)) {}
+  const std::string path_;
+};
 
 }  // namespace thinsnap::kubelet

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <fcntl.h>
 #include <filesystem>
+#include <memory>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -89,8 +90,13 @@ Result<std::vector<containers::ContainerMount>> PodWorker::MountsOf(
     std::string sub_path = StringAt(item, "subPath");
     if (sub_path.empty())
       sub_path = containers::ExpandReferences(StringAt(item, "subPathExpr"), environment);
-    if (!sub_path.empty())
-      mount.source = TRY(PlaceBelow(volume->path, sub_path).In("volume " + name));
+    UniqueFd place;
+    if (!sub_path.empty()) place = TRY(PlaceBelow(volume->path, sub_path).In("volume " + name));
+    if (place) {
+      const auto held = TRY(PrivateMount::Make(place, bundle + "/mounts/" + std::to_string(mounts.size())));
+      mount.source = held->path();
+      mount.held = held;
+    }
     mounts.push_back(std::move(mount));
   }
   const std::string message_file = bundle + "/termination-log";

@@ -69,7 +69,7 @@ TEST(ContainerConfigTest, OuterMountsComeBeforeInnerOnes) {
     const std::string destination = StringAt(mount, "destination");
     const bool read_only = destination == "/data" || destination == "/bin";
     if (!read_only && destination != "/data/sub") continue;
-    EXPECT_THAT(Strings(mount, "options"), testing::Contains(read_only ? "ro" : "rw"))
+    EXPECT_THAT(Strings(mount, "options"), testing::Contains(read_only ? "rro" : "rw"))
         << destination;
   }
 }

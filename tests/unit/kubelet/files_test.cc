@@ -53,7 +53,8 @@ class FilesTest : public testing::Test {
 // Whose attributes changed in a folder, in order: entries by name, the folder itself as ".".
 class AttributeWatch {
  public:
-  explicit AttributeWatch(const std::string& folder) : fd_(inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {
+  explicit AttributeWatch(const std::string& folder)
+      : fd_(inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {
     EXPECT_GE(inotify_add_watch(fd_.get(), folder.c_str(), IN_ATTRIB), 0);
   }
   std::vector<std::string> Changed() {
@@ -247,10 +248,20 @@ TEST_F(FilesTest, PlacesBelowAVolumeAreAsOpenAsItAndStayInside) {
   const std::string volume = folder_ + "/volume";
   ASSERT_TRUE(MakeFolders(volume).ok());
   ASSERT_EQ(chmod(volume.c_str(), 0777), 0);
-  const Result<std::string> made = PlaceBelow(volume, "a/b");
+  const Result<UniqueFd> made = PlaceBelow(volume, "a/b");
   ASSERT_TRUE(made.ok()) << made.error().ToString();
-  EXPECT_EQ(*made, fs::canonical(volume).string() + "/a/b");
   EXPECT_EQ(ModeOf(volume + "/a/b"), 0777U);
+  // What a pod puts in its place later is not what was found.
+  const fs::path held = "/proc/self/fd/" + std::to_string(made->get());
+  fs::rename(volume + "/a/b", volume + "/a/c");
+  fs::create_directory_symlink("/tmp", volume + "/a/b");
+  EXPECT_EQ(fs::read_symlink(held), fs::canonical(volume + "/a/c"));
+  EXPECT_TRUE(PlaceBelow(volume, "a/b").Is(Code::kPermissionDenied));
+  EXPECT_TRUE(PlaceBelow(volume, "a/b/x").Is(Code::kPermissionDenied));
+  // A file may be mounted, and links inside may be followed.
+  std::ofstream(volume + "/a/file") << "x";
+  fs::create_symlink("file", volume + "/a/link");
+  EXPECT_TRUE(PlaceBelow(volume, "a/link").ok());
   fs::create_directory_symlink("/tmp", volume + "/out");
   EXPECT_TRUE(PlaceBelow(volume, "out/x").Is(Code::kPermissionDenied));
   EXPECT_FALSE(PlaceBelow(volume, "../x").ok());
