@@ -93,6 +93,7 @@ Status Up(Flags& flags) {
   flags.up.kubeconfig =
       Absolute(flags.up.kubeconfig.empty() ? flags.up.data + "/kubeconfig" : flags.up.kubeconfig);
   flags.up.image_folders = TRY(ParseImages(flags.images));
+  for (std::string& path : flags.up.lent_paths) path = Absolute(path);
   flags.up.pool_bytes = TRY(ParseSize(flags.pool_size));
   flags.up.sidecars = flags.sidecars == "built-in";
   flags.up.program = OwnProgram();
@@ -174,6 +175,10 @@ int main(int argc, char** argv) try {
       ->check(CLI::Range(0, 65535));
   up->add_option("--image", flags.images,
                  "NAME=FOLDER: a root filesystem or an OCI layout for an image (repeatable)");
+  up->add_option(
+      "--host-path", flags.up.lent_paths,
+      "A path of this machine that pods may mount by hostPath, with all that is below it "
+      "(repeatable); other hostPaths lie in a folder of their node");
   up->add_option("--api-domain", flags.up.api_domain, "API domain of the operator's kinds")
       ->capture_default_str();
   up->add_option("--pool-size", flags.pool_size, "Size of each node's pool")->capture_default_str();
@@ -233,6 +238,7 @@ int main(int argc, char** argv) try {
   node->add_option("--cgroup", flags.node.cgroup)->required();
   node->add_option("--pool-bytes", flags.node.pool_bytes)->required();
   node->add_option("--image", flags.images);
+  node->add_option("--host-path", flags.node.lent_paths);
   CLI11_PARSE(app, argc, argv);
 
   Status outcome;

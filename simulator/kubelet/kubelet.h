@@ -29,6 +29,7 @@ struct KubeletOptions {
   containers::ImageOptions images;
   containers::Variables environment;  // of every container
   std::string driver = "csi.thinsnap.io";
+  std::vector<std::string> lent_paths;  // as in HostPaths
 };
 
 class Kubelet {

@@ -35,24 +35,40 @@ Result<bool> MakeEmptyFolder(const Json& source, const std::string& path) {
   return memory;
 }
 
-Result<std::string> MakeHostPath(const Json& source) {
-  const std::string path = StringAt(source, "path");
+Result<UniqueFd> MakeHostPath(const Json& source, const HostPaths& paths) {
+  const std::string path = fs::path(StringAt(source, "path")).lexically_normal().string();
   const std::string type = StringAt(source, "type");
-  std::error_code code;
-  if (type == "DirectoryOrCreate") TRY(MakeFolders(path));
-  if (type == "FileOrCreate" && !fs::exists(path, code)) TRY(WriteFileAtomic(path, ""));
-  const fs::file_status status = fs::status(path, code);
-  const bool fits = type.empty() || type.ends_with("OrCreate") ||
-                    (type == "Directory" && fs::is_directory(status)) ||
-                    (type == "File" && fs::is_regular_file(status)) ||
-                    (type == "Socket" && fs::is_socket(status)) ||
-                    (type == "CharDevice" && fs::is_character_file(status)) ||
-                    (type == "BlockDevice" && fs::is_block_file(status));
-  if (!fits)
-    return Error(Code::kFailedPrecondition, "hostPath " + path + " is not of type " + type);
-  // Like a container engine, which makes the folder where there is nothing.
-  if (!fs::exists(status)) TRY(MakeFolders(path));
-  return path;
+  const bool lent = std::any_of(paths.lent.begin(), paths.lent.end(), [&path](const auto& each) {
+    return path == each || path.starts_with(each.ends_with('/') ? each : each + "/");
+  });
+  if (!lent) TRY(MakeFolders(paths.root));
+  const auto jail =
+      TRY(containers::Jail::Open(lent ? "/" : paths.root, containers::Jail::Links::kInside));
+  Result<UniqueFd> there = jail.Find(path);
+  if (there.Is(Code::kNotFound)) {
+    // Without a type like a container engine, which makes the folder where there is nothing.
+    if (type.empty() || type == "DirectoryOrCreate") there = jail.FindOrMakeFolder(path, 0755);
+    if (type == "FileOrCreate") {
+      TRY(jail.WriteText(path, "").In("hostPath " + path));
+      there = jail.Find(path);
+    }
+  }
+  if (!there.ok() && !there.Is(Code::kNotFound))
+    return std::move(there).error().In("hostPath " + path);
+  struct stat info = {};
+  if (there.ok() && fstat(there->get(), &info) != 0) return ErrnoError(errno, "hostPath " + path);
+  const mode_t kind = info.st_mode & S_IFMT;
+  const bool fits =
+      (type.empty() && there.ok()) || (type.starts_with("Directory") && S_ISDIR(kind)) ||
+      (type.starts_with("File") && S_ISREG(kind)) || (type == "Socket" && S_ISSOCK(kind)) ||
+      (type == "CharDevice" && S_ISCHR(kind)) || (type == "BlockDevice" && S_ISBLK(kind));
+  if (fits) return there;
+  return Error(
+      Code::kFailedPrecondition,
+      "hostPath " + path + " is not of type " + type +
+          (lent ? ""
+                : "; a node has a root of its own, in " + paths.root +
+                      ": `thinsnap-sim up --host-path " + path + "` lends this machine's"));
 }
 
 Result<UniqueFd> PlaceBelow(const std::string& volume, const std::string& sub_path) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/core/file.h"
 #include "base/core/result.h"
@@ -16,8 +17,15 @@ namespace thinsnap::kubelet {
 // holds.
 Result<bool> MakeEmptyFolder(const Json& source, const std::string& path);
 
-// Checks or makes what hostPath's type asks for; answers the path.
-Result<std::string> MakeHostPath(const Json& source);
+// Where hostPath volumes lie: below a folder of the node, which is the root that they see, but for
+// paths of this machine that its user lends to pods.
+struct HostPaths {
+  std::string root;
+  std::vector<std::string> lent;  // absolute, with all that is below them
+};
+
+// Checks or makes what hostPath's type asks for; opened with O_PATH.
+Result<UniqueFd> MakeHostPath(const Json& source, const HostPaths& paths);
 
 // A place below a volume, a folder when missing (as open as the volume itself), that no link may
 // lead out of the volume (kPermissionDenied). Opened with O_PATH: pods that write to the volume may

@@ -92,8 +92,9 @@ Result<std::vector<containers::ContainerMount>> PodWorker::MountsOf(
       sub_path = containers::ExpandReferences(StringAt(item, "subPathExpr"), environment);
     UniqueFd place;
     if (!sub_path.empty()) place = TRY(PlaceBelow(volume->path, sub_path).In("volume " + name));
-    if (place) {
-      const auto held = TRY(PrivateMount::Make(place, bundle + "/mounts/" + std::to_string(mounts.size())));
+    if (place || volume->held) {
+      const auto held = TRY(PrivateMount::Make(
+          place ? place : *volume->held, bundle + "/mounts/" + std::to_string(mounts.size())));
       mount.source = held->path();
       mount.held = held;
     }

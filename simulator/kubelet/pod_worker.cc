@@ -167,16 +167,15 @@ MonoTime PodWorker::Step() {
     plan = PlanPod(BuildView(), now);
   }
   for (const std::string& name : plan.stop) {
-    if (Slot& slot = SlotOf(name); !slot.stopping)
-      RequestStop(slot, "Stopping container " + name);
+    if (Slot& slot = SlotOf(name); !slot.stopping) RequestStop(slot, "Stopping container " + name);
   }
   for (const std::string& name : plan.crash_looping) {
     Slot& slot = SlotOf(name);
     if (slot.waiting_reason == "CrashLoopBackOff") continue;
     slot.waiting_reason = "CrashLoopBackOff";
     slot.waiting_message = "back-off " + FormatDuration(slot.backoff.delay) +
-                            " restarting failed container=" + name + " pod=" + key_.name + "_" +
-                            key_.ns + "(" + uid_ + ")";
+                           " restarting failed container=" + name + " pod=" + key_.name + "_" +
+                           key_.ns + "(" + uid_ + ")";
     Emit("Warning", "BackOff",
          "Back-off restarting failed container " + name + " in pod " + key_.name + "_" + key_.ns +
              "(" + uid_ + ")");

@@ -19,7 +19,6 @@
 #include "simulator/containers/remove_tree.h"
 #include "simulator/kubelet/csi_volume.h"
 #include "simulator/kubelet/fs_group.h"
-#include "simulator/kubelet/local_volumes.h"
 
 namespace thinsnap::kubelet {
 namespace {
@@ -30,6 +29,14 @@ std::string Sha256Hex(const std::string& text) {
   std::uint8_t digest[SHA256_DIGEST_LENGTH];
   SHA256(AsBytes(text).data(), text.size(), digest);
   return HexEncode(ByteSpan(digest, sizeof digest));
+}
+
+// By descriptor: pods that write there may put something else under its name at any moment.
+MountedVolume HeldVolume(UniqueFd fd) {
+  MountedVolume volume;
+  volume.path = "/proc/" + std::to_string(getpid()) + "/fd/" + std::to_string(fd.get());
+  volume.held = std::make_shared<const UniqueFd>(std::move(fd));
+  return volume;
 }
 
 std::string ClaimOf(const Json& pod, const Json& volume) {
@@ -78,8 +85,7 @@ Result<MountedVolume> VolumeStore::MountOne(const Json& pod, const Json& volume)
   if (const Json* source = thinsnap::Find(volume, "emptyDir"))
     return MountEmpty(pod, name, *source);
   if (const Json* source = thinsnap::Find(volume, "hostPath")) {
-    std::string path = TRY(MakeHostPath(*source));
-    return MountedVolume{std::move(path), false, false};
+    return HeldVolume(TRY(MakeHostPath(*source, options_.host_paths)));
   }
   if (HasPayload(volume)) return MountPayload(pod, volume);
   return Error(Code::kInvalidArgument,
@@ -180,8 +186,7 @@ Result<Json> VolumeStore::DriverObject() {
 
 Result<CsiSecrets> VolumeStore::ReadSecret(const std::optional<kube::ObjectKey>& key) {
   if (!key) return CsiSecrets();
-  const Json secret =
-      TRY(client_.Get(kube::types::kSecret, *key).In("secret " + key->ToString()));
+  const Json secret = TRY(client_.Get(kube::types::kSecret, *key).In("secret " + key->ToString()));
   return ContentOf(secret, true).In("secret " + key->ToString());
 }
 

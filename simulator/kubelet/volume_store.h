@@ -17,6 +17,7 @@
 #include "base/core/runtime.h"
 #include "base/kube/client.h"
 #include "simulator/kubelet/csi_node.h"
+#include "simulator/kubelet/local_volumes.h"
 #include "simulator/kubelet/payload.h"
 
 namespace thinsnap::kubelet {
@@ -26,12 +27,14 @@ struct MountedVolume {
   std::string path;  // on the node: a folder, or for a raw volume a device file
   bool block = false;
   bool read_only = false;
+  std::shared_ptr<const UniqueFd> held = {};  // what a path /proc/PID/fd/N stands for
 };
 
 struct VolumeOptions {
   std::string folder;         // the node's; pods/ and plugins/ are below
   std::string memory_folder;  // on a tmpfs: for secrets and tokens
   std::string driver = "csi.thinsnap.io";
+  HostPaths host_paths = {};
 };
 
 // Thread-safe; the calls for one pod come one at a time.

@@ -50,8 +50,7 @@ NodeFleet::NodeFleet(Runtime& runtime, TaskGroup& parent, apiserver::ApiServer& 
 Status NodeFleet::WriteFiles(const std::string& name) {
   const std::string folder = FolderOf(options_.data, name);
   TRY(MakeFolders(folder, 0700));
-  const std::string kubelet =
-      TRY(api_.KubeconfigFor({"system:node:" + name, {"system:nodes"}}));
+  const std::string kubelet = TRY(api_.KubeconfigFor({"system:node:" + name, {"system:nodes"}}));
   TRY(WriteFileAtomic(folder + "/" + kNodeKubeconfig, kubelet, 0600));
   const std::string driver = TRY(api_.KubeconfigFor(SystemAccount(kNodeAccount)));
   TRY(WriteFileAtomic(folder + "/" + kDriverKubeconfig, driver, 0600));
@@ -72,6 +71,10 @@ Status NodeFleet::Start(const std::string& name) {
   for (const auto& [image, image_folder] : options_.image_folders) {
     node.child.argv.push_back("--image");
     node.child.argv.push_back(image + "=" + image_folder);
+  }
+  for (const std::string& path : options_.lent_paths) {
+    node.child.argv.push_back("--host-path");
+    node.child.argv.push_back(path);
   }
   node.on_trouble = tell_;
   node.child.dies_with_parent = true;

@@ -92,6 +92,7 @@ Status RunNodeProcess(const NodeProcessOptions& options) {
   kubelet_options.images.program_folder = options.program.substr(0, options.program.rfind('/'));
   kubelet_options.images.folders = options.image_folders;
   kubelet_options.environment = environment;
+  kubelet_options.lent_paths = options.lent_paths;
   kubelet::Kubelet agent(runtime, *client, runner, random, containers, *csi,
                          std::move(kubelet_options));
 

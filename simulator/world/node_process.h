@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "base/core/clock.h"
 #include "base/core/random.h"
@@ -21,6 +22,7 @@ struct NodeProcessOptions {
   std::string cgroup;   // "/thinsnap-x/node-1"
   std::uint64_t pool_bytes = 0;
   std::map<std::string, std::string> image_folders;
+  std::vector<std::string> lent_paths;
   std::string api_domain;
 };
 

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "base/core/bytes.h"
 #include "base/core/result.h"
@@ -28,6 +29,9 @@ struct UpOptions {
   std::string api_domain = "kubestash.com";
   std::uint64_t pool_bytes = 32 * kGiB;
   std::map<std::string, std::string> image_folders;
+  // Paths of this machine that hostPath volumes may name; all others lie below a folder of the
+  // node.
+  std::vector<std::string> lent_paths;
   // Provisioner, snapshotter, resizer and snapshot-controller as tasks of the main process;
   // without, whoever has the kubeconfig runs them against the socket <data>/controller.sock.
   bool sidecars = true;

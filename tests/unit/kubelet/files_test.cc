@@ -244,6 +244,31 @@ TEST_F(FilesTest, AGroupMayReadItsPayload) {
   EXPECT_EQ(ModeOf(folder_ + "/secret/..data/deep") & 02050, 02050U);
 }
 
+TEST_F(FilesTest, AHostPathIsTheNodesUnlessItIsLent) {
+  const std::string lent = folder_ + "/lent", other = folder_ + "/other";
+  ASSERT_TRUE(MakeFolders(lent).ok() && MakeFolders(other).ok());
+  const HostPaths paths{folder_ + "/root", {lent}};
+  const auto place = [&](const std::string& path, const std::string& type) -> std::string {
+    const Result<UniqueFd> made = MakeHostPath(JsonObject{{"path", path}, {"type", type}}, paths);
+    if (!made.ok()) return made.error().message();
+    return fs::read_symlink("/proc/self/fd/" + std::to_string(made->get())).string();
+  };
+  EXPECT_EQ(place(lent, "Directory"), lent);
+  EXPECT_EQ(place(lent + "/file", "FileOrCreate"), lent + "/file");
+  // The same names below the node's own root, with nothing in it.
+  EXPECT_EQ(place("/", ""), paths.root);
+  EXPECT_EQ(place(other, ""), paths.root + other);
+  EXPECT_EQ(place(lent + "/../other", "DirectoryOrCreate"), paths.root + other);
+  EXPECT_EQ(place(other + "/made", "FileOrCreate"), paths.root + other + "/made");
+  EXPECT_EQ(place(lent + "er", "DirectoryOrCreate"), paths.root + lent + "er");
+  EXPECT_THAT(place("/etc/shadow", "File"), HasSubstr("up --host-path /etc/shadow"));
+  EXPECT_THAT(place(lent, "Socket"), testing::EndsWith("is not of type Socket"));
+  // A pod that has the node's root mounted may put links there.
+  fs::create_directory_symlink(folder_, paths.root + "/link");
+  EXPECT_EQ(place("/link/other", "DirectoryOrCreate"), paths.root + other);
+  EXPECT_TRUE(fs::is_empty(other));
+}
+
 TEST_F(FilesTest, PlacesBelowAVolumeAreAsOpenAsItAndStayInside) {
   const std::string volume = folder_ + "/volume";
   ASSERT_TRUE(MakeFolders(volume).ok());

@@ -96,9 +96,8 @@ TEST_F(LackingPodsTest, NoPodEndsTheKubelet) {
 }
 
 TEST_F(LackingPodsTest, NoVolumeEndsTheKubelet) {
-  for (const auto& [type, sample] :
-       {std::pair{kube::types::kPersistentVolumeClaim, kClaim},
-        std::pair{kube::types::kPersistentVolume, kVolume}}) {
+  for (const auto& [type, sample] : {std::pair{kube::types::kPersistentVolumeClaim, kClaim},
+                                     std::pair{kube::types::kPersistentVolume, kVolume}}) {
     for (const auto& lacking : faults::LackingOneField(*ParseJson(sample))) {
       Put(type, lacking.object);
       PutPod(*ParseJson(kPod));

@@ -121,8 +121,7 @@ Result<Json> MemoryKube::Update(const kube::ResourceType& type, const Json& obje
 }
 
 Result<Json> MemoryKube::Patch(const kube::ResourceType& type, const kube::ObjectKey& key,
-                               kube::PatchType, const Json& patch,
-                               const kube::PatchOptions&) {
+                               kube::PatchType, const Json& patch, const kube::PatchOptions&) {
   if (!patch.is_object()) return Error(Code::kUnimplemented, "only merge patches are known here");
   std::lock_guard lock(mutex_);
   const auto it = objects_[type.resource].find(key);
