@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/core/clock.h"
+#include "base/core/farewell.h"
 #include "base/core/file.h"
 #include "base/core/log.h"
 #include "base/core/memory.h"
@@ -90,7 +91,8 @@ Result<std::unique_ptr<net::HttpServer>> StartHealth(Runtime& runtime, const Fla
   return driver::ServeHealth(runtime, std::move(options)).In("--health");
 }
 
-Status RunController(Runtime& runtime, TaskGroup& group, Random& random, const Flags& flags) {
+Status RunController(Runtime& runtime, TaskGroup& group, TaskGroup& farewell, Random& random,
+                     const Flags& flags) {
   const proto::TlsFiles tls = TRY(ReadTls(flags));
   const auto kube = TRY(ConnectKube(flags));
   controller::ControllerDriverOptions options;
@@ -99,12 +101,14 @@ Status RunController(Runtime& runtime, TaskGroup& group, Random& random, const F
   options.ns = flags.ns;
   options.leader_election = flags.leader_election;
   options.identity = Environment("HOSTNAME") + "_" + random.Uuid();
+  options.farewell = &farewell;
   const auto health = TRY(StartHealth(runtime, flags, tls, {}));
   return controller::RunControllerDriver(runtime, group, random, *kube, options);
 }
 
 // Runs `serve` until SIGTERM or SIGINT. The signals are blocked in all threads and taken here.
-int ServeUntilSignal(const std::function<Status(Runtime&, TaskGroup&, Random&)>& serve) {
+int ServeUntilSignal(
+    const std::function<Status(Runtime&, TaskGroup&, TaskGroup&, Random&)>& serve) {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
@@ -114,15 +118,15 @@ int ServeUntilSignal(const std::function<Status(Runtime&, TaskGroup&, Random&)>&
   SystemRandom random;
   ThreadRuntime runtime(clock);
   TaskGroup group(runtime);
+  TaskGroup farewell(runtime);
   Status outcome;
   group.Spawn("serve", [&] {
-    outcome = serve(runtime, group, random);
+    outcome = serve(runtime, group, farewell, random);
     kill(getpid(), SIGTERM);
   });
   int taken = 0;
   sigwait(&signals, &taken);
-  group.Stop();
-  group.Join();
+  EndWork(runtime, group, farewell);
   if (outcome.ok()) return 0;
   std::fprintf(stderr, "thinsnap-csi: %s\n", outcome.error().ToString().c_str());
   return 1;
@@ -168,11 +172,11 @@ int main(int argc, char** argv) try {
         stderr);
     return 1;
   }
-  return thinsnap::ServeUntilSignal(
-      [&](thinsnap::Runtime& runtime, thinsnap::TaskGroup& group, thinsnap::Random& random) {
-        if (certificates->parsed()) return thinsnap::RunCertificates(runtime, flags);
-        return thinsnap::RunController(runtime, group, random, flags);
-      });
+  return thinsnap::ServeUntilSignal([&](thinsnap::Runtime& runtime, thinsnap::TaskGroup& group,
+                                        thinsnap::TaskGroup& farewell, thinsnap::Random& random) {
+    if (certificates->parsed()) return thinsnap::RunCertificates(runtime, flags);
+    return thinsnap::RunController(runtime, group, farewell, random, flags);
+  });
 } catch (const std::exception& error) {
   // What a library throws past its wrapper: no memory, no thread.
   std::fprintf(stderr, "thinsnap-csi: %s\n", error.what());

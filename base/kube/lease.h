@@ -18,10 +18,14 @@ struct LeaseOptions {
 };
 
 // Waits until the Lease is ours, runs `lead` in a child group, and stops that group when the Lease
-// is lost (not renewed for one duration by our own monotonic clock) or the calling task's group is
-// stopped. Releases the Lease when `lead` returns. Returns what `lead` returned, kAborted when the
-// Lease was lost, kCancelled.
-Status RunWithLease(Runtime& runtime, KubeClient& client, TaskGroup& parent,
+// is lost or the calling task's group is stopped. Releases the Lease when `lead` returns, in the
+// group `farewell`, which outlives `parent` by a moment. Returns what `lead` returned, kAborted
+// when the Lease was lost, kCancelled.
+//
+// Lost is a Lease that somebody else holds, or that was not renewed for four fifths of its duration
+// by our own monotonic clock, counted from before the renewal was sent, whatever a request in
+// flight does: the rest is for `lead` to end before anybody else may take it.
+Status RunWithLease(Runtime& runtime, KubeClient& client, TaskGroup& parent, TaskGroup& farewell,
                     const LeaseOptions& options,
                     const std::function<Status(TaskGroup& group)>& lead);
 

@@ -27,8 +27,8 @@ void LeadPools(Runtime& runtime, TaskGroup& group, kube::KubeClient& kube, PoolD
   lease.key = {options.ns, kLeaseName};
   lease.identity = options.identity;
   for (;;) {
-    const Status led =
-        kube::RunWithLease(runtime, kube, group, lease, [&](TaskGroup& leading) -> Status {
+    const Status led = kube::RunWithLease(
+        runtime, kube, group, *options.farewell, lease, [&](TaskGroup& leading) -> Status {
           driver::StopSignal stopped(runtime, leading);
           // Its own informer: handlers of the shared one would outlive the leadership.
           PoolDirectory watched(runtime, kube, options.ns,
@@ -52,6 +52,7 @@ void LeadPools(Runtime& runtime, TaskGroup& group, kube::KubeClient& kube, PoolD
 Status RunControllerDriver(Runtime& runtime, TaskGroup& group, Random&, kube::KubeClient& kube,
                            const ControllerDriverOptions& options) {
   ASSERT(options.tls != nullptr);
+  ASSERT(!options.leader_election || options.farewell != nullptr);
   driver::StopSignal stopped(runtime, group);
   TaskGroup work(runtime, &group);
   proto::ClientOptions connecting;

@@ -19,6 +19,7 @@ struct ControllerDriverOptions {
   // Only one of several decides about lost pools; the socket is served by each.
   bool leader_election = false;
   std::string identity;            // of this process in the Lease
+  TaskGroup* farewell = nullptr;   // where the Lease is released; required for the election
   std::function<void()> on_ready;  // called once the socket is served
 };
 

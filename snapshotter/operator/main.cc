@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/core/clock.h"
+#include "base/core/farewell.h"
 #include "base/core/log.h"
 #include "base/core/memory.h"
 #include "base/core/random.h"
@@ -38,9 +39,11 @@ struct Flags {
               policy_name;
 };
 
-// Runs `body` as a task until it ends or SIGTERM or SIGINT stops its group.
-Status RunUntilSignal(thinsnap::Runtime& runtime,
-                      const std::function<Status(thinsnap::TaskGroup&)>& body) {
+// Runs `body` as a task until it ends or SIGTERM or SIGINT stops its group, the first that it gets;
+// the second one is for what must still be done then.
+Status RunUntilSignal(
+    thinsnap::Runtime& runtime,
+    const std::function<Status(thinsnap::TaskGroup&, thinsnap::TaskGroup&)>& body) {
   sigset_t signals;
   sigemptyset(&signals);
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaddset(&signals, signal);
@@ -50,15 +53,15 @@ Status RunUntilSignal(thinsnap::Runtime& runtime,
   bool stopped = false;
   {
     thinsnap::TaskGroup group(runtime);
+    thinsnap::TaskGroup farewell(runtime);
     group.Spawn("main", [&] {
-      outcome = body(group);
+      outcome = body(group, farewell);
       kill(getpid(), SIGUSR1);
     });
     int signal = 0;
     sigwait(&signals, &signal);
     stopped = signal != SIGUSR1;
-    group.Stop();
-    group.Join();
+    thinsnap::EndWork(runtime, group, farewell);
   }
   if (stopped && outcome.Is(thinsnap::Code::kCancelled)) return {};
   return outcome;
@@ -66,7 +69,8 @@ Status RunUntilSignal(thinsnap::Runtime& runtime,
 
 Status Serve(thinsnap::Runtime& runtime, thinsnap::Random& random,
              thinsnap::kube::KubeClient& client, const thinsnap::backup::StoreOpener& open_store,
-             thinsnap::TaskGroup& group, const Flags& flags, const std::string& identity) {
+             thinsnap::TaskGroup& group, thinsnap::TaskGroup& farewell, const Flags& flags,
+             const std::string& identity) {
   const auto run = [&](thinsnap::TaskGroup& work) {
     return thinsnap::backup::RunOperator(runtime, random, client, open_store, work, flags.options);
   };
@@ -74,7 +78,7 @@ Status Serve(thinsnap::Runtime& runtime, thinsnap::Random& random,
   thinsnap::kube::LeaseOptions lease;
   lease.key = {flags.options.ns, "thinsnap-operator"};
   lease.identity = identity;
-  return thinsnap::kube::RunWithLease(runtime, client, group, lease, run);
+  return thinsnap::kube::RunWithLease(runtime, client, group, farewell, lease, run);
 }
 
 void PrintManifests(const std::vector<thinsnap::Json>& objects) {
@@ -170,16 +174,17 @@ int main(int argc, char** argv) try {
   };
   const std::string identity = "thinsnap-operator-" + random.NameSuffix(8);
 
-  const auto outcome = RunUntilSignal(runtime, [&](thinsnap::TaskGroup& group) -> Status {
-    thinsnap::backup::VerbContext verb{runtime, random, *client, kinds, open_store, group};
-    const thinsnap::kube::ObjectKey key{flags.ns, flags.name};
-    if (trigger->parsed()) return RunTrigger(verb, key, flags.session);
-    if (init->parsed()) return RunInit(verb, key);
-    if (backup->parsed()) return RunBackup(verb, key, flags.volume_snapshot_class);
-    if (restore->parsed()) return RunRestore(verb, key);
-    if (retention->parsed()) return RunRetention(verb, key, flags.policy_name, flags.policy);
-    return Serve(runtime, random, *client, open_store, group, flags, identity);
-  });
+  const auto outcome = RunUntilSignal(
+      runtime, [&](thinsnap::TaskGroup& group, thinsnap::TaskGroup& farewell) -> Status {
+        thinsnap::backup::VerbContext verb{runtime, random, *client, kinds, open_store, group};
+        const thinsnap::kube::ObjectKey key{flags.ns, flags.name};
+        if (trigger->parsed()) return RunTrigger(verb, key, flags.session);
+        if (init->parsed()) return RunInit(verb, key);
+        if (backup->parsed()) return RunBackup(verb, key, flags.volume_snapshot_class);
+        if (restore->parsed()) return RunRestore(verb, key);
+        if (retention->parsed()) return RunRetention(verb, key, flags.policy_name, flags.policy);
+        return Serve(runtime, random, *client, open_store, group, farewell, flags, identity);
+      });
   if (outcome.ok()) return 0;
   thinsnap::LogError("operator", outcome.error().message());
   if (app.get_subcommands().size() == 1) LeaveTerminationMessage(outcome.error().message());
