@@ -94,7 +94,8 @@ void Controller::Worker() {
     Result<ObjectKey> key = Next();
     if (!key.ok()) return;
     const Result<Requeue> outcome = reconcile_(*key);
-    if (outcome.Is(Code::kCancelled)) return;
+    // Only a stop ends it: kCancelled may be somebody else's word.
+    if (Runtime::Cancelled()) return;
     Finish(*key, outcome);
   }
 }

@@ -26,14 +26,27 @@ void Informer::Start(TaskGroup& group) {
 Status Informer::WaitForSync(MonoTime deadline) {
   for (;;) {
     const auto seen = changed_->Seen();
-    if (synced()) return {};
-    TRY(changed_->Wait(seen, deadline).In("waiting for the list of " + type_.resource));
+    const Status now = CheckSynced();
+    if (now.ok()) return {};
+    const Status waited = changed_->Wait(seen, deadline);
+    if (waited.Is(Code::kDeadlineExceeded)) {
+      return Error(Code::kDeadlineExceeded, now.error().message());
+    }
+    TRY(waited);
   }
 }
 
 bool Informer::synced() const {
   const std::lock_guard lock(mutex_);
   return synced_;
+}
+
+Status Informer::CheckSynced() const {
+  const std::lock_guard lock(mutex_);
+  if (synced_) return {};
+  return Error(Code::kUnavailable, "the " + type_.resource + (ns_.empty() ? "" : " of " + ns_) +
+                                       " could not be listed yet" +
+                                       (trouble_.empty() ? "" : ": " + trouble_));
 }
 
 ObjectPtr Informer::Get(const ObjectKey& key) const {
@@ -56,16 +69,29 @@ void Informer::Loop() {
   constexpr Duration kLongest = std::chrono::seconds(30);
   Duration backoff = kFirst;
   for (;;) {
+    const MonoTime started = runtime_.clock().MonoNow();
     const Status ended = ListAndWatch();
-    if (ended.Is(Code::kCancelled)) return;
-    if (ended.ok()) {
-      backoff = kFirst;
-      continue;
-    }
-    LogDebug("informer", type_.resource + ": " + ended.error().ToString());
+    if (Runtime::Cancelled()) return;
+    // What stood for so long was no failed try.
+    if (ended.ok() || runtime_.clock().MonoNow() - started > kLongest) backoff = kFirst;
+    if (ended.ok()) continue;
+    Tell(ended.error());
     if (!runtime_.SleepFor(backoff).ok()) return;
     backoff = std::min(backoff * 2, kLongest);
   }
+}
+
+void Informer::Tell(const Error& trouble) {
+  const std::string text = trouble.ToString();
+  {
+    const std::lock_guard lock(mutex_);
+    trouble_ = text;
+  }
+  changed_->Notify();
+  const bool news = text != told_;
+  Log(news ? LogLevel::kWarning : LogLevel::kDebug, "informer",
+      type_.resource + (ns_.empty() ? "" : " of " + ns_) + ": " + text);
+  told_ = text;
 }
 
 // OK when the watch had to start over from a new list, an error when the server is in trouble.
@@ -88,6 +114,7 @@ Status Informer::ListAndWatch() {
       Apply(std::move(event));
       return Runtime::CheckCancelled();
     });
+    if (watched.ok() || watched.Is(Code::kOutOfRange)) told_.clear();
     if (watched.Is(Code::kOutOfRange)) return {};
     if (!watched.ok()) return watched;
     // A server that ends watches at once must not be asked in a tight loop.
@@ -130,6 +157,7 @@ void Informer::Replace(ObjectList list) {
   {
     const std::lock_guard lock(mutex_);
     synced_ = true;
+    trouble_.clear();
   }
   changed_->Notify();
 }

@@ -21,7 +21,8 @@ namespace thinsnap::kube {
 using ObjectPtr = std::shared_ptr<const Json>;
 
 // Thread-safe. Start() spawns its loop in the group: list, watch, list again after kOutOfRange;
-// errors are retried with backoff from 0.2 s to 30 s.
+// errors are retried with backoff from 0.2 s to 30 s, and logged when they are not the last one
+// again.
 class Informer {
  public:
   // Called from the informer's task, after the cache changed; must not block. Old is null for a new
@@ -36,6 +37,9 @@ class Informer {
   // Waits until the first list is in the cache.
   Status WaitForSync(MonoTime deadline = kForever);
   bool synced() const;
+  // OK once the first list is in the cache; before that kUnavailable, with the reason if there is
+  // one: what an absent object means.
+  Status CheckSynced() const;
 
   ObjectPtr Get(const ObjectKey& key) const;  // null when absent
   // Sorted by key; ns empty: all.
@@ -44,6 +48,7 @@ class Informer {
 
  private:
   void Loop();
+  void Tell(const Error& trouble);
   Status ListAndWatch();
   void Replace(ObjectList list);
   void Apply(WatchEvent event);
@@ -55,11 +60,13 @@ class Informer {
   const std::string ns_, label_selector_, field_selector_;
   std::vector<Handler> handlers_;
   std::unique_ptr<EventCount> changed_;
+  std::string told_;  // the trouble last logged; of the loop only
 
   mutable std::mutex mutex_;
   std::map<ObjectKey, ObjectPtr> objects_ GUARDED_BY(mutex_);
   std::string resource_version_ GUARDED_BY(mutex_);
   bool synced_ GUARDED_BY(mutex_) = false;
+  std::string trouble_ GUARDED_BY(mutex_);  // why the last list or watch ended
 };
 
 // One informer for each kind, shared by the controllers of a process.

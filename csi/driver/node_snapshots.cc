@@ -48,7 +48,7 @@ csi::v1::Snapshot NodeDriver::Describe(const pool::SnapshotInfo& snapshot) const
 Status NodeDriver::CheckRepositories(const SnapshotParameters& parameters) {
   for (const std::string& id : parameters.repositories) {
     auto config = repositories_.Config(id);
-    if (config.Is(Code::kCancelled)) return config.error();
+    if (config.Is(Code::kCancelled) || config.Is(Code::kUnavailable)) return config.error();
     if (!config.ok()) return Refused(config.error().message());
     if (config->wiping) {
       return Refused("repository " + id + " is being wiped and takes no exports");

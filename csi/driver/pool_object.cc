@@ -32,7 +32,7 @@ void PoolReporter::Run() {
   std::string last_trouble;
   for (;;) {
     const Status reported = ReportOnce();
-    if (reported.Is(Code::kCancelled)) return;
+    if (Runtime::Cancelled()) return;
     const std::string trouble = reported.ok() ? "" : reported.error().ToString();
     if (!trouble.empty() && trouble != last_trouble) LogWarning("pool object", trouble);
     last_trouble = trouble;

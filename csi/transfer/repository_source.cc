@@ -132,9 +132,12 @@ void SecretRepositorySource::OnChange(std::function<void(const std::string& id)>
 }
 
 Result<RepositoryConfig> SecretRepositorySource::Find(const std::string& id) {
+  // Asked first: what a list that comes meanwhile brings is in the cache then.
+  Status synced = informer_.CheckSynced();
   const std::lock_guard lock(mutex_);
   const auto found = configs_.find(id);
   if (found != configs_.end()) return found->second;
+  TRY(std::move(synced).In("repository " + id));
   return Error(Code::kNotFound, "repository " + id +
                                     " is unknown: there is no Secret in namespace " + ns_ +
                                     " with label " + kIdLabel + "=" + id);
@@ -144,9 +147,9 @@ Result<RepositoryConfig> SecretRepositorySource::WaitFor(const std::string& id, 
   for (;;) {
     const auto seen = changed_->Seen();
     auto found = Find(id);
-    if (!found.Is(Code::kNotFound)) return found;
+    if (!found.Is(Code::kNotFound) && !found.Is(Code::kUnavailable)) return found;
     const Status waited = changed_->Wait(seen, deadline);
-    if (waited.Is(Code::kDeadlineExceeded)) return found;
+    if (waited.Is(Code::kDeadlineExceeded)) return Find(id);
     TRY(waited);
   }
 }

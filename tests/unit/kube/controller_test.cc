@@ -99,5 +99,23 @@ TEST(ControllerTest, RequeueAfterComesBackThen) {
   EXPECT_EQ(at, (std::vector<Duration>{0s, 10min, 20min}));
 }
 
+// A driver's or a server's own "cancelled" is a failure like any other.
+TEST(ControllerTest, OnlyItsOwnStopEndsIt) {
+  BatonRuntime runtime(1);
+  int calls = 0;
+  runtime.Run([&] {
+    Controller controller(runtime, "test", [&](const ObjectKey&) -> Result<Requeue> {
+      if (++calls < 3) return Error(Code::kCancelled, "the peer gave up");
+      return Requeue::Done();
+    });
+    TaskGroup group(runtime);
+    controller.Start(group);
+    controller.Add(kA);
+    EXPECT_TRUE(runtime.SleepFor(1h).ok());
+    group.Stop();
+  });
+  EXPECT_EQ(calls, 3);
+}
+
 }  // namespace
 }  // namespace thinsnap::kube
