@@ -35,11 +35,13 @@ struct Exchange {
   CURL* easy;
   HttpResponse response;
   Status data_status;
+  MonoTime heard;  // when the last bytes of the answer were dealt with
   bool headers_done = false;
   bool too_large = false;
   int attempts = 0;  // how often the request was put on a connection
 
   bool is_read() const { return request.method == "GET" || request.method == "HEAD"; }
+  bool is_streaming() const { return request.on_data && headers_done; }
 };
 
 // libcurl repeats a request by itself when a kept connection turns out to be closed. Only the
@@ -63,6 +65,7 @@ std::size_t OnHeader(char* data, std::size_t size, std::size_t count, void* user
     curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
     exchange->response.status = static_cast<int>(status);
     exchange->headers_done = status >= 200 || status == 101;
+    exchange->heard = SystemClock().MonoNow();
     return size * count;
   }
   const std::size_t colon = line.find(':');
@@ -81,6 +84,7 @@ std::size_t OnBody(char* data, std::size_t size, std::size_t count, void* user) 
   const bool good = exchange->response.status >= 200 && exchange->response.status < 300;
   if (exchange->request.on_data && good) {
     exchange->data_status = exchange->request.on_data(AsBytes(std::string_view(data, length)));
+    exchange->heard = SystemClock().MonoNow();
     return exchange->data_status.ok() ? length : CURL_WRITEFUNC_ERROR;
   }
   std::string& body = exchange->response.body;
@@ -107,6 +111,14 @@ bool IsLoopback(const std::string& url) {
                          parsed->host.starts_with("127."));
 }
 
+// What could end a header and begin another one.
+bool HasControls(std::string_view text) {
+  return std::any_of(text.begin(), text.end(), [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return (byte < 0x20 && c != '\t') || byte == 0x7F;
+  });
+}
+
 std::string WithoutQuery(const std::string& url) { return url.substr(0, url.find('?')); }
 
 class CurlHttpClient final : public HttpClient {
@@ -121,6 +133,12 @@ class CurlHttpClient final : public HttpClient {
     if (!request.url.starts_with("http://") && !request.url.starts_with("https://")) {
       return Error(Code::kInvalidArgument,
                    "URL \"" + WithoutQuery(request.url) + "\": http:// or https:// is expected");
+    }
+    for (const auto& [name, value] : request.headers.items()) {
+      if (HasControls(name) || HasControls(value)) {
+        return Error(Code::kInvalidArgument, "the value of header " + net::UrlEscape(name) +
+                                                 " holds a control character, such as a line end");
+      }
     }
     std::unique_ptr<Handle> handle = Borrow();
     auto result = Perform(*handle, request);
@@ -188,7 +206,10 @@ class CurlHttpClient final : public HttpClient {
     curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+    // A machine that is gone is noticed after 20 s and nine probes.
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, 20L);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, 5L);
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, request.on_data ? 16L * 1024 : 64L * 1024);
     // Elsewhere the usual variables of the environment name a proxy; to this machine there is none.
     if (IsLoopback(request.url)) curl_easy_setopt(easy, CURLOPT_PROXY, "");
@@ -220,7 +241,8 @@ class CurlHttpClient final : public HttpClient {
   }
 
   Result<HttpResponse> Perform(Handle& handle, const HttpRequest& request) {
-    Exchange exchange{.request = request, .easy = handle.easy, .response = {}, .data_status = {}};
+    Exchange exchange{
+        .request = request, .easy = handle.easy, .response = {}, .data_status = {}, .heard = {}};
     const std::unique_ptr<curl_slist, void (*)(curl_slist*)> headers(MakeHeaders(request),
                                                                      &curl_slist_free_all);
     char why[CURL_ERROR_SIZE] = "";
@@ -241,7 +263,8 @@ class CurlHttpClient final : public HttpClient {
     return Explain(exchange, *done, why).In(request.method + " " + WithoutQuery(request.url));
   }
 
-  // Until the exchange is over, its time is up, or the caller's group is stopped.
+  // Until the exchange is over, its time is up, or the caller's group is stopped. Whatever keeps
+  // acknowledging a connection without a server behind it (a balancer, say) ends here, too.
   static Result<CURLcode> Drive(Handle& handle, const Exchange& exchange) {
     SystemClock clock;
     const MonoTime deadline = clock.MonoNow() + exchange.request.timeout;
@@ -255,11 +278,11 @@ class CurlHttpClient final : public HttpClient {
       }
       if (running == 0) return Error(Code::kInternal, "libcurl lost the exchange");
       if (Runtime::Cancelled()) return Error(Code::kCancelled, "the task was stopped");
-      const bool timed = !(exchange.request.on_data && exchange.headers_done);
-      const Duration left = deadline - clock.MonoNow();
-      if (timed && left <= Duration::zero()) return CURLE_OPERATION_TIMEDOUT;
-      const auto wait =
-          timed ? std::min<Duration>(left, std::chrono::seconds(30)) : std::chrono::seconds(30);
+      const MonoTime ends =
+          exchange.is_streaming() ? exchange.heard + exchange.request.max_silence : deadline;
+      const Duration left = ends - clock.MonoNow();
+      if (left <= Duration::zero()) return CURLE_OPERATION_TIMEDOUT;
+      const auto wait = std::min<Duration>(left, std::chrono::seconds(30));
       curl_multi_poll(handle.multi, nullptr, 0,
                       static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(wait).count()),
                       nullptr);
@@ -283,7 +306,11 @@ class CurlHttpClient final : public HttpClient {
         message.erase(after, end + 3 - after);
       }
     }
-    if (timed_out) message = "no answer within " + FormatDuration(exchange.request.timeout);
+    if (timed_out) {
+      message = exchange.is_streaming()
+                    ? "nothing came for " + FormatDuration(exchange.request.max_silence)
+                    : "no answer within " + FormatDuration(exchange.request.timeout);
+    }
     if (exchange.attempts > 0 && !exchange.is_read()) {
       return Error(Code::kUnknownOutcome, "sent, but the answer was lost: " + message);
     }

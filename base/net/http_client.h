@@ -21,6 +21,9 @@ struct HttpRequest {
   ByteSpan body;  // must outlive the call
   // For the whole exchange; for a stream (on_data) only until the headers came.
   Duration timeout = std::chrono::seconds(60);
+  // For a stream after that: without a byte for so long it ends with kDeadlineExceeded. The time
+  // that on_data takes does not count.
+  Duration max_silence = std::chrono::seconds(60);
   // Given: a 2xx body is handed over piece by piece instead of being kept; an error ends the
   // exchange with it.
   std::function<Status(ByteSpan)> on_data;

@@ -65,6 +65,25 @@ TEST_F(HttpExchangeTest, CarriesRequestAndResponse) {
   EXPECT_TRUE(ParseHttpDate(response->headers.Get("Date")).ok());
 }
 
+// Nobody's value becomes a header of its own, and none of it is shown: it may be a secret.
+TEST_F(HttpExchangeTest, RefusesLineEndsInHeaders) {
+  std::atomic<int> handled = 0;
+  Start([&](const ServerRequest&) {
+    ++handled;
+    return ServerResponse::Text(200, "");
+  });
+  for (const char* value : {"secret\n", "secret\r", "secret\r\nX-Injected: 1", "secret\x01"}) {
+    HttpRequest request;
+    request.url = Url("/");
+    request.headers.Add("Authorization", value);
+    const auto refused = client_->Do(request);
+    ASSERT_TRUE(refused.Is(Code::kInvalidArgument));
+    EXPECT_NE(refused.error().message().find("Authorization"), std::string::npos);
+    EXPECT_EQ(refused.error().message().find("secret"), std::string::npos);
+  }
+  EXPECT_EQ(handled, 0);
+}
+
 TEST_F(HttpExchangeTest, KeepsTheConnection) {
   std::mutex mutex;
   int handled = 0;
@@ -290,6 +309,44 @@ TEST_F(HttpExchangeTest, ClosesAStreamWhoseReaderIsSlow) {
   overflowed.set_value();
   group.Join();
   EXPECT_EQ(code, Code::kUnavailable);  // cut off, not ended properly
+}
+
+// A connection that stands although nobody is behind it any more.
+TEST_F(HttpExchangeTest, EndsAStreamThatFallsSilentButNotOneWhoseReaderIsSlow) {
+  std::vector<std::shared_ptr<Stream>> open;
+  std::mutex mutex;
+  Start([&](const ServerRequest& request) {
+    ServerResponse response;
+    response.on_stream = [&, silent = request.path == "/silent"](std::shared_ptr<Stream> stream) {
+      stream->Push(Shared("first"));
+      if (!silent) {
+        stream->Push(Shared("last"));
+        stream->Close();
+      }
+      const std::lock_guard lock(mutex);
+      open.push_back(std::move(stream));
+    };
+    return response;
+  });
+  HttpRequest request;
+  request.url = Url("/silent");
+  request.max_silence = std::chrono::milliseconds(200);
+  std::string seen;
+  request.on_data = [&](ByteSpan bytes) -> Status {
+    seen += AsText(bytes);
+    return runtime_.SleepFor(std::chrono::milliseconds(300));
+  };
+  const auto ended = client_->Do(request);
+  EXPECT_TRUE(ended.Is(Code::kDeadlineExceeded));
+  EXPECT_NE(ended.error().message().find("nothing came for 200ms"), std::string::npos)
+      << ended.error().message();
+  EXPECT_EQ(seen, "first");
+
+  seen.clear();
+  request.url = Url("/");
+  const auto slow = client_->Do(request);
+  EXPECT_TRUE(slow.ok()) << slow.error().ToString();
+  EXPECT_EQ(seen, "firstlast");
 }
 
 TEST_F(HttpExchangeTest, EndsStreamsProperlyAtStop) {
