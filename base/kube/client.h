@@ -84,7 +84,8 @@ class KubeClient {
   virtual Result<ObjectList> List(const ResourceType& type, const std::string& ns,
                                   const ListOptions& options = {}) = 0;
   // Blocks; hands over each event; OK when the server ended the watch, kOutOfRange when the version
-  // is too old, or whatever `on_event` returned to end it.
+  // is too old, kDeadlineExceeded when nothing came for longer than a watch may last, or whatever
+  // `on_event` returned to end it.
   virtual Status Watch(const ResourceType& type, const std::string& ns, const WatchOptions& options,
                        const std::function<Status(WatchEvent)>& on_event) = 0;
   // apiVersion and kind are filled in where missing; the namespace is the object's own.

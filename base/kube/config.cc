@@ -19,17 +19,35 @@ const Json* Named(const Json& config, const char* list, const std::string& name,
   return nullptr;
 }
 
-// "<what>-data" in base64, or the file "<what>".
+// The file that a member names; empty where it names none.
+std::string PathAt(const Json& section, const std::string& member, const std::string& folder) {
+  std::string path = StringAt(section, member);
+  if (!path.empty() && path[0] != '/') path = folder + "/" + path;
+  return path;
+}
+
+// "<what>-data" in base64, or the file "<what>", whose path is left in `file` if wanted.
 Result<std::string> DataOrFile(const Json& section, const std::string& what,
-                               const std::string& folder) {
+                               const std::string& folder, std::string* file = nullptr) {
   if (const std::string data = StringAt(section, what + "-data"); !data.empty()) {
     const Bytes decoded = TRY(Base64Decode(data).In(what + "-data"));
     return std::string(AsText(decoded));
   }
-  std::string path = StringAt(section, what);
+  const std::string path = PathAt(section, what, folder);
   if (path.empty()) return std::string();
-  if (path[0] != '/') path = folder + "/" + path;
-  return ReadFile(path, kMiB);
+  if (file != nullptr) *file = path;
+  return ReadFile(path, kMiB).In(what);
+}
+
+// Left out, each of these would make us somebody else, or have us talk to somebody else.
+Status RefuseUnknownWays(const Json& section, const std::string& where,
+                         std::initializer_list<const char*> members, const char* accepted) {
+  for (const char* member : members) {
+    if (Find(section, member) == nullptr) continue;
+    return Error(Code::kFailedPrecondition,
+                 where + "." + member + " is not supported; " + accepted + " are accepted");
+  }
+  return {};
 }
 
 Result<ClientConfig> InCluster(const std::string& host, const std::string& port) {
@@ -60,14 +78,23 @@ Result<ClientConfig> ParseKubeconfig(const std::string& text, const std::string&
     return Error(Code::kFailedPrecondition,
                  "context \"" + context_name + "\" names a cluster or user that is not there");
   }
+  TRY(RefuseUnknownWays(*cluster, "cluster \"" + StringAt(*context, "cluster") + "\"",
+                        {"tls-server-name", "proxy-url"},
+                        "server, certificate-authority and insecure-skip-tls-verify"));
+  TRY(RefuseUnknownWays(*user, "user \"" + StringAt(*context, "user") + "\"",
+                        {"exec", "auth-provider", "username", "password", "as", "as-uid",
+                         "as-groups", "as-user-extra"},
+                        "token, tokenFile and client-certificate with client-key"));
   ClientConfig result;
   result.server = StringAt(*cluster, "server");
   result.insecure = BoolAt(*cluster, "insecure-skip-tls-verify");
   result.ca_pem = TRY(DataOrFile(*cluster, "certificate-authority", folder));
-  result.client_cert_pem = TRY(DataOrFile(*user, "client-certificate", folder));
-  result.client_key_pem = Secret(TRY(DataOrFile(*user, "client-key", folder)));
+  result.client_cert_pem =
+      TRY(DataOrFile(*user, "client-certificate", folder, &result.client_cert_file));
+  result.client_key_pem =
+      Secret(TRY(DataOrFile(*user, "client-key", folder, &result.client_key_file)));
   result.token = Secret(StringAt(*user, "token"));
-  result.token_file = StringAt(*user, "tokenFile");
+  result.token_file = PathAt(*user, "tokenFile", folder);
   result.default_namespace = StringAt(*context, "namespace", "default");
   return result;
 }

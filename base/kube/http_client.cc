@@ -4,10 +4,13 @@
 #include <mutex>
 
 #include "base/core/file.h"
+#include "base/core/guarded.h"
 #include "base/kube/object.h"
 
 namespace thinsnap::kube {
 namespace {
+
+constexpr Duration kWatchSlack = std::chrono::seconds(5);
 
 Code CodeOfStatus(int status, const std::string& reason) {
   if (reason == "AlreadyExists") return Code::kAlreadyExists;
@@ -70,15 +73,11 @@ const char* ContentTypeOf(PatchType type) {
 class HttpKubeClient final : public KubeClient {
  public:
   HttpKubeClient(ClientConfig config, std::string user_agent)
-      : config_(std::move(config)), user_agent_(std::move(user_agent)) {
-    net::HttpClientOptions options;
-    options.ca_pem = config_.ca_pem;
-    options.client_cert_pem = config_.client_cert_pem;
-    options.client_key_pem = config_.client_key_pem;
-    options.insecure = config_.insecure;
-    // Each informer's watch holds one.
-    options.max_connections = 64;
-    http_ = net::MakeHttpClient(std::move(options));
+      : config_(std::move(config)),
+        user_agent_(std::move(user_agent)),
+        cert_pem_(config_.client_cert_pem),
+        key_pem_(config_.client_key_pem),
+        http_(Connect()) {
     while (config_.server.ends_with('/')) config_.server.pop_back();
   }
 
@@ -132,6 +131,8 @@ class HttpKubeClient final : public KubeClient {
       query.emplace_back("fieldSelector", options.field_selector);
     std::string pending;
     net::HttpRequest request = TRY(NewRequest("GET", Path(type, ns, ""), query));
+    // The server ends it then at the latest; where it does not, nobody is there any more.
+    request.max_silence = std::chrono::seconds(options.timeout_seconds) + kWatchSlack;
     request.on_data = [&](ByteSpan bytes) -> Status {
       pending += AsText(bytes);
       std::size_t start = 0;
@@ -144,7 +145,7 @@ class HttpKubeClient final : public KubeClient {
       pending.erase(0, start);
       return {};
     };
-    const net::HttpResponse response = TRY(http_->Do(request));
+    const net::HttpResponse response = TRY(Http()->Do(request));
     if (response.status / 100 != 2) return ErrorOfAnswer(response.status, response.body);
     return {};
   }
@@ -218,6 +219,35 @@ class HttpKubeClient final : public KubeClient {
     return on_event({kind, std::move(*object)});
   }
 
+  std::shared_ptr<net::HttpClient> Connect() {
+    net::HttpClientOptions options;
+    options.ca_pem = config_.ca_pem;
+    options.client_cert_pem = cert_pem_;
+    options.client_key_pem = key_pem_;
+    options.insecure = config_.insecure;
+    // Each informer's watch holds one.
+    options.max_connections = 64;
+    return net::MakeHttpClient(std::move(options));
+  }
+
+  // New connections when the client's certificate was replaced; calls under way keep theirs. Files
+  // that cannot be read just now are being replaced.
+  std::shared_ptr<net::HttpClient> Http() {
+    const std::lock_guard lock(mutex_);
+    const auto read = [](const std::string& path, std::string_view known) {
+      auto text = path.empty() ? Result<std::string>(std::string(known)) : ReadFile(path, kMiB);
+      return text.ok() ? std::move(*text) : std::string(known);
+    };
+    std::string cert = read(config_.client_cert_file, cert_pem_);
+    Secret key(read(config_.client_key_file, key_pem_.Reveal()));
+    if (cert != cert_pem_ || !key.Equals(key_pem_.Reveal())) {
+      cert_pem_ = std::move(cert);
+      key_pem_ = std::move(key);
+      http_ = Connect();
+    }
+    return http_;
+  }
+
   Result<net::HttpRequest> NewRequest(const std::string& method, const std::string& path,
                                       const net::Query& query) {
     net::HttpRequest request;
@@ -255,14 +285,17 @@ class HttpKubeClient final : public KubeClient {
       request.body = AsBytes(text);
       request.headers.Add("Content-Type", content_type);
     }
-    const net::HttpResponse response = TRY(http_->Do(request).In(method + " " + path));
+    const net::HttpResponse response = TRY(Http()->Do(request).In(method + " " + path));
     if (response.status / 100 != 2) return ErrorOfAnswer(response.status, response.body);
     return ParseJson(response.body).In("answer to " + method + " " + path);
   }
 
   ClientConfig config_;
   const std::string user_agent_;
-  std::unique_ptr<net::HttpClient> http_;
+  std::mutex mutex_;
+  std::string cert_pem_ GUARDED_BY(mutex_);
+  Secret key_pem_ GUARDED_BY(mutex_);
+  std::shared_ptr<net::HttpClient> http_ GUARDED_BY(mutex_);
 };
 
 }  // namespace

@@ -34,5 +34,39 @@ TEST(ConfigTest, SaysWhatIsMissingAndNoSecret) {
   EXPECT_NE(none.error().message().find("/no/such/kubeconfig"), std::string::npos);
 }
 
+// Who would be somebody else with it, or talk to somebody else, hears so by name.
+TEST(ConfigTest, RefusesByNameWhatItDoesNotUnderstand) {
+  const auto with = [](const std::string& member, const char* before) {
+    std::string text = Kubeconfig("c");
+    return text.insert(text.find(before), member + ", ");
+  };
+  for (const std::string member :
+       {"exec: {command: aws, apiVersion: client.authentication.k8s.io/v1}",
+        "auth-provider: {name: gcp}", "username: admin", "password: hidden-word", "as: somebody"}) {
+    const auto refused = ParseKubeconfig(with(member, "token: "), "/tmp");
+    ASSERT_TRUE(refused.Is(Code::kFailedPrecondition)) << member;
+    const std::string said = refused.error().message();
+    EXPECT_NE(said.find("user \"u\"." + member.substr(0, member.find(':')) + " is not supported"),
+              std::string::npos)
+        << said;
+    EXPECT_EQ(said.find("hidden-word"), std::string::npos);
+  }
+  for (const std::string member : {"tls-server-name: other", "proxy-url: 'http://p:1'"}) {
+    const auto refused = ParseKubeconfig(with(member, "server: "), "/tmp");
+    ASSERT_TRUE(refused.Is(Code::kFailedPrecondition)) << member;
+    EXPECT_NE(refused.error().message().find("cluster \"k\"." + member.substr(0, member.find(':'))),
+              std::string::npos)
+        << refused.error().message();
+  }
+}
+
+TEST(ConfigTest, RelativeFilesAreOfTheFolderOfTheKubeconfig) {
+  std::string text = Kubeconfig("c");
+  text.replace(text.find("token: secret-token"), 19, "tokenFile: tokens/mine");
+  const auto config = ParseKubeconfig(text, "/etc/kube");
+  ASSERT_TRUE(config.ok()) << config.error().message();
+  EXPECT_EQ(config->token_file, "/etc/kube/tokens/mine");
+}
+
 }  // namespace
 }  // namespace thinsnap::kube
