@@ -114,26 +114,37 @@ class Parser {
     return Json(text);
   }
 
+  // As kubectl and API servers read them: a leading 0 means octal, too (a mode), and "_" may group
+  // the digits.
+  static std::optional<Json> Integer(std::string_view text) {
+    std::string digits(text);
+    std::erase(digits, '_');
+    const bool negative = digits.starts_with('-');
+    if (negative || digits.starts_with('+')) digits.erase(0, 1);
+    int base = 10;
+    std::size_t prefix = 0;
+    if (digits.size() > 1 && digits[0] == '0') {
+      const char kind = digits[1];
+      const bool named = std::string_view("xXoObB").find(kind) != std::string_view::npos;
+      prefix = named ? 2 : 1;
+      base = kind == 'x' || kind == 'X' ? 16 : kind == 'b' || kind == 'B' ? 2 : 8;
+      // "089" cannot be octal.
+      if (!named && digits.find_first_of("89") != std::string::npos) base = 10;
+    }
+    std::uint64_t value = 0;
+    const char* end = digits.data() + digits.size();
+    const auto [stop, error] = std::from_chars(digits.data() + prefix, end, value, base);
+    if (error != std::errc() || stop != end) return std::nullopt;
+    constexpr std::uint64_t kLeast = 1ULL << 63;  // of the negative ones, without its sign
+    if (!negative) return value < kLeast ? Json(static_cast<std::int64_t>(value)) : Json(value);
+    if (value > kLeast) return std::nullopt;
+    return Json(static_cast<std::int64_t>(~value + 1));
+  }
+
   static std::optional<Json> Number(std::string_view text) {
+    if (auto integer = Integer(text)) return integer;
     const std::string_view digits = text.starts_with('+') ? text.substr(1) : text;
     const char* end = digits.data() + digits.size();
-    if (digits.starts_with("0x") || digits.starts_with("0o")) {
-      std::uint64_t value = 0;
-      const auto [stop, error] =
-          std::from_chars(digits.data() + 2, end, value, digits[1] == 'x' ? 16 : 8);
-      if (error == std::errc() && stop == end && digits.size() > 2) return Json(value);
-      return std::nullopt;
-    }
-    std::int64_t integer = 0;
-    if (const auto [stop, error] = std::from_chars(digits.data(), end, integer);
-        error == std::errc() && stop == end) {
-      return Json(integer);
-    }
-    std::uint64_t large = 0;
-    if (const auto [stop, error] = std::from_chars(digits.data(), end, large);
-        error == std::errc() && stop == end) {
-      return Json(large);
-    }
     if (digits.find_first_not_of("0123456789.eE+-") != std::string_view::npos) return std::nullopt;
     double real = 0;
     if (const auto [stop, error] = std::from_chars(digits.data(), end, real);

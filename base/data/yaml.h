@@ -1,6 +1,6 @@
 // YAML in and out as JSON values, through libyaml. YAML 1.2 core scalars; also what Kubernetes
-// manifests rely on: plain yes/no/on/off stay strings, duplicate keys and anchors that blow up are
-// errors.
+// manifests rely on: 0644 is octal, plain yes/no/on/off stay strings, duplicate keys and anchors
+// that blow up are errors.
 #pragma once
 
 #include <string>

@@ -19,6 +19,17 @@ TEST(YamlTest, ReadsScalarsOfTheCoreSchema) {
       R"([1,-2,16,1.5E0,true,false,null,null,"yes","on","1","true","1Gi",1705402801,"2024-01-16"])");
 }
 
+// As kubectl does: a file's mode is written in octal.
+TEST(YamlTest, ReadsIntegersAsApiServersDo) {
+  EXPECT_EQ(Read("[0644, 0o644, 0, 00, -0755, +0600, 089, 0xFF, -0x10, 0b101, 1_000, 0_644]"),
+            "[420,420,0,0,-493,384,89,255,-16,5,1000,420]");
+  EXPECT_EQ(Read("[9223372036854775807, -9223372036854775808, 18446744073709551615]"),
+            "[9223372036854775807,-9223372036854775808,18446744073709551615]");
+  EXPECT_EQ(Read("['0644', 0x, 0b2, 0o8, 0644-1, 0-1, 10.0.0.1, 1.2.3, 0644a]"),
+            R"(["0644","0x","0b2","0o8","0644-1","0-1","10.0.0.1","1.2.3","0644a"])");
+  EXPECT_EQ(Read("defaultMode: 0400"), R"({"defaultMode":256})");
+}
+
 TEST(YamlTest, ReadsWhatManifestsHold) {
   EXPECT_EQ(Read("a:\n- b: |\n    one\n    two\n  c: {d: [x, y]}\ne:\n"),
             R"({"a":[{"b":"one\ntwo\n","c":{"d":["x","y"]}}],"e":null})");
