@@ -138,12 +138,13 @@ Status EnsureDriverSecret(Context& context, const DriverAccess& access) {
 
 // Reading every point takes a request each: at the first look, when a view waits for confirmation,
 // else now and then.
-bool DueForComparison(Context& context, const Json& uid, const std::vector<Json>& snapshots) {
+bool DueForComparison(Context& context, const std::string& uid,
+                      const std::vector<Json>& snapshots) {
   const bool waiting = std::any_of(snapshots.begin(), snapshots.end(), [](const Json& snapshot) {
     const auto* condition = kube::FindCondition(snapshot, "Unverified");
     return condition != nullptr && StringAt(*condition, "reason") == "ReadFromView";
   });
-  return context.memory.Due("compare/" + ToJson(uid), context.runtime.clock().MonoNow(),
+  return context.memory.Due("compare/" + uid, context.runtime.clock().MonoNow(),
                             kCompareInterval) ||
          waiting;
 }
