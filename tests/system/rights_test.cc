@@ -79,11 +79,14 @@ TEST_F(RightsTest, NoProgramMayDoEverything) {
   for (const auto& entry : fs::recursive_directory_iterator(data())) {
     const std::string path = entry.path().string();
     if (!entry.is_regular_file() || !path.ends_with("kubeconfig")) continue;
-    const CommandOutput who = Kubectl(
-        {"--kubeconfig", path, "create", "-f", "-", "-o", "jsonpath={.status.userInfo.username}"},
-        "{apiVersion: authentication.k8s.io/v1, kind: "
-        "SelfSubjectReview}");
-    names.push_back(who.out);
+    // Raw: kubectl before 1.26 knows no such kind.
+    const CommandOutput who =
+        Kubectl({"--kubeconfig", path, "create", "--raw",
+                 "/apis/authentication.k8s.io/v1/selfsubjectreviews", "-f", "-"},
+                R"({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"})");
+    const auto review = ParseJson(who.out);
+    ASSERT_TRUE(review.ok()) << who.out << who.err;
+    names.push_back(StringAt(*review, "status.userInfo.username"));
     EXPECT_EQ(Kubectl({"--kubeconfig", path, "auth", "can-i", "*", "*", "-A"}).out, "no\n") << path;
     EXPECT_EQ(Kubectl({"--kubeconfig", path, "auth", "can-i", "create", "clusterrolebindings"}).out,
               "no\n")
