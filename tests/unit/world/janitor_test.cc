@@ -37,9 +37,9 @@ class JanitorTest : public testing::Test {
     folder_ = name;
     // For the life of this program: nothing is mounted outside.
     ASSERT_EQ(unshare(CLONE_NEWNS), 0);
-    if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
-      ASSERT_EQ(mount(folder_.c_str(), folder_.c_str(), nullptr, MS_BIND, nullptr), 0);
-      ASSERT_EQ(mount(nullptr, folder_.c_str(), nullptr, MS_PRIVATE, nullptr), 0);
+    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
+      ASSERT_EQ(::mount(folder_.c_str(), folder_.c_str(), nullptr, MS_BIND, nullptr), 0);
+      ASSERT_EQ(::mount(nullptr, folder_.c_str(), nullptr, MS_PRIVATE, nullptr), 0);
     }
     MountFilesystem();
   }
@@ -62,9 +62,9 @@ class JanitorTest : public testing::Test {
     format.argv = {"mkfs.ext4", "-q", image};
     ASSERT_TRUE(RunChecked(runner, format).ok());
     ASSERT_EQ(mkdir(mount_point().c_str(), 0755), 0);
-    const Result<pool::LoopDevice> device = reflink::AttachLoopDevice(image);
+    const Result<reflink::LoopDevice> device = reflink::AttachLoopDevice(image);
     ASSERT_TRUE(device.ok()) << device.error().ToString();
-    ASSERT_EQ(mount(device->path.c_str(), mount_point().c_str(), "ext4", 0, nullptr), 0);
+    ASSERT_EQ(::mount(device->path.c_str(), mount_point().c_str(), "ext4", 0, nullptr), 0);
     filesystem_.Reset(open(mount_point().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     ASSERT_TRUE(filesystem_);
   }
