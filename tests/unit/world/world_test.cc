@@ -124,10 +124,10 @@ TEST_F(WorldFilesTest, AnEmptiedPoolGivesTheDiskItsSpaceBack) {
   if (mounted.Is(Code::kNotFound)) GTEST_SKIP() << mounted.error().message();
   ASSERT_TRUE(mounted.ok()) << mounted.error().ToString();
   EXPECT_TRUE(WriteFileAtomic(pool + "/file", std::string(64 * kMiB, 'x')).ok());
-  const std::uint64_t full = pool::AllocatedBytes(image);
+  const std::uint64_t full = reflink::AllocatedBytes(image);
   EXPECT_TRUE(std::filesystem::remove(pool + "/file"));
   ASSERT_EQ(umount(pool.c_str()), 0);
-  EXPECT_LT(pool::AllocatedBytes(image), full - 32 * kMiB);
+  EXPECT_LT(reflink::AllocatedBytes(image), full - 32 * kMiB);
 }
 
 TEST_F(WorldFilesTest, CommandsReachTheControlSocketAndErrorsComeBack) {
