@@ -67,8 +67,12 @@ class SimBlockDevice final : public block::BlockDevice {
   Status Flush() override { return Check("Flush", 0, 0, false); }
 
   Status Allocated(const block::ExtentVisitor& visit) override {
-    const std::lock_guard lock(image_->mutex);
-    return tree_->VisitAllocated([&](const block::Extent& extent) -> Status {
+    // Of a copy, without the lock: whoever visits may wait for those who read.
+    const BlockTree tree = [&] {
+      const std::lock_guard lock(image_->mutex);
+      return *tree_;
+    }();
+    return tree.VisitAllocated([&](const block::Extent& extent) -> Status {
       if (extent.offset >= size_bytes_) return {};
       return visit({extent.offset, std::min(extent.length, size_bytes_ - extent.offset)});
     });
