@@ -10,11 +10,11 @@
 namespace thinsnap::transfer {
 namespace {
 
-// What a repository says for good: the bytes are damaged, the key is wrong, the point is not there.
-bool IsFinalOfRepository(Code code) {
-  return code == Code::kDataLoss || code == Code::kUnauthenticated ||
-         code == Code::kFailedPrecondition || code == Code::kNotFound ||
-         code == Code::kInvalidArgument || code == Code::kPermissionDenied;
+// What is so for good once the import began: the bytes are damaged, or the point is gone. That a
+// store refuses us (an expired token, a policy, a missing bucket) or a device fails can be mended,
+// and what was restored until then is kept.
+bool IsFinal(const Error& error) {
+  return error.code() == Code::kDataLoss || error.code() == Code::kNotFound;
 }
 
 }  // namespace
@@ -66,6 +66,9 @@ void Importer::SetServing(bool serving) {
   {
     const std::lock_guard lock(mutex_);
     serving_ = serving;
+    for (TaskGroup* turn : turns_) {
+      if (!serving) turn->Stop();
+    }
   }
   changed_->Notify();
 }
@@ -112,13 +115,10 @@ std::optional<Error> Importer::TakeFailure(const std::string& name) {
 }
 
 Importer::Outcome Importer::Fill(const pool::VolumeId& volume, Job& job) {
-  const auto of_repository = [](const Error& error) {
-    return Outcome{error, IsFinalOfRepository(error.code())};
-  };
   const auto point = FindPoint(repositories_, job.from);
-  if (!point.ok()) return of_repository(point.error());
+  if (!point.ok()) return {point.error(), IsFinal(point.error())};
   const auto repository = repositories_.Open(job.from.repository);
-  if (!repository.ok()) return of_repository(repository.error());
+  if (!repository.ok()) return {repository.error(), false};
   const auto target = pool_.OpenVolume(volume);
   if (!target.ok()) return {target.error(), false};
   mover::ImportRequest request;
@@ -130,30 +130,29 @@ Importer::Outcome Importer::Fill(const pool::VolumeId& volume, Job& job) {
     job.progress = progress;
   };
   const Status filled = mover::ImportBlocks(**repository, runtime_, request);
-  if (!filled.ok()) {
-    // The device's errors have other codes than these.
-    return {filled, filled.Is(Code::kDataLoss) || filled.Is(Code::kUnauthenticated) ||
-                        filled.Is(Code::kNotFound)};
-  }
+  if (!filled.ok()) return {filled, IsFinal(filled.error())};
   return {pool_.TagVolume(volume, {{tags::kImporting, ""}, {tags::kImportBytes, ""}}), false};
 }
 
 Importer::Outcome Importer::TakeTurn(const pool::VolumeId& volume, Job& job) {
+  Outcome outcome{Error(Code::kCancelled, "the import was stopped"), false};
+  TaskGroup turn(runtime_, &job.group);
   for (;;) {
     const auto seen = changed_->Seen();
     {
       const std::lock_guard lock(mutex_);
-      if (serving_ && running_ < options_.at_once) {
-        ++running_;
+      if (serving_ && static_cast<int>(turns_.size()) < options_.at_once) {
+        turns_.insert(&turn);
         break;
       }
     }
     if (const Status waited = changed_->Wait(seen); !waited.ok()) return {waited, false};
   }
-  Outcome outcome = Fill(volume, job);
+  turn.Spawn("fill " + volume.str(), [&] { outcome = Fill(volume, job); });
+  turn.Join();
   {
     const std::lock_guard lock(mutex_);
-    --running_;
+    turns_.erase(&turn);
   }
   changed_->Notify();
   return outcome;
@@ -164,7 +163,8 @@ void Importer::Run(const pool::VolumeId& volume, Job& job) {
   std::string told;
   for (;;) {
     const Outcome outcome = TakeTurn(volume, job);
-    if (outcome.status.ok() || outcome.status.Is(Code::kCancelled) || Runtime::Cancelled()) break;
+    if (outcome.status.ok() || Runtime::Cancelled()) break;
+    if (outcome.status.Is(Code::kCancelled)) continue;  // when the pool serves again
     const Error& error = outcome.status.error();
     if (std::exchange(told, error.message()) != error.message()) {
       LogWarning("import", "volume " + volume.str() + ": " + error.ToString());
@@ -226,10 +226,14 @@ Status Importer::Cancel(const pool::VolumeId& volume) {
     const auto found = jobs_.find(volume);
     if (found == jobs_.end()) return {};
     job = found->second;
-    jobs_.erase(found);
   }
   job->group.Stop();
   job->group.Join();
+  // Only now may another one fill the volume.
+  const std::lock_guard lock(mutex_);
+  if (const auto found = jobs_.find(volume); found != jobs_.end() && found->second == job) {
+    jobs_.erase(found);
+  }
   return {};
 }
 

@@ -64,8 +64,8 @@ class Importer {
 
   // Takes up what an earlier life left. A volume that cannot be taken up is logged; the others are.
   Status Resume();
-  // Only a pool that serves is written to: while it does not, nothing is begun. It serves until
-  // told otherwise.
+  // Only a pool that serves is written to: while it does not, nothing is begun, and what runs is
+  // stopped; it goes on afterwards. It serves until told otherwise.
   void SetServing(bool serving);
   std::unique_ptr<Reservation> Reserve(std::uint64_t bytes);
   // Nothing happens if the volume is being filled already, or could not be for good.
@@ -102,7 +102,7 @@ class Importer {
   // Ended jobs are taken out with the lock held, but destroyed (joined) without it.
   std::vector<std::shared_ptr<Job>> TakeEnded() REQUIRES(mutex_);
   void Run(const pool::VolumeId& volume, Job& job);
-  // Fills it once, when it is its turn.
+  // Fills it once, when it is its turn. kCancelled also when the pool ceased to serve.
   Outcome TakeTurn(const pool::VolumeId& volume, Job& job);
   Outcome Fill(const pool::VolumeId& volume, Job& job);
 
@@ -115,7 +115,7 @@ class Importer {
   std::unique_ptr<EventCount> changed_;
   std::mutex mutex_;
   bool serving_ GUARDED_BY(mutex_) = true;
-  int running_ GUARDED_BY(mutex_) = 0;
+  std::set<TaskGroup*> turns_ GUARDED_BY(mutex_);  // of those that write just now
   std::set<const Reservation*> reservations_ GUARDED_BY(mutex_);
   std::map<pool::VolumeId, std::shared_ptr<Job>> jobs_ GUARDED_BY(mutex_);
   std::map<std::string, Error> failures_ GUARDED_BY(mutex_);  // by name, until they are told

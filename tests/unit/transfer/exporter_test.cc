@@ -10,91 +10,13 @@
 #include "csi/pool/handle.h"
 #include "csi/pool/tags.h"
 #include "simulator/pool/sim_thin_pool.h"
-#include "snapshotter/store/memory_store.h"
+#include "tests/unit/transfer/buckets.h"
 
 namespace thinsnap::transfer {
 namespace {
 
 using std::chrono::minutes;
 using std::chrono::seconds;
-
-// What a bucket does to its callers; changed while they call.
-struct Manners {
-  bool refuses = false;
-  Duration pause = Duration::zero();
-  int puts = 0;
-};
-
-class MannerlyStore final : public store::ObjectStore {
- public:
-  MannerlyStore(Runtime& runtime, store::ObjectStore& inner, Manners& manners)
-      : runtime_(runtime), inner_(inner), manners_(manners) {}
-  Result<store::PutResult> Put(const std::string& key, ByteSpan body,
-                               const store::PutCondition& condition) override {
-    ++manners_.puts;
-    TRY(Behave());
-    return inner_.Put(key, body, condition);
-  }
-  Result<store::Object> Get(const std::string& key,
-                            std::optional<store::ByteRange> range) override {
-    TRY(Behave());
-    return inner_.Get(key, range);
-  }
-  Result<store::ObjectInfo> Head(const std::string& key) override { return inner_.Head(key); }
-  Result<store::Page> List(const std::string& prefix, const std::string& after) override {
-    TRY(Behave());
-    return inner_.List(prefix, after);
-  }
-  Status Delete(const std::string& key) override { return inner_.Delete(key); }
-  std::string Describe() const override { return inner_.Describe(); }
-
- private:
-  Status Behave() {
-    if (manners_.pause > Duration::zero()) TRY(runtime_.SleepFor(manners_.pause));
-    if (manners_.refuses) return Error(Code::kPermissionDenied, "403 AccessDenied");
-    return {};
-  }
-
-  Runtime& runtime_;
-  store::ObjectStore& inner_;
-  Manners& manners_;
-};
-
-struct Bucket {
-  explicit Bucket(Clock& clock) : store(clock) {}
-  store::MemoryObjectStore store;
-  Manners manners;
-  std::string id;
-  bool wiping = false;
-};
-
-class Buckets final : public RepositorySource {
- public:
-  Bucket& Add(Runtime& runtime, Random& random) {
-    auto bucket = std::make_unique<Bucket>(runtime.clock());
-    const auto made = repo::InitRepository(bucket->store, runtime, random, {});
-    EXPECT_TRUE(made.ok());
-    bucket->id = (*made)->id().str();
-    return *(all_[bucket->id] = std::move(bucket));
-  }
-  Bucket& At(const std::string& id) { return *all_.at(id); }
-
-  Result<RepositoryConfig> Find(const std::string& id) override {
-    if (!all_.contains(id)) return Error(Code::kNotFound, "no repository " + id);
-    RepositoryConfig config;
-    config.id = id;
-    config.suite = repo::Suite::kPlain;
-    config.location.url = "s3://buckets/" + id;
-    config.namespaces = {"*"};
-    config.wiping = all_.at(id)->wiping;
-    return config;
-  }
-  Result<RepositoryConfig> WaitFor(const std::string& id, MonoTime) override { return Find(id); }
-  void OnChange(std::function<void(const std::string&)>) override {}
-
- private:
-  std::map<std::string, std::unique_ptr<Bucket>> all_;
-};
 
 class ExporterTest : public ::testing::Test {
  protected:
@@ -109,13 +31,7 @@ class ExporterTest : public ::testing::Test {
       std::vector<Bucket*> made;
       for (int i = 0; i < buckets; ++i) made.push_back(&buckets_.Add(runtime, random_));
       for (int i = 0; i < 8; ++i) AddVolume(i, made);
-      Repositories repositories(
-          runtime, random_, buckets_,
-          [&](const store::Location& location) -> Result<std::unique_ptr<store::ObjectStore>> {
-            Bucket& bucket = buckets_.At(location.url.substr(location.url.rfind('/') + 1));
-            return std::unique_ptr<store::ObjectStore>(
-                std::make_unique<MannerlyStore>(runtime, bucket.store, bucket.manners));
-          });
+      Repositories repositories(runtime, random_, buckets_, buckets_.Opener(runtime));
       TaskGroup group(runtime);
       Exporter exporter(runtime, group, random_, *pool_, repositories, {.node_name = "node-a"});
       ASSERT_TRUE(exporter.Resume().ok());
@@ -187,7 +103,7 @@ TEST_F(ExporterTest, ARepositoryThatRefusesIsAskedSeldomAndHoldsNobodyUp) {
     Bucket& healthy = *buckets[0];
     Bucket& refusing = *buckets[1];
     Bucket& slow = *buckets[2];
-    refusing.manners = {.refuses = true};
+    refusing.manners.refuses = Code::kPermissionDenied;
     slow.manners.pause = seconds(2);
     Pass(minutes(30));
     EXPECT_EQ(PointsIn(healthy), 8);
@@ -204,7 +120,7 @@ TEST_F(ExporterTest, ARepositoryThatRefusesIsAskedSeldomAndHoldsNobodyUp) {
       EXPECT_EQ(failure->code(), Code::kPermissionDenied);
     }
     // And it is taken up as soon as its configuration changes.
-    refusing.manners.refuses = false;
+    refusing.manners.refuses.reset();
     exporter.OnRepositoryChange(refusing.id, false);
     Pass(seconds(29));
     EXPECT_EQ(PointsIn(refusing), 8);
