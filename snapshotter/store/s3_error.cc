@@ -1,5 +1,7 @@
 #include "snapshotter/store/s3_error.h"
 
+#include "base/net/http_status.h"
+
 namespace thinsnap::store {
 namespace {
 
@@ -20,37 +22,13 @@ Code CodeOf(const S3Failure& failure) {
     return Code::kResourceExhausted;
   }
   if (code == "OperationAborted" || code == "ConditionalRequestConflict") return Code::kAborted;
-  switch (failure.status) {
-    case 301:
-    case 307:
-    case 400:
-      return Code::kInvalidArgument;
-    case 401:
-      return Code::kUnauthenticated;
-    case 403:
-      return Code::kPermissionDenied;
-    case 404:
-      return Code::kNotFound;
-    case 405:
-    case 501:
-      return Code::kUnimplemented;
-    case 408:
-    case 429:
-      return Code::kUnavailable;
-    case 409:
-      return Code::kAborted;
-    case 412:
-      return Code::kFailedPrecondition;
-    case 413:
-    case 507:
-      return Code::kResourceExhausted;
-    case 416:
-      return Code::kOutOfRange;
-    default:
-      if (failure.status >= 500)
-        return failure.is_write ? Code::kUnknownOutcome : Code::kUnavailable;
-      return Code::kInternal;
+  if (failure.status == 307 || failure.status == 429) return Code::kUnavailable;
+  if (failure.status == 301) return Code::kInvalidArgument;
+  if (failure.status == 507) return Code::kResourceExhausted;
+  if (failure.status >= 500 && failure.status != 501) {
+    return failure.is_write ? Code::kUnknownOutcome : Code::kUnavailable;
   }
+  return net::CodeOfHttpStatus(failure.status);
 }
 
 std::string Hint(const S3Failure& failure, const std::string& bucket, const std::string& endpoint,
@@ -70,8 +48,13 @@ std::string Hint(const S3Failure& failure, const std::string& bucket, const std:
     return "this machine's clock and that of " + endpoint +
            " are more than 15 minutes apart: set the clock";
   }
+  if (failure.status == 307) {
+    return "bucket \"" + bucket +
+           "\" is served elsewhere for now, as new buckets are for some hours: "
+           "try again later, or use the endpoint of its region";
+  }
   if (code == "PermanentRedirect" || code == "AuthorizationHeaderMalformed" ||
-      failure.status == 301 || failure.status == 307) {
+      failure.status == 301) {
     return "bucket \"" + bucket + "\" is not in region " + region +
            (failure.bucket_region.empty() ? ": set its region"
                                           : " but in " + failure.bucket_region);
