@@ -8,7 +8,7 @@
 #include "base/core/runtime.h"
 #include "base/kube/client.h"
 #include "base/kube/controller.h"
-#include "base/kube/http_client.h"
+#include "base/kube/event_recorder.h"
 #include "base/kube/informer.h"
 #include "base/kube/object.h"
 

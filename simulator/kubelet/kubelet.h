@@ -13,7 +13,7 @@
 #include "base/core/random.h"
 #include "base/core/runtime.h"
 #include "base/kube/client.h"
-#include "base/kube/http_client.h"
+#include "base/kube/event_recorder.h"
 #include "base/kube/informer.h"
 #include "simulator/kubelet/access_server.h"
 #include "simulator/kubelet/node_objects.h"

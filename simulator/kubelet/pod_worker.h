@@ -16,7 +16,7 @@
 #include "base/core/guarded.h"
 #include "base/core/runtime.h"
 #include "base/kube/client.h"
-#include "base/kube/http_client.h"
+#include "base/kube/event_recorder.h"
 #include "base/kube/informer.h"
 #include "simulator/containers/container_config.h"
 #include "simulator/containers/container_runtime.h"

@@ -15,7 +15,7 @@
 #include "base/data/json.h"
 #include "base/kube/client.h"
 #include "base/kube/controller.h"
-#include "base/kube/http_client.h"
+#include "base/kube/event_recorder.h"
 #include "base/kube/object.h"
 #include "snapshotter/api/fields.h"
 #include "snapshotter/api/kinds.h"

@@ -5,7 +5,7 @@
 
 #include "base/core/log.h"
 #include "base/kube/controller.h"
-#include "base/kube/http_client.h"
+#include "base/kube/event_recorder.h"
 #include "base/kube/informer.h"
 #include "base/kube/object.h"
 #include "snapshotter/operator/reconcilers.h"

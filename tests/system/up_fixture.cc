@@ -15,7 +15,8 @@
 
 #include "base/core/file.h"
 #include "base/data/json.h"
-#include "base/kube/http_client.h"
+#include "base/kube/client_config.h"
+#include "base/kube/http_kube_client.h"
 #include "base/kube/object.h"
 #include "simulator/containers/remove_tree.h"
 

@@ -106,7 +106,7 @@ const std::vector<Banned> kBanned = {
     {"rand(", "Random", {}},
     {"getenv(",
      "a parameter from main.cc",
-     {"main.cc", "base/kube/config.cc", "tests/contract/store/s3_store_test.cc"}},
+     {"main.cc", "base/kube/client_config.cc", "tests/contract/store/s3_store_test.cc"}},
     {"setenv(", "Command::env", {}},
     {"using namespace", "the name itself", {}},
     {"system(", "CommandRunner", {}},

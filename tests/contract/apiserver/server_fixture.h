@@ -9,7 +9,7 @@
 #include "base/core/random.h"
 #include "base/core/runtime.h"
 #include "base/data/json.h"
-#include "base/kube/http_client.h"
+#include "base/kube/client_config.h"
 #include "base/net/http_client.h"
 #include "simulator/apiserver/api_server.h"
 

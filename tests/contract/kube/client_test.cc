@@ -6,7 +6,8 @@
 
 #include "base/core/random.h"
 #include "base/core/runtime.h"
-#include "base/kube/http_client.h"
+#include "base/kube/client_config.h"
+#include "base/kube/http_kube_client.h"
 #include "base/kube/object.h"
 #include "simulator/apiserver/api_server.h"
 

@@ -16,7 +16,7 @@
 #include "base/data/json.h"
 #include "base/data/yaml.h"
 #include "base/kube/client.h"
-#include "base/kube/http_client.h"
+#include "base/kube/event_recorder.h"
 #include "base/kube/object.h"
 #include "simulator/apiserver/api_server.h"
 #include "snapshotter/operator/jobs.h"

@@ -1,8 +1,9 @@
+#include "base/kube/client_config.h"
+
 #include <cstdlib>
 
 #include "base/core/file.h"
 #include "base/data/yaml.h"
-#include "base/kube/http_client.h"
 #include "base/kube/object.h"
 
 namespace thinsnap::kube {

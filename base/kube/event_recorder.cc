@@ -1,10 +1,12 @@
+#include "base/kube/event_recorder.h"
+
 #include <map>
 #include <mutex>
 #include <tuple>
 
 #include "base/core/guarded.h"
 #include "base/core/log.h"
-#include "base/kube/http_client.h"
+#include "base/core/text.h"
 #include "base/kube/object.h"
 
 namespace thinsnap::kube {
@@ -35,7 +37,7 @@ void EventRecorder::Emit(const Json& object, std::string_view type, std::string_
                          std::string_view message) {
   State& state = *state_;
   const std::string now = FormatRfc3339(state.clock.Now());
-  const std::string text(message.substr(0, 1024));
+  const std::string text(CutText(message, 1024));
   const auto identity =
       std::make_tuple(UidOf(object), std::string(type), std::string(reason), text);
   State::Known repeated;

@@ -1,7 +1,8 @@
+#include "base/kube/client_config.h"
+
 #include <gtest/gtest.h>
 
 #include "base/core/file.h"
-#include "base/kube/http_client.h"
 
 namespace thinsnap::kube {
 namespace {

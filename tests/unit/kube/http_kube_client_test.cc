@@ -1,6 +1,6 @@
 // What the HTTPS client does beyond the contract of all clients: credentials that change, and
 // servers that are there no more.
-#include "base/kube/http_client.h"
+#include "base/kube/http_kube_client.h"
 
 #include <filesystem>
 #include <gtest/gtest.h>
@@ -9,6 +9,7 @@
 
 #include "base/core/file.h"
 #include "base/core/runtime.h"
+#include "base/kube/client_config.h"
 #include "base/kube/object.h"
 #include "base/net/certificate.h"
 #include "base/net/http_server.h"

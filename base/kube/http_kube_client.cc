@@ -1,4 +1,4 @@
-#include "base/kube/http_client.h"
+#include "base/kube/http_kube_client.h"
 
 #include <algorithm>
 #include <mutex>
@@ -6,6 +6,8 @@
 #include "base/core/file.h"
 #include "base/core/guarded.h"
 #include "base/kube/object.h"
+#include "base/net/http_client.h"
+#include "base/net/http_status.h"
 
 namespace thinsnap::kube {
 namespace {
@@ -15,34 +17,7 @@ constexpr Duration kWatchSlack = std::chrono::seconds(5);
 Code CodeOfStatus(int status, const std::string& reason) {
   if (reason == "AlreadyExists") return Code::kAlreadyExists;
   if (reason == "Conflict") return Code::kAborted;
-  switch (status) {
-    case 400:
-    case 413:
-    case 422:
-      return Code::kInvalidArgument;
-    case 401:
-      return Code::kUnauthenticated;
-    case 403:
-      return Code::kPermissionDenied;
-    case 404:
-      return Code::kNotFound;
-    case 405:
-    case 406:
-    case 415:
-      return Code::kUnimplemented;
-    case 409:
-      return Code::kAborted;
-    case 410:
-      return Code::kOutOfRange;
-    case 429:
-      return Code::kResourceExhausted;
-    case 502:
-    case 503:
-    case 504:
-      return Code::kUnavailable;
-    default:
-      return Code::kInternal;
-  }
+  return net::CodeOfHttpStatus(status);
 }
 
 Error ErrorOfAnswer(int status, const std::string& body) {

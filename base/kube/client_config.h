@@ -1,13 +1,10 @@
-// HttpKubeClient: KubeClient over HTTPS; finds the server as every Kubernetes program does.
+// ClientConfig: which API server, and who we are there; found as every Kubernetes program does.
 #pragma once
 
-#include <memory>
 #include <string>
 
-#include "base/core/random.h"
+#include "base/core/result.h"
 #include "base/core/secret.h"
-#include "base/kube/client.h"
-#include "base/net/http_client.h"
 
 namespace thinsnap::kube {
 
@@ -30,21 +27,5 @@ Result<ClientConfig> LoadClientConfig(const std::string& kubeconfig_path);
 // What would change who we are or whom we talk to and is not understood is refused by name (exec
 // and the like). Relative paths are of `folder`. A user's token file wins over a token.
 Result<ClientConfig> ParseKubeconfig(const std::string& text, const std::string& folder);
-std::unique_ptr<KubeClient> MakeHttpKubeClient(ClientConfig config, std::string user_agent);
-
-// Emits core/v1 Events: repeated ones of one object are counted up instead of made anew.
-// Thread-safe; failures are logged and dropped.
-class EventRecorder {
- public:
-  EventRecorder(KubeClient& client, Clock& clock, Random& random, std::string component);
-  ~EventRecorder();
-  // type: "Normal" or "Warning".
-  void Emit(const Json& object, std::string_view type, std::string_view reason,
-            std::string_view message);
-
- private:
-  struct State;
-  std::unique_ptr<State> state_;
-};
 
 }  // namespace thinsnap::kube
