@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <curl/curl.h>
 #include <mutex>
 #include <vector>
@@ -111,6 +112,13 @@ bool IsLoopback(const std::string& url) {
                          parsed->host.starts_with("127."));
 }
 
+// The one variable that libcurl leaves out, since in a CGI program a request could set it. NO_PROXY
+// counts for it as for the others.
+const char* UpperCaseProxy(const std::string& url) {
+  if (!url.starts_with("http://") || std::getenv("http_proxy") != nullptr) return nullptr;
+  return std::getenv("HTTP_PROXY");
+}
+
 // What could end a header and begin another one.
 bool HasControls(std::string_view text) {
   return std::any_of(text.begin(), text.end(), [](char c) {
@@ -212,7 +220,11 @@ class CurlHttpClient final : public HttpClient {
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, 5L);
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, request.on_data ? 16L * 1024 : 64L * 1024);
     // Elsewhere the usual variables of the environment name a proxy; to this machine there is none.
-    if (IsLoopback(request.url)) curl_easy_setopt(easy, CURLOPT_PROXY, "");
+    if (IsLoopback(request.url)) {
+      curl_easy_setopt(easy, CURLOPT_PROXY, "");
+    } else if (const char* proxy = UpperCaseProxy(request.url)) {
+      curl_easy_setopt(easy, CURLOPT_PROXY, proxy);
+    }
     if (!options_.unix_socket.empty()) {
       curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, options_.unix_socket.c_str());
     }

@@ -118,6 +118,17 @@ TEST_F(CommandTest, WhatIsWrongIsSaid) {
   ExpectSays({"list"}, 1, "is a plain repository");
 }
 
+// In capitals, too, as in other programs; nothing listens at that port.
+TEST_F(CommandTest, TheProxyOfTheEnvironmentIsAsked) {
+  environment_["AWS_ACCESS_KEY_ID"] = "id";
+  environment_["AWS_SECRET_ACCESS_KEY"] = "secret";
+  environment_["HTTP_PROXY"] = "http://127.0.0.1:1";
+  repository_ = "s3+http://store.example.invalid/bucket";
+  ExpectSays({"list"}, 6, "127.0.0.1 port 1");
+  environment_["NO_PROXY"] = "example.invalid";
+  ExpectSays({"list"}, 6, "Could not resolve host");
+}
+
 TEST_F(CommandTest, WhatIsWrongWithABucketIsSaid) {
   StartS3();
   repository_ = "s3+http://" + Host() + "/no-such-bucket/x";
