@@ -48,6 +48,34 @@ std::string LoopOn(const std::string& canonical) {
   return "";
 }
 
+bool IsSwap(const std::string& canonical) {
+  const auto text = ReadFile("/proc/swaps");
+  return text.ok() && text->find("\n" + canonical + " ") != std::string::npos;
+}
+
+// What rename(2) would refuse when the work is done. Best effort: what is not found out here is
+// told then.
+std::string WhyFixed(const std::string& canonical, const struct stat& info) {
+  struct statx more = {};
+  if (::statx(AT_FDCWD, canonical.c_str(), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &more) == 0) {
+    const auto has = [&more](std::uint64_t attribute) {
+      return (more.stx_attributes_mask & more.stx_attributes & attribute) != 0;
+    };
+    if (has(STATX_ATTR_MOUNT_ROOT)) return "a mount point of its own";
+    if (has(STATX_ATTR_IMMUTABLE)) return "immutable (chattr -i would end that)";
+    if (has(STATX_ATTR_APPEND)) return "for appending only (chattr -a would end that)";
+  }
+  if (IsSwap(canonical)) return "in use as swap";
+  struct stat folder = {};
+  const auto parent = std::filesystem::path(canonical).parent_path();
+  const uid_t self = ::geteuid();
+  if (self != 0 && ::stat(parent.c_str(), &folder) == 0 && (folder.st_mode & S_ISVTX) != 0 &&
+      info.st_uid != self && folder.st_uid != self) {
+    return "another user's in a folder where only its owner may replace it";
+  }
+  return "";
+}
+
 bool HasContent(const std::string& path) {
   const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   char first = 0;
@@ -66,6 +94,10 @@ Result<HostPath> LookAt(const std::string& path) {
   struct stat info = {};
   if (::stat(path.c_str(), &info) != 0) {
     if (errno != ENOENT) return ErrnoError(errno, path);
+    if (const auto to = std::filesystem::read_symlink(path, error); !error) {
+      return Error(Code::kNotFound, path + " is a link to " + to.string() +
+                                        ", which is not there; remove the link, or name a file");
+    }
     const std::filesystem::path absolute = std::filesystem::absolute(path, error);
     found.canonical = absolute.lexically_normal();
     if (!std::filesystem::is_directory(absolute.parent_path(), error)) {
@@ -86,6 +118,7 @@ Result<HostPath> LookAt(const std::string& path) {
                        "and image files are accepted");
     }
     found.user = LoopOn(found.canonical);
+    found.fixed = WhyFixed(found.canonical, info);
     return found;
   }
   if (S_ISBLK(info.st_mode)) {

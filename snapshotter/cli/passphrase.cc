@@ -79,9 +79,9 @@ Result<std::optional<Secret>> FindPassphrase(const PassphraseSources& sources, b
                                              bool confirm) {
   if (!sources.file.empty()) {
     std::string text = TRY(ReadFile(sources.file, 64 * kKiB).In("--passphrase-file"));
-    text = text.substr(0, text.find('\n'));
-    if (text.ends_with('\r')) text.pop_back();
-    if (text.empty()) {
+    // Its line end may be there: repositories know what to make of it.
+    if (const auto end = text.find('\n'); end != std::string::npos) text.resize(end + 1);
+    if (text.find_first_not_of("\r\n") == std::string::npos) {
       return Error(Code::kInvalidArgument,
                    "--passphrase-file " + sources.file + ": its first line is empty");
     }

@@ -17,6 +17,11 @@ Status CheckTarget(const RestoreCommand& command, const HostPath& target,
     return Error(Code::kFailedPrecondition,
                  command.target + " is " + target.user + "; a target that nobody uses is accepted");
   }
+  if (!target.fixed.empty()) {
+    return Error(Code::kFailedPrecondition,
+                 command.target + " is " + target.fixed +
+                     ", so no other file can take its place; restore beside it");
+  }
   if (target.kind == PathKind::kBlockDevice && target.size_bytes < point.size_bytes) {
     return Error(Code::kFailedPrecondition,
                  command.target + " has " + std::to_string(target.size_bytes) +

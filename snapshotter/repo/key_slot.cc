@@ -24,9 +24,8 @@ std::string Binding(const RepositoryId& id, const std::string& slot, const KdfCo
          std::to_string(cost.lanes) + "\n" + std::to_string(epoch) + "\n";
 }
 
-Result<Key> Stretch(const Secret& passphrase, ByteSpan salt, const KdfCost& cost) {
+Result<Key> Stretch(std::string_view text, ByteSpan salt, const KdfCost& cost) {
   Key key;
-  const std::string_view text = passphrase.Reveal();
   const int answer =
       argon2id_hash_raw(cost.passes, cost.memory_kib, cost.lanes, text.data(), text.size(),
                         salt.data(), salt.size(), key.mutable_bytes().data(), Key::kBytes);
@@ -39,6 +38,12 @@ Result<Key> Stretch(const Secret& passphrase, ByteSpan salt, const KdfCost& cost
                  std::string("the key derivation refused: ") + argon2_error_message(answer));
   }
   return key;
+}
+
+std::string_view WithoutLineEnd(std::string_view text) {
+  if (text.ends_with('\n')) text.remove_suffix(1);
+  if (text.ends_with('\r')) text.remove_suffix(1);
+  return text;
 }
 
 Error Damaged(const std::string& slot, std::string_view what) {
@@ -56,9 +61,11 @@ std::string SlotKey(const std::string& slot) { return "keys/" + slot; }
 
 Result<std::string> WrapKeys(Random& random, const Keyring& keyring, const std::string& slot,
                              const Secret& passphrase, const KdfCost& cost) {
+  const std::string_view text = WithoutLineEnd(passphrase.Reveal());
+  if (text.empty()) return Error(Code::kInvalidArgument, "the passphrase is empty");
   Bytes salt(kSaltBytes);
   random.Fill(salt);
-  const Key wrapping = TRY(Stretch(passphrase, salt, cost));
+  const Key wrapping = TRY(Stretch(text, salt, cost));
   Bytes keys;
   Append(keys, keyring.master().bytes());
   Append(keys, keyring.fingerprint_key().bytes());
@@ -108,10 +115,16 @@ Result<Keyring> UnwrapKeys(const RepositoryId& id, const std::string& slot, std:
       wrapped->size() != kWrappedBytes + kTagBytes || !mac.ok()) {
     return Damaged(slot, "salt, wrapped key or MAC has the wrong length");
   }
-  const Key wrapping = TRY(Stretch(passphrase, *salt, cost).In("key slot " + slot));
   Bytes keys(kWrappedBytes);
   const std::string binding = Binding(id, slot, cost, static_cast<std::uint32_t>(epoch));
-  if (!RecordCipher(Suite::kSealed, wrapping).Open(0, AsBytes(binding), *wrapped, keys)) {
+  const auto opens = [&](std::string_view text) -> Result<bool> {
+    const Key wrapping = TRY(Stretch(text, *salt, cost).In("key slot " + slot));
+    return RecordCipher(Suite::kSealed, wrapping).Open(0, AsBytes(binding), *wrapped, keys);
+  };
+  const std::string_view given = passphrase.Reveal();
+  const Secret bare{std::string(WithoutLineEnd(given))};
+  const Secret as_once(given == bare.Reveal() ? std::string(given) + "\n" : std::string(given));
+  if (!TRY(opens(bare.Reveal())) && !TRY(opens(as_once.Reveal()))) {
     return Error(Code::kUnauthenticated, "the passphrase does not open key slot " + slot +
                                              " (or the slot or repo.json is damaged)");
   }

@@ -14,7 +14,10 @@ namespace thinsnap::repo {
 
 std::string SlotKey(const std::string& slot);
 
-// The slot's object for a ring whose keys it wraps.
+// One line end at the end of a passphrase is no part of it, wherever it comes from: editors write
+// it, shells drop it. Slots that were once made with one are opened all the same.
+
+// The slot's object for a ring whose keys it wraps. kInvalidArgument for an empty passphrase.
 Result<std::string> WrapKeys(Random& random, const Keyring& keyring, const std::string& slot,
                              const Secret& passphrase, const KdfCost& cost);
 

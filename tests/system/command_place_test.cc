@@ -115,6 +115,21 @@ TEST_F(PlaceTest, DevicesAreSourcesAndTargetsUnlessTheyAreInUse) {
   ExpectSays({"backup", large}, 0, "is mounted at");
 }
 
+// As a container's runtime mounts a single file.
+TEST_F(PlaceTest, AFileThatIsAMountPointIsRefusedBeforeAnythingIsFetched) {
+  const std::string image = MakeImage("image", 2 * kMiB);
+  ExpectOk({"init"});
+  ExpectOk({"backup", image});
+  fs::remove_all(repository_ + "/packs");
+  MakeImage("host", kMiB);
+  MakeImage("disk", kMiB);
+  if (::mount(In("host").c_str(), In("disk").c_str(), nullptr, MS_BIND, nullptr) != 0)
+    GTEST_SKIP() << "files cannot be mounted";
+  mounts_.push_back(In("disk"));
+  ExpectSays({"restore", "latest", "--target", In("disk"), "--force"}, 1,
+             "is a mount point of its own, so no other file can take its place");
+}
+
 class TogetherTest : public CommandFixture {};
 
 TEST_F(TogetherTest, WritersOfOneRepositoryDoNotDisturbEachOther) {

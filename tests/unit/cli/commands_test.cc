@@ -1,7 +1,10 @@
 #include "snapshotter/cli/commands.h"
 
+#include <fcntl.h>
 #include <filesystem>
 #include <gtest/gtest.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
@@ -134,6 +137,34 @@ TEST_F(CommandsTest, TargetsAreNotOverwrittenByMistake) {
   ASSERT_OK(Restore("latest", In("blank")));
   ASSERT_OK(Restore("latest", precious, true));
   EXPECT_EQ(Content(precious), Content(image));
+}
+
+// With nothing left to fetch: whoever fetched would find damage.
+TEST_F(CommandsTest, ATargetThatCannotBeReplacedIsToldBeforeAnythingIsFetched) {
+  ASSERT_OK(Backup(MakeImage("image", kMiB)));
+  ASSERT_OK(store::ListAll(store_, "packs/data/",
+                           [&](const auto& info) { return store_.Delete(info.key); }));
+  std::filesystem::create_symlink("nowhere", In("dangling"));
+  const Status dangling = Restore("latest", In("dangling"));
+  ASSERT_TRUE(dangling.Is(Code::kNotFound)) << dangling.error().ToString();
+  EXPECT_NE(dangling.error().message().find("is a link to nowhere, which is not there"),
+            std::string::npos);
+  EXPECT_TRUE(std::filesystem::is_symlink(In("dangling")));
+
+  const std::string fixed = MakeImage("fixed", kMiB);
+  const UniqueFd file(::open(fixed.c_str(), O_RDONLY | O_CLOEXEC));
+  for (const auto& [flag, words] : {std::pair(FS_IMMUTABLE_FL, "is immutable"),
+                                    std::pair(FS_APPEND_FL, "is for appending only")}) {
+    int flags = 0;
+    if (::ioctl(file.get(), FS_IOC_GETFLAGS, &flags) != 0) GTEST_SKIP() << "no attributes here";
+    int changed = flags | flag;
+    if (::ioctl(file.get(), FS_IOC_SETFLAGS, &changed) != 0) GTEST_SKIP() << "not allowed to";
+    const Status refused = Restore("latest", fixed, true);
+    ASSERT_EQ(::ioctl(file.get(), FS_IOC_SETFLAGS, &flags), 0);
+    ASSERT_TRUE(refused.Is(Code::kFailedPrecondition)) << refused.error().ToString();
+    EXPECT_NE(refused.error().message().find(words), std::string::npos)
+        << refused.error().message();
+  }
 }
 
 TEST_F(CommandsTest, AFailedRestoreLeavesNoHalfImage) {
@@ -305,7 +336,7 @@ TEST(PassphraseTest, ComesFromTheFileThenTheEnvironment) {
   ASSERT_OK(WriteFileAtomic(file, "from the file\nsecond line\n"));
   auto found = FindPassphrase({"from outside", file, false}, true, false);
   ASSERT_OK(found);
-  EXPECT_EQ((*found)->Reveal(), "from the file");
+  EXPECT_EQ((*found)->Reveal(), "from the file\n");
   found = FindPassphrase({"from outside", "", false}, true, false);
   ASSERT_OK(found);
   EXPECT_EQ((*found)->Reveal(), "from outside");

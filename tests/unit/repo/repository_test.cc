@@ -87,6 +87,24 @@ TEST_F(RepositoryTest, SealedOpensWithItsPassphraseOnly) {
   EXPECT_EQ(header->suite, Suite::kSealed);
 }
 
+// Editors end a file with a line end, shells drop it, Secrets keep it.
+TEST_F(RepositoryTest, ALineEndAtTheEndIsNoPartOfAPassphrase) {
+  const auto clear = [this] {
+    for (const std::string& key : Keys()) ASSERT_OK(store_.Delete(key));
+  };
+  // The last one makes a slot as they were once made from a text with a line end.
+  for (const char* given : {"open sesame", "open sesame\n", "open sesame\r\n", "open sesame\n\n"}) {
+    clear();
+    ASSERT_OK(Init(given));
+    for (const char* later : {"open sesame", "open sesame\n"})
+      EXPECT_TRUE(Open(later).ok()) << ToJson(Json(given)) << " and " << ToJson(Json(later));
+    EXPECT_TRUE(Open("open sesame\n\n\n").Is(Code::kUnauthenticated));
+    EXPECT_TRUE(Open("open\nsesame").Is(Code::kUnauthenticated));
+  }
+  clear();
+  EXPECT_TRUE(Init("\n").Is(Code::kInvalidArgument));
+}
+
 TEST_F(RepositoryTest, WhoHasAPassphraseAcceptsNoPlainOne) {
   ASSERT_OK(Init(""));
   ASSERT_OK(Open("", "", Suite::kPlain));
