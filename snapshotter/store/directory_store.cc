@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <fcntl.h>
 #include <filesystem>
 #include <functional>
@@ -172,28 +173,50 @@ Result<UniqueFd> DirectoryObjectStore::OpenObject(const std::string& key, Object
   return fd;
 }
 
-Status DirectoryObjectStore::Place(const std::string& temporary, const std::string& path,
-                                   bool if_absent) {
+Result<int> DirectoryObjectStore::PlaceNew(const std::string& key, const std::string& temporary,
+                                           const std::string& path) {
+  if (::link(temporary.c_str(), path.c_str()) == 0) return 0;
+  const auto cannot = [] {
+    return errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL;
+  };
+  if (!cannot()) return errno;
+  // exFAT, sshfs and some CIFS servers have no hard links.
+  if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0)
+    return 0;
+  if (!cannot()) return errno;
+  const UniqueFd alone = TRY(LockKey(key, true));
+  struct stat stat;
+  if (::lstat(path.c_str(), &stat) == 0) return EEXIST;
+  if (errno != ENOENT) return errno;
+  return ::rename(temporary.c_str(), path.c_str()) == 0 ? 0 : errno;
+}
+
+Status DirectoryObjectStore::Place(const std::string& key, const std::string& temporary,
+                                   const std::string& path, bool if_absent) {
   // A folder may be pruned between its making and its use: then again.
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     if (auto made = MakeFolders(FolderOf(path)); !made.ok()) {
       if (made.Is(Code::kNotFound)) continue;
       return made;
     }
-    const int failed = if_absent ? ::link(temporary.c_str(), path.c_str())
-                                 : ::rename(temporary.c_str(), path.c_str());
-    if (failed == 0) return {};
-    if (errno == ENOENT) continue;
-    if (errno == EEXIST && if_absent) {
-      struct stat stat;
-      if (::lstat(path.c_str(), &stat) == 0 && S_ISDIR(stat.st_mode)) errno = EISDIR;
+    int failure = 0;
+    if (if_absent) {
+      failure = TRY(PlaceNew(key, temporary, path));
+    } else if (::rename(temporary.c_str(), path.c_str()) != 0) {
+      failure = errno;
     }
-    if (errno == EEXIST) return Error(Code::kFailedPrecondition, "object exists already");
-    if (errno == EISDIR || errno == ENOTDIR) {
+    if (failure == 0) return {};
+    if (failure == ENOENT) continue;
+    if (failure == EEXIST && if_absent) {
+      struct stat stat;
+      if (::lstat(path.c_str(), &stat) == 0 && S_ISDIR(stat.st_mode)) failure = EISDIR;
+    }
+    if (failure == EEXIST) return Error(Code::kFailedPrecondition, "object exists already");
+    if (failure == EISDIR || failure == ENOTDIR) {
       return Error(Code::kInvalidArgument,
                    "the key is a folder of other objects, or goes on after another object's key");
     }
-    return ErrnoError(errno, "place " + path);
+    return ErrnoError(failure, "place " + path);
   }
   return Error(Code::kAborted, "folder " + FolderOf(path) + " keeps vanishing");
 }
@@ -224,7 +247,9 @@ Result<PutResult> DirectoryObjectStore::Put(const std::string& key, ByteSpan bod
   if (::fstat(temporary->fd.get(), &stat) != 0) return ErrnoError(errno, "stat").In(context);
 
   {
-    const UniqueFd lock = TRY(LockKey(key, !condition.if_match.empty()).In(context));
+    // PlaceNew may need the lock for itself, and it is of no use to it before.
+    UniqueFd lock;
+    if (!condition.if_absent) lock = TRY(LockKey(key, !condition.if_match.empty()).In(context));
     if (!condition.if_match.empty()) {
       ObjectInfo info;
       const auto present = OpenObject(key, info);
@@ -233,7 +258,8 @@ Result<PutResult> DirectoryObjectStore::Put(const std::string& key, ByteSpan bod
         return Error(Code::kFailedPrecondition, "object has changed").In(context);
       }
     }
-    TRY(Place(temporary->path, path, condition.if_absent).In(context));
+    TRY(Place(key, temporary->path, path, condition.if_absent).In(context));
+    // An object that is new may have kept this name as its second one.
     if (!condition.if_absent) temporary->path.clear();
   }
   TRY(SyncFolders(path).In(context));

@@ -1,7 +1,8 @@
 // DirectoryObjectStore: objects as files below a folder, for NFS exports, local disks and tests.
 // An object is one file under its key's name, so that people can read a repository. Puts are a
 // temporary file, fsync, link or rename, and fsync of every folder on the way; conditional ones are
-// exact among processes that use this class.
+// exact among processes that use this class (on a file system that knows neither hard links nor
+// RENAME_NOREPLACE, sshfs say, among those of one machine).
 #pragma once
 
 #include <memory>
@@ -51,7 +52,11 @@ class DirectoryObjectStore final : public ObjectStore {
   // Serialises writers of a key: exclusive for those that look before they write.
   Result<UniqueFd> LockKey(const std::string& key, bool exclusive);
   Result<UniqueFd> OpenObject(const std::string& key, ObjectInfo& info);
-  Status Place(const std::string& temporary, const std::string& path, bool if_absent);
+  Status Place(const std::string& key, const std::string& temporary, const std::string& path,
+               bool if_absent);
+  // Gives the file its name unless there is one of that name: 0 or an errno.
+  Result<int> PlaceNew(const std::string& key, const std::string& temporary,
+                       const std::string& path);
   Status SyncFolders(const std::string& path);
   WallTime Date() const;
 

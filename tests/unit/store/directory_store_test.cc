@@ -4,8 +4,12 @@
 #include <atomic>
 #include <filesystem>
 #include <gmock/gmock.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -162,6 +166,68 @@ TEST_F(DirectoryStoreTest, PutsAndDeletesInOneFolderAtOnce) {
   }
   group.Join();
   EXPECT_EQ(failures, 0);
+}
+
+// The calling thread's file system, as exFAT or sshfs: without hard links, and with or without
+// RENAME_NOREPLACE. False where the kernel knows no filters.
+bool ForbidLinks(bool renames_too) {
+  const auto refuse = [](std::uint32_t call, std::uint32_t error) {
+    return std::vector<sock_filter>{
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+    };
+  };
+  std::vector<sock_filter> program = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr))};
+  const auto add = [&program](const std::vector<sock_filter>& more) {
+    program.insert(program.end(), more.begin(), more.end());
+  };
+  add(refuse(SYS_linkat, EPERM));
+#ifdef SYS_link
+  add(refuse(SYS_link, EPERM));
+#endif
+  if (renames_too) add(refuse(SYS_renameat2, EINVAL));
+  program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  const sock_fprog filter{.len = static_cast<unsigned short>(program.size()),
+                          .filter = program.data()};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+TEST_F(DirectoryStoreTest, NeedsNoHardLinks) {
+  ThreadRuntime runtime(clock_);
+  for (const bool renames_too : {false, true}) {
+    const std::string key = renames_too ? "a/second" : "a/first";
+    std::atomic<int> forbidden{0}, won{0}, lost{0};
+    {
+      // A filter is one thread's own and goes with it.
+      TaskGroup group(runtime);
+      for (int i = 0; i < 8; ++i) {
+        group.Spawn("writer", [&, i] {
+          if (!ForbidLinks(renames_too)) return;
+          ++forbidden;
+          const std::string body = "writer " + std::to_string(i);
+          const auto put = store_->Put(key, AsBytes(body), {.if_absent = true, .if_match = ""});
+          if (put.ok()) {
+            ++won;
+            EXPECT_EQ(AsText(store_->Get(key)->bytes), body);
+            EXPECT_EQ(store_->Head(key)->etag, put->etag);
+          } else if (put.Is(Code::kFailedPrecondition)) {
+            ++lost;
+          } else {
+            ADD_FAILURE() << put.error().ToString();
+          }
+        });
+      }
+      group.Join();
+    }
+    if (forbidden == 0) GTEST_SKIP() << "no system call filters here";
+    EXPECT_EQ(won, 1);
+    EXPECT_EQ(lost, 7);
+    EXPECT_TRUE(store_->Put(key, AsBytes("another"), {.if_absent = true, .if_match = ""})
+                    .Is(Code::kFailedPrecondition));
+    EXPECT_TRUE(OwnFiles("put-").empty());
+  }
 }
 
 }  // namespace
