@@ -43,18 +43,30 @@ Result<Section> ReadSection(const std::string& path, const std::string& name) {
 }  // namespace
 
 Status FillFromAwsEnvironment(const Environment& environment, Location& location) {
+  if (!IsS3(location.url)) return {};
   const auto get = [&](const std::string& name) {
     auto value = environment(name);
     return value && !value->empty() ? value : std::nullopt;
   };
   const std::string home = get("HOME").value_or("/root");
   const std::string profile = get("AWS_PROFILE").value_or("default");
-  const Section secrets = TRY(
-      ReadSection(get("AWS_SHARED_CREDENTIALS_FILE").value_or(home + "/.aws/credentials"), profile)
-          .In("AWS credentials"));
-  const Section config = TRY(ReadSection(get("AWS_CONFIG_FILE").value_or(home + "/.aws/config"),
-                                         profile == "default" ? profile : "profile " + profile)
-                                 .In("AWS configuration"));
+  // A file that nobody named and that cannot be read is like one that is missing, unless the keys
+  // turn out to be.
+  std::string unread;
+  const auto read = [&](const char* variable, const char* usual,
+                        const std::string& name) -> Result<Section> {
+    const auto named = get(variable);
+    auto section = ReadSection(named.value_or(home + usual), name);
+    if (section.ok() || named || get("AWS_PROFILE")) return section;
+    if (!unread.empty()) unread += "; ";
+    unread += section.error().message();
+    return Section();
+  };
+  const Section secrets =
+      TRY(read("AWS_SHARED_CREDENTIALS_FILE", "/.aws/credentials", profile).In("AWS credentials"));
+  const Section config = TRY(
+      read("AWS_CONFIG_FILE", "/.aws/config", profile == "default" ? profile : "profile " + profile)
+          .In("AWS configuration"));
   const auto from_files = [&](const std::string& name) -> std::optional<std::string> {
     for (const Section* section : {&secrets, &config}) {
       if (const auto found = section->find(name);
@@ -83,6 +95,11 @@ Status FillFromAwsEnvironment(const Environment& environment, Location& location
     } else if (get("AWS_PROFILE") && secrets.empty() && config.empty()) {
       return Error(Code::kNotFound,
                    "AWS_PROFILE: there is no profile \"" + profile + "\" in the files of AWS");
+    } else if (!unread.empty()) {
+      return Error(Code::kUnauthenticated,
+                   "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set, and their file "
+                   "cannot be read: " +
+                       unread);
     }
   }
   if (const auto region = get("AWS_REGION")) {

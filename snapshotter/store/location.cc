@@ -100,13 +100,36 @@ Result<S3Bucket> ParseS3(const Location& location) {
   return bucket;
 }
 
+// White space at the ends is a file's line end, and no part of a key. Inside a line end is a
+// mistake.
+Result<std::string> CheckKeyText(std::string_view text, std::string_view what) {
+  constexpr std::string_view kSpace = " \t\r\n";
+  const std::size_t first = std::min(text.find_first_not_of(kSpace), text.size());
+  text = text.substr(first, text.find_last_not_of(kSpace) + 1 - first);
+  const auto odd = [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 0x7F; };
+  if (std::none_of(text.begin(), text.end(), odd)) return std::string(text);
+  return Error(Code::kInvalidArgument,
+               std::string(what) + " holds a line end or another control character");
+}
+
+Result<Credentials> CheckCredentials(const Credentials& given) {
+  Credentials checked;
+  checked.access_key_id =
+      TRY(CheckKeyText(given.access_key_id, "the access key id (AWS_ACCESS_KEY_ID)"));
+  checked.secret_access_key = Secret(TRY(CheckKeyText(
+      given.secret_access_key.Reveal(), "the secret access key (AWS_SECRET_ACCESS_KEY)")));
+  checked.session_token = Secret(
+      TRY(CheckKeyText(given.session_token.Reveal(), "the session token (AWS_SESSION_TOKEN)")));
+  return checked;
+}
+
 Result<std::unique_ptr<ObjectStore>> OpenS3(Runtime& runtime, const Location& location) {
   S3Bucket bucket = TRY(ParseS3(location));
-  if (location.credentials.access_key_id.empty() ||
-      location.credentials.secret_access_key.empty()) {
+  const std::string where = "store s3://" + bucket.bucket + "/" + bucket.prefix;
+  Credentials credentials = TRY(CheckCredentials(location.credentials).In(where));
+  if (credentials.access_key_id.empty() || credentials.secret_access_key.empty()) {
     return Error(Code::kUnauthenticated,
-                 "store s3://" + bucket.bucket + "/" + bucket.prefix +
-                     ": an access key id and a secret access key are needed and not given");
+                 where + ": an access key id and a secret access key are needed and not given");
   }
   net::HttpClientOptions options;
   options.ca_pem = location.ca_pem;
@@ -114,10 +137,15 @@ Result<std::unique_ptr<ObjectStore>> OpenS3(Runtime& runtime, const Location& lo
   options.max_connections = location.max_connections;
   return std::unique_ptr<ObjectStore>(
       std::make_unique<S3ObjectStore>(runtime.clock(), net::MakeHttpClient(std::move(options)),
-                                      std::move(bucket), location.credentials));
+                                      std::move(bucket), std::move(credentials)));
 }
 
 }  // namespace
+
+bool IsS3(const std::string& url) {
+  return url.starts_with("s3://") || url.starts_with("s3+http://") ||
+         url.starts_with("s3+https://");
+}
 
 Result<std::unique_ptr<ObjectStore>> OpenStore(Runtime& runtime, Random& random,
                                                const Location& location,
@@ -125,8 +153,7 @@ Result<std::unique_ptr<ObjectStore>> OpenStore(Runtime& runtime, Random& random,
                                                RetryOptions retry) {
   std::unique_ptr<ObjectStore> store;
   const std::string& url = location.url;
-  const bool remote =
-      url.starts_with("s3://") || url.starts_with("s3+http://") || url.starts_with("s3+https://");
+  const bool remote = IsS3(url);
   if (remote) {
     store = TRY(OpenS3(runtime, location));
   } else if (url.starts_with("file:///")) {

@@ -46,9 +46,12 @@ Result<std::unique_ptr<ObjectStore>> OpenStore(Runtime& runtime, Random& random,
                                                std::shared_ptr<StoreMeter> meter = nullptr,
                                                RetryOptions retry = {});
 
+// Whether the URL names a bucket.
+bool IsS3(const std::string& url);
+
 // Credentials from the usual places, in their order: AWS_ACCESS_KEY_ID and friends of the given
 // environment, then the profile of ~/.aws/credentials and ~/.aws/config. Fills region and endpoint
-// too (AWS_REGION, AWS_ENDPOINT_URL).
+// too (AWS_REGION, AWS_ENDPOINT_URL). A location that is not of S3 stays as it is.
 using Environment = std::function<std::optional<std::string>(const std::string& name)>;
 Status FillFromAwsEnvironment(const Environment& environment, Location& location);
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/core/file.h"
+#include "base/net/http_server.h"
 #include "snapshotter/store/metering_store.h"
 
 namespace thinsnap::store {
@@ -85,6 +86,41 @@ TEST_F(LocationTest, WantsCredentialsForS3) {
   const auto store = OpenStore(runtime_, random_, location);
   ASSERT_FALSE(store.ok());
   EXPECT_EQ(store.error().code(), Code::kUnauthenticated);
+}
+
+// Keys come from files, and files end with a line end.
+TEST_F(LocationTest, KeysLoseTheirWhiteSpaceAndNeverReachAHeaderWithAnyInside) {
+  std::vector<std::string> seen;
+  auto server = net::StartHttpServer(runtime_, {}, [&](const net::ServerRequest& request) {
+    seen.emplace_back(request.headers.Get("Authorization"));
+    return net::ServerResponse::Text(404, "");
+  });
+  ASSERT_TRUE(server.ok());
+  Location location;
+  location.url = "s3+http://127.0.0.1:" + std::to_string((*server)->port()) + "/bucket/x";
+  for (const char* id : {"demo\n", "demo\r\n", " demo\t"}) {
+    location.credentials.access_key_id = id;
+    location.credentials.secret_access_key = Secret("secret\n");
+    auto store = OpenStore(runtime_, random_, location);
+    ASSERT_TRUE(store.ok()) << store.error().message();
+    EXPECT_TRUE((*store)->Head("key").Is(Code::kNotFound));
+    ASSERT_FALSE(seen.empty());
+    EXPECT_THAT(seen.back(), HasSubstr(" Credential=demo/"));
+  }
+  const std::size_t asked = seen.size();
+  const auto refused = [&](const std::string& id, const std::string& secret,
+                           const std::string& token, const std::string& name) {
+    location.credentials = {id, Secret(secret), Secret(token)};
+    const auto store = OpenStore(runtime_, random_, location);
+    ASSERT_FALSE(store.ok()) << name;
+    EXPECT_TRUE(store.Is(Code::kInvalidArgument));
+    EXPECT_THAT(store.error().message(), HasSubstr(name));
+    EXPECT_THAT(store.error().message(), Not(HasSubstr("hidden")));
+  };
+  refused("demo\nX-Injected: hidden", "secret", "", "AWS_ACCESS_KEY_ID");
+  refused("demo", "hid\rden", "", "AWS_SECRET_ACCESS_KEY");
+  refused("demo", "secret", "hidden\x01token", "AWS_SESSION_TOKEN");
+  EXPECT_EQ(seen.size(), asked);
 }
 
 TEST_F(LocationTest, CountsThroughTheMeter) {
@@ -167,6 +203,7 @@ TEST_F(AwsEnvironmentTest, ReadsProfiles) {
   EXPECT_EQ(other.endpoint, "https://files.example:9000");
   environment_["AWS_PROFILE"] = "missing";
   Location missing;
+  missing.url = "s3://bucket";
   EXPECT_TRUE(Fill(missing).Is(Code::kNotFound));
 }
 
@@ -186,9 +223,46 @@ TEST_F(AwsEnvironmentTest, LeavesWhatIsGiven) {
 TEST_F(AwsEnvironmentTest, RefusesHalfAKey) {
   environment_["AWS_ACCESS_KEY_ID"] = "from-env";
   Location location;
+  location.url = "s3://bucket";
   const auto filled = Fill(location);
   ASSERT_TRUE(filled.Is(Code::kInvalidArgument));
   EXPECT_THAT(filled.error().message(), HasSubstr("AWS_SECRET_ACCESS_KEY"));
+}
+
+// A service's HOME is often another user's, or none at all.
+TEST_F(AwsEnvironmentTest, AFileThatNobodyNamedAndThatCannotBeReadIsLikeNone) {
+  for (const std::string& home : {folder_ + "/.aws/config", std::string("/dev/null")}) {
+    environment_ = {{"HOME", home}};
+    Location location;
+    location.url = "s3://bucket";
+    const Status without = Fill(location);
+    ASSERT_TRUE(without.Is(Code::kUnauthenticated));
+    EXPECT_THAT(without.error().message(), HasSubstr(home + "/.aws/credentials"));
+    environment_["AWS_ACCESS_KEY_ID"] = "from-env";
+    environment_["AWS_SECRET_ACCESS_KEY"] = "env-secret";
+    ASSERT_TRUE(Fill(location).ok());
+    EXPECT_EQ(location.credentials.access_key_id, "from-env");
+    for (const char* name : {"AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"}) {
+      environment_[name] = home + "/named";
+      EXPECT_FALSE(Fill(location).ok()) << name;
+      environment_.erase(name);
+    }
+    environment_["AWS_PROFILE"] = "mine";
+    EXPECT_FALSE(Fill(location).ok());
+  }
+}
+
+TEST_F(AwsEnvironmentTest, NothingOfAwsConcernsAFolder) {
+  environment_ = {{"HOME", "/dev/null"},
+                  {"AWS_ACCESS_KEY_ID", "half"},
+                  {"AWS_CA_BUNDLE", "/nonexistent.pem"},
+                  {"AWS_PROFILE", "none"}};
+  for (const std::string& url : {"file://" + folder_, folder_}) {
+    Location location;
+    location.url = url;
+    EXPECT_TRUE(Fill(location).ok());
+    EXPECT_EQ(location.credentials.access_key_id, "");
+  }
 }
 
 }  // namespace
