@@ -1,7 +1,9 @@
 #include "snapshotter/store/s3_store.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <openssl/evp.h>
 
 #include "snapshotter/store/key.h"
 #include "snapshotter/store/s3_error.h"
@@ -14,6 +16,7 @@ namespace {
 constexpr std::size_t kMaxS3KeyBytes = 1024;
 constexpr std::uint64_t kSlowestBytesPerSecond = 128 * kKiB;
 constexpr std::uint64_t kMaxObjectBytes = 5 * kGiB;
+constexpr int kMostRedirects = 3;
 
 std::string Unquote(std::string_view etag) {
   if (etag.starts_with("W/")) etag.remove_prefix(2);
@@ -44,6 +47,15 @@ Result<std::string> DecodeKey(std::string text, bool url_encoded) {
   return net::UrlUnescape(text);
 }
 
+// A bucket with a default retention takes no object without it. Empty where OpenSSL may not.
+std::string ContentMd5(ByteSpan body) {
+  std::array<std::uint8_t, EVP_MAX_MD_SIZE> digest{};
+  unsigned length = 0;
+  if (EVP_Digest(body.data(), body.size(), digest.data(), &length, EVP_md5(), nullptr) != 1)
+    return "";
+  return Base64Encode(ByteSpan(digest).first(length));
+}
+
 }  // namespace
 
 S3ObjectStore::S3ObjectStore(Clock& clock, std::unique_ptr<net::HttpClient> http, S3Bucket bucket,
@@ -68,20 +80,52 @@ Status S3ObjectStore::CheckFullKey(const std::string& key) const {
   return {};
 }
 
+// A bucket that is hours old, or a cluster of servers, may ask to have this one request repeated at
+// another place.
 Result<net::HttpResponse> S3ObjectStore::Send(const Call& call) {
   const std::string full_key = call.key.empty() ? "" : bucket_.prefix + call.key;
-  const std::string path = bucket_.virtual_host
-                               ? "/" + full_key
-                               : "/" + bucket_.bucket + (full_key.empty() ? "" : "/" + full_key);
+  Place place{.base_url = base_url_,
+              .host = host_,
+              .path = bucket_.virtual_host
+                          ? "/" + full_key
+                          : "/" + bucket_.bucket + (full_key.empty() ? "" : "/" + full_key),
+              .query = call.query};
+  for (int redirects = 0;; ++redirects) {
+    net::HttpResponse response = TRY(SendTo(place, call));
+    const std::string_view location = response.headers.Get("Location");
+    if (response.status != 307 || location.empty() || redirects == kMostRedirects) return response;
+    place = TRY(Redirected(place, location).In(Describe()));
+  }
+}
+
+Result<S3ObjectStore::Place> S3ObjectStore::Redirected(const Place& from,
+                                                       std::string_view location) {
+  const net::Url to = TRY(net::ParseUrl(location).In("the store redirects to"));
+  const std::string target = to.scheme + "://" + to.host;
+  const bool secure = from.base_url.starts_with("https://");
+  if (to.scheme != "https" && (secure || to.scheme != "http")) {
+    return Error(Code::kFailedPrecondition, "the store redirects from " + from.base_url + " to " +
+                                                target + ", which is less secure: not followed");
+  }
+  Place place;
+  const int own_port = to.scheme == "https" ? 443 : 80;
+  place.host = to.port == own_port ? to.host : to.host + ":" + std::to_string(to.port);
+  place.base_url = to.scheme + "://" + place.host;
+  place.path = TRY(net::UrlUnescape(to.path).In("the store redirects to " + target));
+  place.query = TRY(net::ParseQuery(to.query).In("the store redirects to " + target));
+  return place;
+}
+
+Result<net::HttpResponse> S3ObjectStore::SendTo(const Place& place, const Call& call) {
   SigV4Request to_sign;
   to_sign.method = call.method;
-  to_sign.path = path;
-  to_sign.query = call.query;
+  to_sign.path = place.path;
+  to_sign.query = place.query;
   to_sign.payload_hash =
-      base_url_.starts_with("https://") ? std::string(kUnsignedPayload) : Sha256Hex(call.body);
+      place.base_url.starts_with("https://") ? std::string(kUnsignedPayload) : Sha256Hex(call.body);
   const std::string date = FormatAmzDate(clock_.Now());
   to_sign.signed_headers = {
-      {"host", host_}, {"x-amz-content-sha256", to_sign.payload_hash}, {"x-amz-date", date}};
+      {"host", place.host}, {"x-amz-content-sha256", to_sign.payload_hash}, {"x-amz-date", date}};
   if (!credentials_.session_token.empty()) {
     to_sign.signed_headers.emplace_back("x-amz-security-token",
                                         credentials_.session_token.Reveal());
@@ -93,8 +137,8 @@ Result<net::HttpResponse> S3ObjectStore::Send(const Call& call) {
 
   net::HttpRequest request;
   request.method = call.method;
-  request.url = base_url_ + net::UrlEscape(path, true);
-  if (!call.query.empty()) request.url += "?" + net::FormatQuery(call.query);
+  request.url = place.base_url + net::UrlEscape(place.path, true);
+  if (!place.query.empty()) request.url += "?" + net::FormatQuery(place.query);
   request.headers = call.headers;
   for (const auto& [name, value] : to_sign.signed_headers) {
     if (name != "host") request.headers.Set(name, value);
@@ -130,6 +174,8 @@ Result<PutResult> S3ObjectStore::Put(const std::string& key, ByteSpan body,
   TRY(CheckFullKey(key));
   Call call{.method = "PUT", .key = key, .query = {}, .headers = {}, .body = body};
   call.headers.Set("Content-Type", "application/octet-stream");
+  if (std::string md5 = ContentMd5(body); !md5.empty())
+    call.headers.Set("Content-MD5", std::move(md5));
   if (condition.if_absent) call.headers.Set("If-None-Match", "*");
   if (!condition.if_match.empty()) call.headers.Set("If-Match", "\"" + condition.if_match + "\"");
   const net::HttpResponse response = TRY(Send(call));

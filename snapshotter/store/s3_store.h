@@ -42,7 +42,18 @@ class S3ObjectStore final : public ObjectStore {
     ByteSpan body;
   };
 
+  // Where a request goes.
+  struct Place {
+    std::string base_url;  // up to the host
+    std::string host;      // as in the Host header
+    std::string path;      // decoded
+    net::Query query;
+  };
+
   Result<net::HttpResponse> Send(const Call& call);
+  Result<net::HttpResponse> SendTo(const Place& place, const Call& call);
+  // kFailedPrecondition for a place that is less secure.
+  static Result<Place> Redirected(const Place& from, std::string_view location);
   // One request; `last` becomes the last full key of the answer.
   Result<Page> ListOnce(const std::string& prefix, const std::string& start, std::string& last);
   Status CheckFullKey(const std::string& key) const;
@@ -52,8 +63,8 @@ class S3ObjectStore final : public ObjectStore {
   const std::unique_ptr<net::HttpClient> http_;
   const S3Bucket bucket_;
   const Credentials credentials_;
-  std::string base_url_;  // up to the host
-  std::string host_;      // as in the Host header
+  std::string base_url_;
+  std::string host_;
 };
 
 }  // namespace thinsnap::store
