@@ -9,7 +9,7 @@ find_package(GTest REQUIRED)
 find_package(gRPC CONFIG REQUIRED)
 # Boost may lie under build/deps, where a machine's own Boost is another version.
 set(Boost_NO_WARN_NEW_VERSIONS ON)
-find_package(Boost 1.81 REQUIRED COMPONENTS json)
+find_package(Boost 1.81 REQUIRED COMPONENTS context json)
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
 pkg_check_modules(ARGON2 REQUIRED IMPORTED_TARGET libargon2)

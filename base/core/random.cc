@@ -1,10 +1,20 @@
 #include "base/core/random.h"
 
 #include <cerrno>
-#include <string_view>
 #include <sys/random.h>
 
 namespace thinsnap {
+namespace {
+
+constexpr std::uint64_t kGolden = 0x9e3779b97f4a7c15;
+
+std::uint64_t SplitMix(std::uint64_t z) {
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  return z ^ (z >> 31);
+}
+
+}  // namespace
 
 std::uint64_t Random::NextU64() {
   std::array<std::uint8_t, 8> bytes{};
@@ -49,14 +59,25 @@ void SystemRandom::Fill(MutableByteSpan bytes) {
   }
 }
 
-SeededRandom::SeededRandom(std::uint64_t seed) : state_{} {
+std::unique_ptr<Random> SystemRandom::Stream(std::string_view) const {
+  return std::make_unique<SystemRandom>();
+}
+
+std::uint64_t MixedSeed(std::uint64_t seed, std::uint64_t salt) {
+  return SplitMix(SplitMix(seed + kGolden) ^ (salt + kGolden));
+}
+
+SeededRandom::SeededRandom(std::uint64_t seed) : seed_(seed), state_{} {
   for (std::uint64_t& word : state_) {
-    seed += 0x9e3779b97f4a7c15;
-    std::uint64_t z = seed;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    word = z ^ (z >> 31);
+    seed += kGolden;
+    word = SplitMix(seed);
   }
+}
+
+std::unique_ptr<Random> SeededRandom::Stream(std::string_view name) const {
+  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a: the same on every machine
+  for (const char c : name) hash = (hash ^ static_cast<std::uint8_t>(c)) * 0x100000001b3;
+  return std::make_unique<SeededRandom>(MixedSeed(seed_, hash));
 }
 
 std::uint64_t SeededRandom::Step() {

@@ -3,8 +3,10 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 
 #include "base/core/bytes.h"
 
@@ -15,6 +17,9 @@ class Random {
  public:
   virtual ~Random() = default;
   virtual void Fill(MutableByteSpan bytes) = 0;
+  // A source of its own for the part of this name: of a seeded one it depends on seed and name
+  // alone, so that one more draw in one part never shifts what another part draws.
+  virtual std::unique_ptr<Random> Stream(std::string_view name) const = 0;
 
   std::uint64_t NextU64();
   // Uniform in [0, bound); bound > 0.
@@ -25,9 +30,13 @@ class Random {
   std::string Uuid();
 };
 
+// Another seed for each salt.
+std::uint64_t MixedSeed(std::uint64_t seed, std::uint64_t salt);
+
 class SystemRandom final : public Random {
  public:
   void Fill(MutableByteSpan bytes) override;
+  std::unique_ptr<Random> Stream(std::string_view name) const override;
 };
 
 // xoshiro256** seeded through splitmix64; the same seed gives the same stream on every machine. Not
@@ -36,10 +45,12 @@ class SeededRandom final : public Random {
  public:
   explicit SeededRandom(std::uint64_t seed);
   void Fill(MutableByteSpan bytes) override;
+  std::unique_ptr<Random> Stream(std::string_view name) const override;
 
  private:
   std::uint64_t Step();
 
+  const std::uint64_t seed_;
   std::mutex mutex_;
   std::array<std::uint64_t, 4> state_;
 };

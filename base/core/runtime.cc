@@ -77,8 +77,13 @@ std::shared_ptr<TaskGroup::State>& CurrentTaskGroup() {
 TaskGroup::StopToken TaskGroup::State::AddStopCallback(std::function<void()> function) {
   auto callback = std::make_shared<StopCallback>();
   callback->function = std::move(function);
-  // The token's deleter disarms the callback, waiting for one that is under way.
-  StopToken token(callback.get(), [callback](void*) {
+  // The token's deleter takes the callback out and disarms it, waiting for a call that is under
+  // way.
+  StopToken token(callback.get(), [callback, group = weak_from_this()](void*) {
+    if (const auto state = group.lock()) {
+      const std::lock_guard lock(state->mutex);
+      if (!state->is_stopped) state->callbacks.erase(callback->place);
+    }
     const std::lock_guard lock(callback->mutex);
     callback->function = nullptr;
   });
@@ -86,26 +91,21 @@ TaskGroup::StopToken TaskGroup::State::AddStopCallback(std::function<void()> fun
   {
     const std::lock_guard lock(mutex);
     already = is_stopped;
-    if (!already) {
-      std::erase_if(callbacks, [](const auto& entry) { return entry.expired(); });
-      callbacks.push_back(callback);
-    }
+    if (!already) callback->place = callbacks.insert(callbacks.end(), callback);
   }
   if (already) callback->function();
   return token;
 }
 
 void TaskGroup::State::Stop() {
-  std::list<std::weak_ptr<StopCallback>> to_call;
+  std::list<std::shared_ptr<StopCallback>> to_call;
   {
     const std::lock_guard lock(mutex);
     if (is_stopped) return;
     is_stopped = true;
     to_call.swap(callbacks);
   }
-  for (const auto& entry : to_call) {
-    const auto callback = entry.lock();
-    if (callback == nullptr) continue;
+  for (const auto& callback : to_call) {
     const std::lock_guard lock(callback->mutex);
     if (callback->function) callback->function();
   }
@@ -181,7 +181,7 @@ void ThreadRuntime::Start(std::shared_ptr<TaskGroup::State> group, std::string n
   });
 }
 
-std::unique_ptr<EventCount> ThreadRuntime::NewEventCount() {
+std::unique_ptr<EventCount> ThreadRuntime::NewEventCount(std::source_location) {
   return std::make_unique<ThreadEventCount>(clock_);
 }
 

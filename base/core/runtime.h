@@ -3,7 +3,7 @@
 // task at a time.
 //
 // Vocabulary
-//   Task        a function running on a thread of its own.
+//   Task        a function running on a thread of its own, or on a fiber.
 //   TaskGroup   tasks that are stopped together: a lost lease, a shutdown, a simulated kill.
 //   EventCount  the one thing to wait on; channels and queues are built from it and a std::mutex.
 //
@@ -17,6 +17,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <source_location>
 #include <string>
 #include <utility>
 
@@ -80,7 +81,9 @@ class Runtime {
   // Starts a task; called by TaskGroup::Spawn.
   virtual void Start(std::shared_ptr<TaskGroup::State> group, std::string name,
                      std::function<void()> body) = 0;
-  virtual std::unique_ptr<EventCount> NewEventCount() = 0;
+  // `where` names it to people.
+  virtual std::unique_ptr<EventCount> NewEventCount(
+      std::source_location where = std::source_location::current()) = 0;
   // kCancelled when the calling task's group is stopped.
   virtual Status SleepFor(Duration duration) = 0;
   // Blocks until the group has no task left; called by TaskGroup::Join.
@@ -100,7 +103,8 @@ class ThreadRuntime final : public Runtime {
   Clock& clock() override { return clock_; }
   void Start(std::shared_ptr<TaskGroup::State> group, std::string name,
              std::function<void()> body) override;
-  std::unique_ptr<EventCount> NewEventCount() override;
+  std::unique_ptr<EventCount> NewEventCount(
+      std::source_location where = std::source_location::current()) override;
   Status SleepFor(Duration duration) override;
   void JoinTasks(TaskGroup::State& group) override;
 
@@ -113,8 +117,9 @@ class ThreadRuntime final : public Runtime {
 template <typename T>
 class Channel {
  public:
-  Channel(Runtime& runtime, std::size_t capacity)
-      : changed_(runtime.NewEventCount()), capacity_(capacity) {}
+  Channel(Runtime& runtime, std::size_t capacity,
+          std::source_location where = std::source_location::current())
+      : changed_(runtime.NewEventCount(where)), capacity_(capacity) {}
 
   // Waits while full. kFailedPrecondition after Close().
   Status Send(T item) {

@@ -41,6 +41,14 @@ void Compare(const std::string& expected, const std::string& found, const std::s
   }
 }
 
+std::string RunJourney(std::uint64_t seed, const Journey& journey, Effects& effects) {
+  FiberRuntime runtime(seed);
+  std::string state;
+  const Status ran = runtime.Run([&] { state = journey(runtime, effects); });
+  EXPECT_TRUE(ran.ok()) << ran.error().ToString();
+  return state;
+}
+
 }  // namespace
 
 const char* FaultName(Fault fault) {
@@ -130,20 +138,21 @@ Status Process::WaitWhileStale() {
   }
 }
 
-void Sweep(const std::vector<Fault>& faults, const Journey& journey) {
-  SweepPairs(faults, 0, journey);
+void Sweep(std::uint64_t seed, const std::vector<Fault>& faults, const Journey& journey) {
+  SweepPairs(seed, faults, 0, journey);
 }
 
-void SweepPairs(const std::vector<Fault>& faults, int reach, const Journey& journey) {
+void SweepPairs(std::uint64_t seed, const std::vector<Fault>& faults, int reach,
+                const Journey& journey) {
   Effects undisturbed;
-  const std::string expected = journey(undisturbed);
+  const std::string expected = RunJourney(seed, journey, undisturbed);
   ASSERT_FALSE(testing::Test::HasFailure()) << "already undisturbed";
   ASSERT_FALSE(undisturbed.log().empty());
   for (const Fault fault : faults) {
     for (int again = std::min(reach, 1); again <= reach; ++again) {
       for (int at = 1;; ++at) {
         Effects effects(at, fault, again);
-        const std::string found = journey(effects);
+        const std::string found = RunJourney(seed, journey, effects);
         if (!effects.fired()) break;
         auto name = std::string(FaultName(fault)) +
                     (fault == Fault::kUnread ? " read " : " effect ") + std::to_string(at) + ", " +

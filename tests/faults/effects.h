@@ -13,6 +13,7 @@
 // fault for both.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <optional>
@@ -21,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/core/fiber_runtime.h"
 #include "base/core/result.h"
 #include "base/core/runtime.h"
 
@@ -116,12 +118,13 @@ Result<T> Observe(Effects& effects, Process& process, const std::string& what,
   return read();
 }
 
-// The journey answers the state in which it ends, as lines of text; it fails the test by itself
-// where it cannot go on.
-using Journey = std::function<std::string(Effects& effects)>;
-void Sweep(const std::vector<Fault>& faults, const Journey& journey);
+// The root task of a world on virtual time. It answers the state in which it ends, as lines of
+// text, and fails the test by itself where it cannot go on.
+using Journey = std::function<std::string(FiberRuntime& runtime, Effects& effects)>;
+void Sweep(std::uint64_t seed, const std::vector<Fault>& faults, const Journey& journey);
 // Each fault twice, the second one within `reach` effects: whoever mends what the first one left is
 // disturbed, too.
-void SweepPairs(const std::vector<Fault>& faults, int reach, const Journey& journey);
+void SweepPairs(std::uint64_t seed, const std::vector<Fault>& faults, int reach,
+                const Journey& journey);
 
 }  // namespace thinsnap::faults

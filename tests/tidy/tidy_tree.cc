@@ -78,13 +78,10 @@ struct Banned {
   std::set<std::string> allowed;
 };
 
-const Rooms kRuntimes = {"base/core/runtime.cc", "base/core/baton_runtime.h",
-                         "base/core/baton_runtime.cc"};
-const Rooms kThreads = {"base/core/runtime.cc",      "base/core/task_state.h",
-                        "base/core/baton_runtime.h", "base/core/baton_runtime.cc",
-                        "base/net/event_loop.h",     "base/net/event_loop.cc"};
-const Rooms kConditions = {"base/core/runtime.cc", "base/core/baton_runtime.h",
-                           "base/core/baton_runtime.cc", "base/net/http_session.h"};
+const Rooms kRuntimes = {"base/core/runtime.cc"};
+const Rooms kThreads = {"base/core/runtime.cc", "base/core/task_state.h", "base/net/event_loop.h",
+                        "base/net/event_loop.cc"};
+const Rooms kConditions = {"base/core/runtime.cc", "base/net/http_session.h"};
 
 const std::vector<Banned> kBanned = {
     {"system_clock::now", "Clock", {"base/core/clock.cc"}},

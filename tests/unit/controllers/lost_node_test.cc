@@ -1,11 +1,11 @@
 // A node that went silent: each of its pods is marked, whatever goes wrong on the way.
 #include <gtest/gtest.h>
 
-#include "base/core/baton_runtime.h"
 #include "base/data/yaml.h"
 #include "base/kube/object.h"
 #include "simulator/controllers/start.h"
 #include "tests/unit/kubelet/memory_kube.h"
+#include "tests/virtual_time.h"
 
 namespace thinsnap::testing {
 namespace {
@@ -13,8 +13,8 @@ namespace {
 namespace types = kube::types;
 
 TEST(LostNodeTest, PodsWhoseMarkWasRefusedOnceAreMarkedLater) {
-  BatonRuntime runtime(1);
-  runtime.Run([&] {
+  FiberRuntime runtime(1);
+  RunWell(runtime, [&] {
     kubelet::MemoryKube kube(runtime);
     kube.Put(types::kNode, *ParseYaml("{metadata: {name: a}, status: {conditions: [{type: Ready, "
                                       "status: 'True'}]}}"));

@@ -15,6 +15,21 @@ TEST(RandomTest, TheSameSeedGivesTheSameStream) {
   EXPECT_NE(first, c.NextU64());
 }
 
+TEST(RandomTest, AStreamDependsOnSeedAndNameAlone) {
+  SeededRandom a(42), b(42), c(43);
+  const auto names = a.Stream("names");
+  b.NextU64();
+  const std::uint64_t first = names->NextU64();
+  EXPECT_EQ(b.Stream("names")->NextU64(), first) << "whatever else is drawn";
+  EXPECT_NE(a.Stream("jitter")->NextU64(), first);
+  EXPECT_NE(c.Stream("names")->NextU64(), first);
+  EXPECT_NE(a.Stream("")->NextU64(), a.NextU64());
+  EXPECT_EQ(a.Stream("x")->Stream("y")->NextU64(), b.Stream("x")->Stream("y")->NextU64());
+  EXPECT_NE(a.Stream("x")->Stream("y")->NextU64(), a.Stream("y")->Stream("x")->NextU64());
+  SystemRandom system;
+  EXPECT_NE(system.Stream("names")->NextU64(), system.Stream("names")->NextU64());
+}
+
 TEST(RandomTest, BelowReachesEveryValueAndNoOther) {
   SeededRandom random(1);
   std::set<std::uint64_t> seen;

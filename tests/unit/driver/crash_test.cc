@@ -155,19 +155,14 @@ class CrashRun {
 };
 
 void SweepDriver(const std::function<std::string(CrashRun&)>& journey) {
-  const auto on_virtual_time = [&](Effects& effects) {
-    BatonRuntime runtime(1);
-    std::string state;
-    runtime.Run([&] {
-      CrashRun run(runtime, effects);
-      state = journey(run);
-    });
-    return state;
+  const auto on_virtual_time = [&](FiberRuntime& runtime, Effects& effects) {
+    CrashRun run(runtime, effects);
+    return journey(run);
   };
   const std::vector<Fault> faults{Fault::kCrash, Fault::kNotDone, Fault::kAnswerLost};
-  faults::Sweep(faults, on_virtual_time);
-  faults::Sweep({Fault::kUnread}, on_virtual_time);
-  faults::SweepPairs(faults, 6, on_virtual_time);
+  faults::Sweep(1, faults, on_virtual_time);
+  faults::Sweep(1, {Fault::kUnread}, on_virtual_time);
+  faults::SweepPairs(1, faults, 6, on_virtual_time);
 }
 
 TEST(DriverCrashTest, AVolumeComesIsUsedGrowsAndGoes) {

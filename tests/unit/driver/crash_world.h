@@ -8,7 +8,6 @@
 #include <optional>
 #include <string>
 
-#include "base/core/baton_runtime.h"
 #include "base/core/bytes.h"
 #include "base/core/random.h"
 #include "csi/driver/node_driver.h"

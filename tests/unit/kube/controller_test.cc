@@ -4,7 +4,7 @@
 #include <map>
 #include <mutex>
 
-#include "base/core/baton_runtime.h"
+#include "tests/virtual_time.h"
 
 namespace thinsnap::kube {
 namespace {
@@ -18,9 +18,9 @@ const ObjectKey kA{"ns", "a"}, kB{"ns", "b"};
 
 // On virtual time: what the loop does is exact, and waits cost nothing.
 TEST(ControllerTest, AKeyIsQueuedOnceHoweverOftenItIsAdded) {
-  BatonRuntime runtime(1);
+  FiberRuntime runtime(1);
   std::map<ObjectKey, int> calls;
-  runtime.Run([&] {
+  RunWell(runtime, [&] {
     Controller controller(runtime, "test", [&](const ObjectKey& key) -> Result<Requeue> {
       ++calls[key];
       return Requeue::Done();
@@ -38,9 +38,9 @@ TEST(ControllerTest, AKeyIsQueuedOnceHoweverOftenItIsAdded) {
 
 TEST(ControllerTest, OneWorkerHasAKeyAtATimeAndALateChangeIsNotLost) {
   for (std::uint64_t seed = 0; seed < 10; ++seed) {
-    BatonRuntime runtime(seed);
+    FiberRuntime runtime(seed);
     int inside = 0, calls = 0;
-    runtime.Run([&] {
+    RunWell(runtime, [&] {
       Controller controller(runtime, "test", [&](const ObjectKey& key) -> Result<Requeue> {
         EXPECT_EQ(++inside, 1);
         ++calls;
@@ -61,9 +61,9 @@ TEST(ControllerTest, OneWorkerHasAKeyAtATimeAndALateChangeIsNotLost) {
 }
 
 TEST(ControllerTest, FailuresBackOffAndSuccessForgetsThem) {
-  BatonRuntime runtime(1);
+  FiberRuntime runtime(1);
   std::vector<Duration> at;
-  runtime.Run([&] {
+  RunWell(runtime, [&] {
     const MonoTime start = runtime.clock().MonoNow();
     Controller controller(runtime, "test", [&](const ObjectKey&) -> Result<Requeue> {
       at.push_back(runtime.clock().MonoNow() - start);
@@ -82,9 +82,9 @@ TEST(ControllerTest, FailuresBackOffAndSuccessForgetsThem) {
 }
 
 TEST(ControllerTest, RequeueAfterComesBackThen) {
-  BatonRuntime runtime(1);
+  FiberRuntime runtime(1);
   std::vector<Duration> at;
-  runtime.Run([&] {
+  RunWell(runtime, [&] {
     const MonoTime start = runtime.clock().MonoNow();
     Controller controller(runtime, "test", [&](const ObjectKey&) -> Result<Requeue> {
       at.push_back(runtime.clock().MonoNow() - start);
@@ -101,9 +101,9 @@ TEST(ControllerTest, RequeueAfterComesBackThen) {
 
 // A driver's or a server's own "cancelled" is a failure like any other.
 TEST(ControllerTest, OnlyItsOwnStopEndsIt) {
-  BatonRuntime runtime(1);
+  FiberRuntime runtime(1);
   int calls = 0;
-  runtime.Run([&] {
+  RunWell(runtime, [&] {
     Controller controller(runtime, "test", [&](const ObjectKey&) -> Result<Requeue> {
       if (++calls < 3) return Error(Code::kCancelled, "the peer gave up");
       return Requeue::Done();

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <atomic>
 
-#include "base/core/baton_runtime.h"
 #include "tests/unit/kube/forwarding_client.h"
 #include "tests/unit/kube/server_fixture.h"
+#include "tests/virtual_time.h"
 
 namespace thinsnap::kube {
 namespace {
@@ -90,7 +90,7 @@ class TroubledClient final : public ForwardingClient {
 class InformerOnVirtualTime : public ::testing::Test {
  protected:
   void Run(const std::function<void()>& body) {
-    runtime_.Run([&] {
+    RunWell(runtime_, [&] {
       apiserver::Options options;
       options.without_http = true;
       server_ = *apiserver::ApiServer::Start(runtime_, random_, options);
@@ -107,7 +107,7 @@ class InformerOnVirtualTime : public ::testing::Test {
     return count;
   }
 
-  BatonRuntime runtime_{1};
+  FiberRuntime runtime_{1};
   SeededRandom random_{1};
   std::unique_ptr<apiserver::ApiServer> server_;
   std::unique_ptr<KubeClient> admin_;

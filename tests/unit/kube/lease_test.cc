@@ -2,10 +2,10 @@
 
 #include <atomic>
 
-#include "base/core/baton_runtime.h"
 #include "base/core/farewell.h"
 #include "tests/unit/kube/forwarding_client.h"
 #include "tests/unit/kube/server_fixture.h"
+#include "tests/virtual_time.h"
 
 namespace thinsnap::kube {
 namespace {
@@ -118,7 +118,7 @@ class LosableClient final : public ForwardingClient {
 class LeaseOnVirtualTime : public ::testing::Test {
  protected:
   void Run(const std::function<void()>& body) {
-    runtime_.Run([&] {
+    RunWell(runtime_, [&] {
       apiserver::Options options;
       options.without_http = true;
       server_ = *apiserver::ApiServer::Start(runtime_, random_, options);
@@ -135,7 +135,7 @@ class LeaseOnVirtualTime : public ::testing::Test {
     return StringAt(*inner_->Get(types::kLease, {"default", "lock"}), "spec.holderIdentity");
   }
 
-  BatonRuntime runtime_{1};
+  FiberRuntime runtime_{1};
   SeededRandom random_{1};
   std::unique_ptr<apiserver::ApiServer> server_;
   std::unique_ptr<KubeClient> inner_;

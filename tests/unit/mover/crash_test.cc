@@ -7,7 +7,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/core/baton_runtime.h"
 #include "tests/faults/effects.h"
 #include "tests/faults/fault_object_store.h"
 #include "tests/unit/mover/fixture.h"
@@ -133,15 +132,11 @@ class EngineRun {
 };
 
 void SweepEngine(std::uint64_t seed, const std::function<std::string(EngineRun&)>& journey) {
-  faults::Sweep({Fault::kCrash, Fault::kNotDone, Fault::kAnswerLost, Fault::kFull, Fault::kUnread},
-                [&](Effects& effects) {
-                  BatonRuntime runtime(seed);
-                  std::string state;
-                  runtime.Run([&] {
-                    EngineRun run(runtime, effects);
-                    state = journey(run);
-                  });
-                  return state;
+  faults::Sweep(seed,
+                {Fault::kCrash, Fault::kNotDone, Fault::kAnswerLost, Fault::kFull, Fault::kUnread},
+                [&](FiberRuntime& runtime, Effects& effects) {
+                  EngineRun run(runtime, effects);
+                  return journey(run);
                 });
 }
 

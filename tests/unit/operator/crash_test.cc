@@ -83,17 +83,6 @@ class GuideRun {
   std::unique_ptr<JourneyCluster> home_;
 };
 
-std::string OnVirtualTime(Effects& effects, const std::function<std::string(GuideRun&)>& journey) {
-  BatonRuntime runtime(1);
-  std::string state;
-  runtime.Run([&] {
-    GuideRun run(runtime, effects);
-    run.Start();
-    state = journey(run);
-  });
-  return state;
-}
-
 const std::vector<Fault> kAll{Fault::kCrash, Fault::kNotDone, Fault::kAnswerLost, Fault::kStale,
                               Fault::kUnread};
 // Reconcilers read from the server; it is the Jobs that believe their watches.
@@ -102,7 +91,11 @@ const std::vector<Fault> kWithoutJobs{Fault::kCrash, Fault::kNotDone, Fault::kAn
 
 void SweepJourney(const std::vector<Fault>& faults,
                   const std::function<std::string(GuideRun&)>& journey) {
-  faults::Sweep(faults, [&](Effects& effects) { return OnVirtualTime(effects, journey); });
+  faults::Sweep(1, faults, [&](FiberRuntime& runtime, Effects& effects) {
+    GuideRun run(runtime, effects);
+    run.Start();
+    return journey(run);
+  });
 }
 
 TEST(OperatorCrashTest, TheGuideBecomesReady) {

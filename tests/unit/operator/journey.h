@@ -8,7 +8,6 @@
 #include <memory>
 #include <string>
 
-#include "base/core/baton_runtime.h"
 #include "tests/faults/effects.h"
 #include "tests/faults/fault_kube_client.h"
 #include "tests/unit/operator/world.h"

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <gtest/gtest.h>
 
-#include "base/core/baton_runtime.h"
 #include "base/data/yaml.h"
 #include "base/kube/object.h"
 #include "simulator/apiserver/api_server.h"
@@ -241,15 +240,11 @@ class CrashCluster {
 };
 
 void SweepCluster(const std::function<std::string(CrashCluster&)>& journey) {
-  faults::Sweep({Fault::kCrash, Fault::kNotDone, Fault::kAnswerLost, Fault::kStale, Fault::kUnread},
-                [&](Effects& effects) {
-                  BatonRuntime runtime(1);
-                  std::string state;
-                  runtime.Run([&] {
-                    CrashCluster cluster(runtime, effects);
-                    state = journey(cluster);
-                  });
-                  return state;
+  faults::Sweep(1,
+                {Fault::kCrash, Fault::kNotDone, Fault::kAnswerLost, Fault::kStale, Fault::kUnread},
+                [&](FiberRuntime& runtime, Effects& effects) {
+                  CrashCluster cluster(runtime, effects);
+                  return journey(cluster);
                 });
 }
 

@@ -4,7 +4,6 @@
 #include <map>
 #include <tuple>
 
-#include "base/core/baton_runtime.h"
 #include "base/data/yaml.h"
 #include "base/kube/object.h"
 #include "simulator/controllers/start.h"
@@ -12,6 +11,7 @@
 #include "tests/faults/lacking.h"
 #include "tests/unit/kubelet/memory_kube.h"
 #include "tests/unit/sidecars/fake_driver.h"
+#include "tests/virtual_time.h"
 
 namespace thinsnap::kube {
 
@@ -305,8 +305,8 @@ spec:
 
 std::set<ResourceType> WatchedKinds() {
   std::set<ResourceType> watched;
-  BatonRuntime runtime(1);
-  runtime.Run([&] { watched = LackingWorld(runtime).Watched(); });
+  FiberRuntime runtime(1);
+  RunWell(runtime, [&] { watched = LackingWorld(runtime).Watched(); });
   return watched;
 }
 
@@ -314,8 +314,8 @@ class LackingObjectsTest : public ::testing::TestWithParam<ResourceType> {};
 
 TEST_P(LackingObjectsTest, NoneEndsTheProcess) {
   const ResourceType& type = GetParam();
-  BatonRuntime runtime(1);
-  runtime.Run([&] {
+  FiberRuntime runtime(1);
+  RunWell(runtime, [&] {
     LackingWorld world(runtime);
     for (const auto& lacking : faults::LackingOneField(SampleOf(type))) {
       SCOPED_TRACE(type.kind + " with " + lacking.what);

@@ -1,12 +1,12 @@
 // A sidecar whose cache is behind does nothing that cannot be undone.
 #include <gtest/gtest.h>
 
-#include "base/core/baton_runtime.h"
 #include "base/data/yaml.h"
 #include "base/kube/object.h"
 #include "simulator/sidecars/start.h"
 #include "tests/unit/kubelet/memory_kube.h"
 #include "tests/unit/sidecars/fake_driver.h"
+#include "tests/virtual_time.h"
 
 namespace thinsnap::testing {
 namespace {
@@ -32,8 +32,8 @@ status: {phase: Released}
 // `change` happens unseen by its watches; true if the volume is there an hour later.
 bool Survives(const std::function<void(kubelet::MemoryKube&)>& change, bool attaches = false) {
   bool survives = false;
-  BatonRuntime runtime(1);
-  runtime.Run([&] {
+  FiberRuntime runtime(1);
+  RunWell(runtime, [&] {
     kubelet::MemoryKube kube(runtime);
     SeededRandom random(3);
     FakeDriver driver;

@@ -5,12 +5,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/core/baton_runtime.h"
 #include "base/core/bytes.h"
 #include "csi/pool/handle.h"
 #include "csi/pool/tags.h"
 #include "simulator/pool/sim_thin_pool.h"
 #include "tests/unit/transfer/buckets.h"
+#include "tests/virtual_time.h"
 
 namespace thinsnap::transfer {
 namespace {
@@ -23,8 +23,8 @@ class ExporterTest : public ::testing::Test {
   // Runs `body` with an exporter over 8 volumes of 96 MiB, each with one snapshot for each of the
   // given repositories.
   void With(int buckets, const std::function<void(Exporter&, const std::vector<Bucket*>&)>& body) {
-    BatonRuntime runtime(7);
-    runtime.Run([&] {
+    FiberRuntime runtime(7);
+    RunWell(runtime, [&] {
       runtime_ = &runtime;
       image_ = pool::NewSimPoolImage(random_, 16 * kGiB);
       pool_ = pool::OpenSimThinPool(image_, runtime.clock(), random_);

@@ -3,12 +3,12 @@
 
 #include <gtest/gtest.h>
 
-#include "base/core/baton_runtime.h"
 #include "base/core/bytes.h"
 #include "csi/pool/handle.h"
 #include "csi/pool/tags.h"
 #include "simulator/pool/sim_thin_pool.h"
 #include "tests/unit/transfer/buckets.h"
+#include "tests/virtual_time.h"
 
 namespace thinsnap::transfer {
 namespace {
@@ -23,8 +23,8 @@ class ImporterTest : public ::testing::Test {
  protected:
   // Runs `body` with an importer over an empty pool and a bucket that holds one point of 64 MiB.
   void With(const std::function<void(Importer&, Bucket&)>& body) {
-    BatonRuntime runtime(11);
-    runtime.Run([&] {
+    FiberRuntime runtime(11);
+    RunWell(runtime, [&] {
       runtime_ = &runtime;
       pool_ = pool::OpenSimThinPool(pool::NewSimPoolImage(random_, 16 * kGiB), runtime.clock(),
                                     random_);
