@@ -116,7 +116,7 @@ Result<WallTime> ParseRfc3339(std::string_view text) {
     const bool west = text.starts_with('-');
     int zone_hours = 0, zone_minutes = 0;
     if (!TakeChar(text, "+-") || !TakeNumber(text, 2, zone_hours) || !TakeChar(text, ":") ||
-        !TakeNumber(text, 2, zone_minutes)) {
+        !TakeNumber(text, 2, zone_minutes) || zone_hours > 23 || zone_minutes > 59) {
       return bad();
     }
     zone = std::chrono::hours(zone_hours) + std::chrono::minutes(zone_minutes);
@@ -173,10 +173,12 @@ Result<Duration> ParseDuration(std::string_view text) {
   if (text.empty()) return bad();
   double total = 0;
   while (!text.empty()) {
+    // from_chars knows signs, "nan" and "inf" as well.
+    if (std::string_view("0123456789.").find(text.front()) == std::string_view::npos) return bad();
     double amount = 0;
     const auto [end, error] =
         std::from_chars(text.data(), text.data() + text.size(), amount, std::chars_format::fixed);
-    if (error != std::errc() || end == text.data() || amount < 0) return bad();
+    if (error != std::errc() || end == text.data()) return bad();
     text.remove_prefix(static_cast<std::size_t>(end - text.data()));
     struct Unit {
       std::string_view name;
