@@ -2,8 +2,10 @@
 
 #include <condition_variable>
 #include <pthread.h>
+#include <system_error>
 #include <thread>
 
+#include "base/core/log.h"
 #include "base/core/task_state.h"
 
 namespace thinsnap {
@@ -14,6 +16,45 @@ Error Cancelled() { return Error(Code::kCancelled, "the task was stopped"); }
 // Tasks of ThreadRuntime that are still running, by group: the condition on which Join waits.
 std::mutex join_mutex;
 std::condition_variable join_condition;
+
+// Threads come back when others end.
+constexpr Duration kPauseWithoutThread = std::chrono::milliseconds(100);
+
+struct ThreadTask {
+  ThreadTask(std::string a_name, std::function<void()> a_body)
+      : name(std::move(a_name)), body(std::move(a_body)) {}
+  const std::string name;
+  std::function<void()> body;
+  std::thread thread;
+};
+
+// False when the machine or the process has no thread left.
+bool StartThread(const std::shared_ptr<TaskGroup::State>& group,
+                 const std::shared_ptr<ThreadTask>& task) {
+  const std::lock_guard start_lock(group->mutex);  // the task cannot return before `thread` is set
+  try {
+    task->thread = std::thread([group, task] {
+      pthread_setname_np(pthread_self(), task->name.substr(0, 15).c_str());
+      CurrentTaskGroup() = group;
+      task->body();
+      task->body = nullptr;  // what it captured goes before Join returns
+      CurrentTaskGroup() = nullptr;
+      std::thread before;
+      {
+        const std::lock_guard lock(join_mutex);
+        const std::lock_guard state_lock(group->mutex);
+        before = std::exchange(group->ended, std::move(task->thread));
+        --group->tasks;
+        join_condition.notify_all();
+      }
+      if (before.joinable()) before.join();
+    });
+  } catch (const std::system_error& error) {
+    ASSERT(error.code() == std::errc::resource_unavailable_try_again);
+    return false;
+  }
+  return true;
+}
 
 class ThreadEventCount final : public EventCount {
  public:
@@ -161,24 +202,21 @@ Status Runtime::CheckCancelled() {
 // nor after what the thread used is gone.
 void ThreadRuntime::Start(std::shared_ptr<TaskGroup::State> group, std::string name,
                           std::function<void()> body) {
-  const auto self = std::make_shared<std::thread>();
-  const std::lock_guard start_lock(group->mutex);  // until `self` is set, the task cannot return
-  *self = std::thread([group, self, name = std::move(name), body = std::move(body)]() mutable {
-    pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
-    CurrentTaskGroup() = group;
-    body();
-    body = nullptr;  // what it captured goes before Join returns
-    CurrentTaskGroup() = nullptr;
-    std::thread before;
-    {
-      const std::lock_guard lock(join_mutex);
-      const std::lock_guard state_lock(group->mutex);
-      before = std::exchange(group->ended, std::move(*self));
-      --group->tasks;
-      join_condition.notify_all();
-    }
-    if (before.joinable()) before.join();
-  });
+  const auto task = std::make_shared<ThreadTask>(std::move(name), std::move(body));
+  for (bool told = false; !StartThread(group, task); told = true) {
+    if (!told) LogWarning("runtime", "there is no thread for " + task->name + ": it waits for one");
+    // On behalf of the task, whose end alone ends the wait.
+    auto current = group;
+    current.swap(CurrentTaskGroup());
+    const Status waited = SleepFor(kPauseWithoutThread);
+    current.swap(CurrentTaskGroup());
+    if (waited.ok()) continue;
+    const std::lock_guard lock(join_mutex);
+    const std::lock_guard state_lock(group->mutex);
+    --group->tasks;
+    join_condition.notify_all();
+    return;
+  }
 }
 
 std::unique_ptr<EventCount> ThreadRuntime::NewEventCount(std::source_location) {

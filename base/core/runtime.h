@@ -54,7 +54,8 @@ class TaskGroup {
   TaskGroup(const TaskGroup&) = delete;
   TaskGroup& operator=(const TaskGroup&) = delete;
 
-  // Runs `body` as a task of this group. After Stop() it is not started.
+  // Runs `body` as a task of this group. After Stop() it is not started. Where threads are scarce
+  // it blocks until there is one or the group is stopped, and says so in the log.
   void Spawn(std::string name, std::function<void()> body);
   void Stop();
   bool stopped() const;

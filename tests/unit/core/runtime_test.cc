@@ -2,7 +2,9 @@
 
 #include <atomic>
 #include <gtest/gtest.h>
+#include <memory>
 #include <poll.h>
+#include <pthread.h>
 
 namespace thinsnap {
 namespace {
@@ -43,6 +45,61 @@ TEST_F(RuntimeTest, JoinWaitsForTheEndOfTheThreadsToo) {
     group.Join();
     EXPECT_EQ(gone, tasks);
   }
+}
+
+// While it lives the kernel has no room for the stack of another thread.
+class NoMoreThreads {
+ public:
+  NoMoreThreads() {
+    pthread_attr_t huge;
+    pthread_attr_init(&huge);
+    pthread_attr_setstacksize(&huge, std::size_t{1} << 46);
+    EXPECT_EQ(pthread_getattr_default_np(&before_), 0);
+    EXPECT_EQ(pthread_setattr_default_np(&huge), 0);
+    pthread_attr_destroy(&huge);
+  }
+  ~NoMoreThreads() {
+    EXPECT_EQ(pthread_setattr_default_np(&before_), 0);
+    pthread_attr_destroy(&before_);
+  }
+  NoMoreThreads(const NoMoreThreads&) = delete;
+  NoMoreThreads& operator=(const NoMoreThreads&) = delete;
+
+ private:
+  pthread_attr_t before_;
+};
+
+TEST_F(RuntimeTest, ATaskWaitsForAThread) {
+  std::atomic<bool> ran{false};
+  std::unique_ptr<NoMoreThreads> none;
+  const auto asked = runtime_.NewEventCount();
+  TaskGroup group(runtime_);
+  group.Spawn("healer", [&, seen = asked->Seen()] {
+    if (!asked->Wait(seen).ok() || !runtime_.SleepFor(20ms).ok()) return;
+    none.reset();
+  });
+  none = std::make_unique<NoMoreThreads>();
+  asked->Notify();
+  group.Spawn("late", [&ran] { ran = true; });
+  group.Join();
+  EXPECT_TRUE(ran);
+}
+
+TEST_F(RuntimeTest, AGroupThatIsStoppedWaitsForNoThread) {
+  std::atomic<bool> ran{false};
+  TaskGroup helpers(runtime_);
+  TaskGroup group(runtime_);
+  const auto asked = runtime_.NewEventCount();
+  helpers.Spawn("stopper", [&, seen = asked->Seen()] {
+    if (!asked->Wait(seen).ok() || !runtime_.SleepFor(20ms).ok()) return;
+    group.Stop();
+  });
+  const NoMoreThreads none;
+  asked->Notify();
+  group.Spawn("late", [&ran] { ran = true; });
+  group.Join();
+  EXPECT_TRUE(group.stopped());
+  EXPECT_FALSE(ran);
 }
 
 // More than the kernel has room for: each stack is a mapping.
