@@ -18,6 +18,8 @@ namespace thinsnap {
 namespace {
 
 constexpr std::size_t kMostOutput = kMiB;
+// Of a program that was killed.
+constexpr Duration kDeathTakes = std::chrono::milliseconds(200);
 
 struct Pipe {
   UniqueFd read, write;
@@ -27,14 +29,6 @@ Result<Pipe> MakePipe() {
   std::array<int, 2> ends{};
   if (pipe2(ends.data(), O_CLOEXEC) != 0) return ErrnoError(errno, "pipe");
   return Pipe{UniqueFd(ends[0]), UniqueFd(ends[1])};
-}
-
-// Ends the process group and collects its leader.
-void KillGroup(pid_t pid) {
-  kill(-pid, SIGKILL);
-  int status = 0;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
 }
 
 std::vector<std::string> Environment(const Command& command) {
@@ -96,8 +90,34 @@ Status Converse(const Command& command, Pipe& in, Pipe& out, Pipe& err, MonoTime
 
 }  // namespace
 
+PosixCommandRunner::PosixCommandRunner(Wait wait) : wait_(std::move(wait)) {}
+PosixCommandRunner::PosixCommandRunner() : PosixCommandRunner(&waitpid) {}
+PosixCommandRunner::~PosixCommandRunner() { CollectLeftBehind(); }
+
+void PosixCommandRunner::KillGroup(pid_t pid) {
+  kill(-pid, SIGKILL);
+  SystemClock clock;
+  const MonoTime deadline = clock.MonoNow() + kDeathTakes;
+  int status = 0;
+  for (;;) {
+    const pid_t ended = wait_(pid, &status, WNOHANG);
+    if (ended == pid || (ended < 0 && errno != EINTR)) return;
+    if (clock.MonoNow() >= deadline) break;
+    poll(nullptr, 0, 1);
+  }
+  const std::lock_guard lock(mutex_);
+  left_behind_.push_back(pid);
+}
+
+void PosixCommandRunner::CollectLeftBehind() {
+  const std::lock_guard lock(mutex_);
+  int status = 0;
+  std::erase_if(left_behind_, [&](pid_t pid) { return wait_(pid, &status, WNOHANG) != 0; });
+}
+
 Result<CommandOutput> PosixCommandRunner::Run(const Command& command) {
   ASSERT(!command.argv.empty());
+  CollectLeftBehind();
   SystemClock clock;
   const MonoTime deadline = clock.MonoNow() + command.timeout;
   Pipe in = TRY(MakePipe());
@@ -109,6 +129,7 @@ Result<CommandOutput> PosixCommandRunner::Run(const Command& command) {
   posix_spawn_file_actions_adddup2(&actions, in.read.get(), STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&actions, out.write.get(), STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, err.write.get(), STDERR_FILENO);
+  posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   sigset_t none, all;
@@ -126,7 +147,7 @@ Result<CommandOutput> PosixCommandRunner::Run(const Command& command) {
                                   Pointers(argv).data(), Pointers(env).data());
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
-  if (failed != 0) return ErrnoError(failed, "run " + argv[0]);
+  if (failed != 0) return ErrnoError(failed, "run " + argv[0], kMissing);
   in.read.Reset();
   out.write.Reset();
   err.write.Reset();
@@ -140,7 +161,7 @@ Result<CommandOutput> PosixCommandRunner::Run(const Command& command) {
   int status = 0;
   // It closed its outputs; a program that lingers beyond that still has until the deadline.
   for (;;) {
-    const pid_t ended = waitpid(pid, &status, WNOHANG);
+    const pid_t ended = wait_(pid, &status, WNOHANG);
     if (ended == pid) break;
     if (ended < 0 && errno != EINTR) return ErrnoError(errno, "wait for " + argv[0]);
     if (clock.MonoNow() >= deadline || Runtime::Cancelled()) {

@@ -2,11 +2,15 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
+#include <mutex>
 #include <string>
+#include <sys/types.h>
 #include <vector>
 
 #include "base/core/clock.h"
+#include "base/core/guarded.h"
 #include "base/core/result.h"
 
 namespace thinsnap {
@@ -24,7 +28,8 @@ struct CommandOutput {
   std::string err;
 };
 
-// Thread-safe. Cancelled and timed-out programs are killed with their process group.
+// Thread-safe. Cancelled and timed-out programs are killed with their process group. They get none
+// of this process's files.
 class CommandRunner {
  public:
   virtual ~CommandRunner() = default;
@@ -35,7 +40,23 @@ class CommandRunner {
 
 class PosixCommandRunner final : public CommandRunner {
  public:
+  // How a child is collected; as waitpid(2).
+  using Wait = std::function<pid_t(pid_t, int*, int)>;
+  explicit PosixCommandRunner(Wait wait);
+  PosixCommandRunner();
+  ~PosixCommandRunner() override;
+
+  // A program that is killed and yet does not end, since the kernel waits for a disk, is left
+  // behind and collected by a later call.
   Result<CommandOutput> Run(const Command& command) override;
+
+ private:
+  void KillGroup(pid_t pid);
+  void CollectLeftBehind();
+
+  const Wait wait_;
+  std::mutex mutex_;
+  std::vector<pid_t> left_behind_ GUARDED_BY(mutex_);
 };
 
 // Runs it and turns a non-zero exit into kInternal with the last line of stderr.

@@ -1,7 +1,11 @@
 #include "base/core/command.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <vector>
 
+#include "base/core/file.h"
 #include "base/core/runtime.h"
 
 namespace thinsnap {
@@ -54,6 +58,39 @@ TEST(CommandTest, KillsWhenItsTaskIsStopped) {
   group.Stop();
   group.Join();
   EXPECT_EQ(code, Code::kCancelled);
+}
+
+// In the kernel, say, where a disk does not answer.
+TEST(CommandTest, AProgramThatDoesNotDieIsCollectedLater) {
+  bool immortal = true;
+  std::vector<pid_t> collected;
+  PosixCommandRunner runner([&](pid_t pid, int* status, int options) -> pid_t {
+    EXPECT_EQ(options, WNOHANG) << "a wait that may never end";
+    if (immortal) return 0;
+    const pid_t ended = waitpid(pid, status, options);
+    if (ended > 0) collected.push_back(ended);
+    return ended;
+  });
+  const Command lingers{
+      .argv = {"sh", "-c", "exec >&- 2>&-; sleep 1000"}, .env = {}, .input = {}, .timeout = 10ms};
+  for (const Command& command :
+       {lingers, Command{.argv = {"sleep", "1000"}, .env = {}, .input = {}, .timeout = 10ms}}) {
+    EXPECT_TRUE(runner.Run(command).Is(Code::kDeadlineExceeded));
+  }
+  immortal = false;
+  EXPECT_TRUE(runner.Run({.argv = {"true"}, .env = {}, .input = {}}).ok());
+  EXPECT_EQ(collected.size(), 3U);
+}
+
+TEST(CommandTest, TheProgramGetsNoOtherFiles) {
+  const UniqueFd foreign(open("/dev/null", O_RDONLY));  // without O_CLOEXEC
+  ASSERT_TRUE(foreign);
+  PosixCommandRunner runner;
+  const auto output =
+      runner.Run({.argv = {"sh", "-c", "echo /proc/$$/fd/*"}, .env = {}, .input = {}});
+  ASSERT_TRUE(output.ok()) << output.error().ToString();
+  EXPECT_EQ(output->out.find("/fd/" + std::to_string(foreign.get())), std::string::npos)
+      << output->out;
 }
 
 TEST(CommandTest, RunCheckedTellsTheLastLine) {
