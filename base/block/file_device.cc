@@ -55,7 +55,7 @@ class FileBlockDevice final : public BlockDevice {
       const ssize_t put = ::pwrite(Descriptor(offset, bytes.data(), bytes.size()), bytes.data(),
                                    bytes.size(), static_cast<off_t>(offset));
       if (put < 0 && errno == EINTR) continue;
-      if (put < 0) return ErrnoError(errno, "write " + path_);
+      if (put < 0) return ErrnoError(errno, "write " + path_, kNoRoom);
       bytes = bytes.subspan(static_cast<std::size_t>(put));
       offset += static_cast<std::uint64_t>(put);
     }
@@ -71,7 +71,7 @@ class FileBlockDevice final : public BlockDevice {
       return {};
     }
     if (errno != EOPNOTSUPP && errno != EINVAL && errno != ENODEV && errno != ENOSYS) {
-      return ErrnoError(errno, "discard in " + path_);
+      return ErrnoError(errno, "discard in " + path_, kNoRoom);
     }
     AlignedBuffer zeros(kZeroChunk);
     std::memset(zeros.span().data(), 0, kZeroChunk);
@@ -86,7 +86,7 @@ class FileBlockDevice final : public BlockDevice {
   }
 
   Status Flush() override {
-    if (::fsync(buffered_.get()) != 0) return ErrnoError(errno, "flush " + path_);
+    if (::fsync(buffered_.get()) != 0) return ErrnoError(errno, "flush " + path_, kNoRoom);
     return {};
   }
 
@@ -137,7 +137,7 @@ Result<std::unique_ptr<BlockDevice>> OpenFileDevice(const std::string& path, Ope
                                                     std::uint64_t create_bytes) {
   const int access = (mode == OpenMode::kReadOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC;
   UniqueFd buffered(::open(path.c_str(), create_bytes > 0 ? access | O_CREAT : access, 0600));
-  if (!buffered) return ErrnoError(errno, "open " + path);
+  if (!buffered) return ErrnoError(errno, "open " + path, kMissing | kForbidden);
   struct stat info = {};
   if (::fstat(buffered.get(), &info) != 0) return ErrnoError(errno, "look at " + path);
   std::uint64_t size = 0;
@@ -151,7 +151,7 @@ Result<std::unique_ptr<BlockDevice>> OpenFileDevice(const std::string& path, Ope
     size = static_cast<std::uint64_t>(info.st_size);
     if (size < create_bytes) {
       if (::ftruncate(buffered.get(), static_cast<off_t>(create_bytes)) != 0) {
-        return ErrnoError(errno, "grow " + path);
+        return ErrnoError(errno, "grow " + path, kNoRoom);
       }
       size = create_bytes;
     }

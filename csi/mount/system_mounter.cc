@@ -41,14 +41,14 @@ Status SystemMounter::Mount(const std::string& source, const std::string& target
                    "mount " + source + " (" + fs_type + ") at " + target +
                        ": the kernel refuses a mount option or the filesystem's superblock");
     }
-    return ErrnoError(error, "mount " + source + " (" + fs_type + ") at " + target);
+    return ErrnoError(error, "mount " + source + " (" + fs_type + ") at " + target, kMissing);
   }
   return {};
 }
 
 Status SystemMounter::Bind(const std::string& source, const std::string& target, bool read_only) {
   if (::mount(source.c_str(), target.c_str(), nullptr, MS_BIND, nullptr) != 0) {
-    return ErrnoError(errno, "bind " + source + " at " + target);
+    return ErrnoError(errno, "bind " + source + " at " + target, kMissing);
   }
   if (!read_only) return {};
   // A bind takes its flags only in a second step; those of the source have to be named again.
@@ -63,7 +63,7 @@ Status SystemMounter::Bind(const std::string& source, const std::string& target,
     if ((figures.f_flag & ST_RELATIME) != 0) flags |= MS_RELATIME;
   }
   if (::mount(nullptr, target.c_str(), nullptr, flags, nullptr) != 0) {
-    Error error = ErrnoError(errno, "make " + target + " read-only");
+    Error error = ErrnoError(errno, "make " + target + " read-only", kMissing);
     umount2(target.c_str(), UMOUNT_NOFOLLOW);
     return error;
   }
@@ -78,7 +78,7 @@ Status SystemMounter::Unmount(const std::string& target) {
     if (errno == EBUSY) {
       return Error(Code::kFailedPrecondition, "unmount " + target + ": it is in use");
     }
-    return ErrnoError(errno, "unmount " + target);
+    return ErrnoError(errno, "unmount " + target, kMissing);
   }
   return Error(Code::kInternal, "unmount " + target + ": too many mounts lie upon each other");
 }
@@ -100,7 +100,7 @@ Result<PathKind> SystemMounter::Kind(const std::string& path) {
   struct stat info = {};
   if (lstat(path.c_str(), &info) != 0) {
     if (errno == ENOENT || errno == ENOTDIR) return PathKind::kMissing;
-    return ErrnoError(errno, "stat " + path);
+    return ErrnoError(errno, "stat " + path, kMissing);
   }
   if (S_ISREG(info.st_mode)) return PathKind::kFile;
   if (S_ISDIR(info.st_mode)) return PathKind::kFolder;
@@ -108,11 +108,13 @@ Result<PathKind> SystemMounter::Kind(const std::string& path) {
   return PathKind::kOther;
 }
 
-Status SystemMounter::MakeFolder(const std::string& path) { return MakeFolders(path, 0750); }
+Status SystemMounter::MakeFolder(const std::string& path) {
+  return MakeFolders(path, 0750, kMissing);
+}
 
 Status SystemMounter::MakeFile(const std::string& path) {
   const UniqueFd file(open(path.c_str(), O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_RDONLY, 0600));
-  if (!file) return ErrnoError(errno, "make " + path);
+  if (!file) return ErrnoError(errno, "make " + path, kMissing);
   return {};
 }
 
@@ -121,12 +123,12 @@ Status SystemMounter::RemovePath(const std::string& path) {
   if (errno == EISDIR || errno == EPERM) {
     if (rmdir(path.c_str()) == 0 || errno == ENOENT) return {};
   }
-  return ErrnoError(errno, "remove " + path);
+  return ErrnoError(errno, "remove " + path, kMissing);
 }
 
 Result<FsFigures> SystemMounter::Figures(const std::string& path) {
   struct statvfs info = {};
-  if (statvfs(path.c_str(), &info) != 0) return ErrnoError(errno, "statfs " + path);
+  if (statvfs(path.c_str(), &info) != 0) return ErrnoError(errno, "statfs " + path, kMissing);
   FsFigures figures;
   figures.total_bytes = info.f_blocks * info.f_frsize;
   figures.available_bytes = info.f_bavail * info.f_frsize;
@@ -139,7 +141,8 @@ Result<FsFigures> SystemMounter::Figures(const std::string& path) {
 
 Result<std::uint64_t> SystemMounter::DeviceNumber(const std::string& device_path) {
   struct stat info = {};
-  if (stat(device_path.c_str(), &info) != 0) return ErrnoError(errno, "stat " + device_path);
+  if (stat(device_path.c_str(), &info) != 0)
+    return ErrnoError(errno, "stat " + device_path, kMissing);
   if (!S_ISBLK(info.st_mode)) {
     return Error(Code::kInvalidArgument, device_path + " is not a block device");
   }
@@ -148,10 +151,10 @@ Result<std::uint64_t> SystemMounter::DeviceNumber(const std::string& device_path
 
 Result<std::uint64_t> SystemMounter::DeviceSize(const std::string& device_path) {
   const UniqueFd device(open(device_path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!device) return ErrnoError(errno, "open " + device_path);
+  if (!device) return ErrnoError(errno, "open " + device_path, kMissing);
   std::uint64_t size_bytes = 0;
   if (ioctl(device.get(), BLKGETSIZE64, &size_bytes) != 0) {
-    return ErrnoError(errno, "size of " + device_path);
+    return ErrnoError(errno, "size of " + device_path, kMissing);
   }
   return size_bytes;
 }

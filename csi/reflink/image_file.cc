@@ -15,7 +15,7 @@
 namespace thinsnap::reflink {
 
 Status RenameDurably(const std::string& from, const std::string& to) {
-  if (rename(from.c_str(), to.c_str()) != 0) return ErrnoError(errno, "rename " + from);
+  if (rename(from.c_str(), to.c_str()) != 0) return ErrnoError(errno, "rename " + from, kNoRoom);
   TRY(FsyncFolder(std::filesystem::path(to).parent_path()));
   return FsyncFolder(std::filesystem::path(from).parent_path());
 }
@@ -29,10 +29,10 @@ Status RemoveTree(const std::string& path) {
 
 Status MakeSparse(const std::string& path, std::uint64_t size_bytes) {
   const UniqueFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!fd) return ErrnoError(errno, "create " + path);
+  if (!fd) return ErrnoError(errno, "create " + path, kNoRoom);
   if (ftruncate(fd.get(), static_cast<off_t>(size_bytes)) != 0)
-    return ErrnoError(errno, "size " + path);
-  if (fsync(fd.get()) != 0) return ErrnoError(errno, "fsync " + path);
+    return ErrnoError(errno, "size " + path, kNoRoom);
+  if (fsync(fd.get()) != 0) return ErrnoError(errno, "fsync " + path, kNoRoom);
   return {};
 }
 
@@ -40,21 +40,22 @@ Status MakeClone(const std::string& source, const std::string& path, std::uint64
   const UniqueFd from(open(source.c_str(), O_RDONLY | O_CLOEXEC));
   if (!from) return ErrnoError(errno, "open " + source);
   const UniqueFd to(open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!to) return ErrnoError(errno, "create " + path);
-  if (ioctl(to.get(), FICLONE, from.get()) != 0) return ErrnoError(errno, "clone " + source);
+  if (!to) return ErrnoError(errno, "create " + path, kNoRoom);
+  if (ioctl(to.get(), FICLONE, from.get()) != 0)
+    return ErrnoError(errno, "clone " + source, kNoRoom);
   struct stat info{};
   if (fstat(to.get(), &info) != 0) return ErrnoError(errno, "stat " + path);
   if (static_cast<std::uint64_t>(info.st_size) < size_bytes &&
       ftruncate(to.get(), static_cast<off_t>(size_bytes)) != 0) {
-    return ErrnoError(errno, "size " + path);
+    return ErrnoError(errno, "size " + path, kNoRoom);
   }
-  if (fsync(to.get()) != 0) return ErrnoError(errno, "fsync " + path);
+  if (fsync(to.get()) != 0) return ErrnoError(errno, "fsync " + path, kNoRoom);
   return {};
 }
 
 Status FreeBlocks(const std::string& path) {
   if (truncate(path.c_str(), 0) == 0 || errno == ENOENT) return {};
-  return ErrnoError(errno, "free " + path);
+  return ErrnoError(errno, "free " + path, kNoRoom);
 }
 
 std::uint64_t AllocatedBytes(const std::string& path) {

@@ -29,7 +29,7 @@ Result<UniqueFd> OpenLoop(int number) {
   if (!fd && errno == ENOENT) {
     const dev_t device = makedev(kLoopMajor, static_cast<unsigned>(number));
     if (mknod(path.c_str(), S_IFBLK | 0660, device) != 0 && errno != EEXIST) {
-      return ErrnoError(errno, "create " + path);
+      return ErrnoError(errno, "create " + path, kNoRoom);
     }
     fd.Reset(open(path.c_str(), O_RDWR | O_CLOEXEC));
   }
@@ -69,7 +69,7 @@ Result<LoopDevice> AttachLoopDevice(const std::string& file, unsigned sector_byt
   if (fstat(backing.get(), &info) != 0) return ErrnoError(errno, "stat " + file);
   if (auto attached = FindAttached(info)) return std::move(*attached);
   const UniqueFd control(open("/dev/loop-control", O_RDWR | O_CLOEXEC));
-  if (!control) return ErrnoError(errno, "open /dev/loop-control");
+  if (!control) return ErrnoError(errno, "open /dev/loop-control", kMissing);
   // Finding a free device and taking it are two steps: another process may be faster.
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     const int number = ioctl(control.get(), LOOP_CTL_GET_FREE);
@@ -90,7 +90,7 @@ Result<LoopDevice> AttachLoopDevice(const std::string& file, unsigned sector_byt
 
 Status RefreshLoopDevice(const LoopDevice& device) {
   if (ioctl(device.fd.get(), LOOP_SET_CAPACITY) != 0) {
-    return ErrnoError(errno, "grow " + device.path);
+    return ErrnoError(errno, "grow " + device.path, kNoRoom);
   }
   return {};
 }
@@ -106,7 +106,7 @@ Status DetachLoopDevice(LoopDevice device) {
 }
 
 Status SyncLoopDevice(const LoopDevice& device) {
-  if (fsync(device.fd.get()) != 0) return ErrnoError(errno, "fsync " + device.path);
+  if (fsync(device.fd.get()) != 0) return ErrnoError(errno, "fsync " + device.path, kNoRoom);
   return {};
 }
 

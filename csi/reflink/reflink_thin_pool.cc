@@ -89,7 +89,7 @@ class ReflinkThinPool final : public pool::ThinPool {
     volume.tags = request.tags;
     const std::string folder = Path("tmp/" + volume.id.str());
     const auto fill = [&]() -> Status {
-      TRY(MakeFolders(folder, 0700));
+      TRY(MakeFolders(folder, 0700, kNoRoom));
       Step("create:folder");
       if (request.source.has_value()) {
         TRY(MakeClone(DataOf(*request.source), folder + "/data", size));
@@ -97,7 +97,7 @@ class ReflinkThinPool final : public pool::ThinPool {
         TRY(MakeSparse(folder + "/data", size));
       }
       Step("create:data");
-      TRY(WriteFileAtomic(folder + "/meta.json", ToJson(pool::ToRecord(volume)), 0600));
+      TRY(WriteFileAtomic(folder + "/meta.json", ToJson(pool::ToRecord(volume)), 0600, kNoRoom));
       Step("create:meta");
       return RenameDurably(folder, FolderOf(volume.id));
     };
@@ -138,7 +138,7 @@ class ReflinkThinPool final : public pool::ThinPool {
       info.size_bytes = volume.size_bytes;
       info.device_identity = "reflink:" + id_.str() + ":" + info.id.str();
       info.tags = request.tags;
-      TRY(MakeFolders(Path("tmp/" + info.id.str()), 0700));
+      TRY(MakeFolders(Path("tmp/" + info.id.str()), 0700, kNoRoom));
       all.push_back(info);
       fresh.push_back(std::move(info));
     }
@@ -146,7 +146,7 @@ class ReflinkThinPool final : public pool::ThinPool {
     for (const pool::SnapshotInfo& info : fresh) {
       if (!outcome.ok()) break;
       const std::string folder = Path("tmp/" + info.id.str());
-      outcome = WriteFileAtomic(folder + "/meta.json", ToJson(pool::ToRecord(info)), 0600);
+      outcome = WriteFileAtomic(folder + "/meta.json", ToJson(pool::ToRecord(info)), 0600, kNoRoom);
       Step("snapshot:meta");
     }
     for (const pool::SnapshotInfo& info : fresh) {
@@ -171,7 +171,7 @@ class ReflinkThinPool final : public pool::ThinPool {
     if (size <= info.size_bytes) return info.size_bytes;
     // The file first: a record that promises more than the file has would be a lie after a crash.
     if (truncate(DataOf(volume).c_str(), static_cast<off_t>(size)) != 0) {
-      return ErrnoError(errno, "grow volume " + volume.str());
+      return ErrnoError(errno, "grow volume " + volume.str(), kNoRoom);
     }
     Step("resize:data");
     info.size_bytes = size;

@@ -27,7 +27,7 @@ Status PutAt(int fd, std::string_view content, const std::string& path) {
   while (!content.empty()) {
     const ssize_t put = pwrite(fd, content.data(), content.size(), at);
     if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return ErrnoError(errno, "write " + path);
+    if (put < 0) return ErrnoError(errno, "write " + path, kNoRoom);
     content.remove_prefix(static_cast<std::size_t>(put));
     at += put;
   }
@@ -38,11 +38,11 @@ Status PutAt(int fd, std::string_view content, const std::string& path) {
 
 Status SpareFiles::Fill() {
   complete_ = false;
-  TRY(MakeFolders(folder_, 0700));
+  TRY(MakeFolders(folder_, 0700, kNoRoom));
   const std::string zeros(kSpareBytes, '\0');
   for (int i = 0; i < kSpares; ++i) {
     if (OwnBytes(Name(i)) >= kSpareBytes) continue;
-    const Status made = WriteFileAtomic(Name(i), zeros, 0600);
+    const Status made = WriteFileAtomic(Name(i), zeros, 0600, kNoRoom);
     if (made.Is(Code::kResourceExhausted)) return {};
     TRY(made);
   }
@@ -51,7 +51,7 @@ Status SpareFiles::Fill() {
 }
 
 Status SpareFiles::Write(const std::string& path, std::string_view content) {
-  Status written = WriteFileAtomic(path, content, 0600);
+  Status written = WriteFileAtomic(path, content, 0600, kNoRoom);
   if (written.ok() && !complete_) Fill().IgnoreError();  // the next one tries again
   if (!written.Is(Code::kResourceExhausted)) return written;
   for (int i = 0; i < kSpares; ++i) {
@@ -66,16 +66,16 @@ Status SpareFiles::WriteOver(const std::string& spare, const std::string& path,
                              std::string_view content) {
   {
     const UniqueFd fd(open(spare.c_str(), O_WRONLY | O_CLOEXEC));
-    if (!fd) return ErrnoError(errno, "open " + spare);
+    if (!fd) return ErrnoError(errno, "open " + spare, kNoRoom);
     TRY(PutAt(fd.get(), content, spare));
     if (ftruncate(fd.get(), static_cast<off_t>(content.size())) != 0)
-      return ErrnoError(errno, "size " + spare);
-    if (fsync(fd.get()) != 0) return ErrnoError(errno, "fsync " + spare);
+      return ErrnoError(errno, "size " + spare, kNoRoom);
+    if (fsync(fd.get()) != 0) return ErrnoError(errno, "fsync " + spare, kNoRoom);
   }
   if (renameat2(AT_FDCWD, spare.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) != 0) {
     // A file that does not exist yet gets the spare for good.
     if (errno != ENOENT || rename(spare.c_str(), path.c_str()) != 0)
-      return ErrnoError(errno, "rename to " + path);
+      return ErrnoError(errno, "rename to " + path, kNoRoom);
   }
   TRY(FsyncFolder(std::filesystem::path(path).parent_path()));
   return FsyncFolder(folder_);

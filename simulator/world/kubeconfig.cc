@@ -36,7 +36,7 @@ Status WriteKubeconfig(const std::string& path, const std::string& kubeconfig_ya
     }
     if (!fs::is_directory(parent, error))
       return Error(Code::kNotFound, path + ": there is no folder " + parent.string());
-    return WriteFileAtomic(path, kubeconfig_yaml, 0600);
+    return WriteFileAtomic(path, kubeconfig_yaml, 0600, kMissing | kForbidden);
   }
   if (type != fs::file_type::regular)
     return Error(Code::kInvalidArgument, path + " is no file; a file is accepted");
@@ -46,7 +46,7 @@ Status WriteKubeconfig(const std::string& path, const std::string& kubeconfig_ya
                      " was not written by `thinsnap-sim up` and is not replaced: other clusters "
                      "may be in it; another file is accepted");
   }
-  return WriteFileAtomic(fs::canonical(path, error), kubeconfig_yaml, 0600);
+  return WriteFileAtomic(fs::canonical(path, error), kubeconfig_yaml, 0600, kMissing | kForbidden);
 }
 
 Result<std::string> FindDataFolder(const std::string& kubeconfig_path) {

@@ -93,7 +93,7 @@ Result<HostPath> LookAt(const std::string& path) {
   std::error_code error;
   struct stat info = {};
   if (::stat(path.c_str(), &info) != 0) {
-    if (errno != ENOENT) return ErrnoError(errno, path);
+    if (errno != ENOENT) return ErrnoError(errno, path, kMissing | kForbidden);
     if (const auto to = std::filesystem::read_symlink(path, error); !error) {
       return Error(Code::kNotFound, path + " is a link to " + to.string() +
                                         ", which is not there; remove the link, or name a file");
@@ -124,9 +124,9 @@ Result<HostPath> LookAt(const std::string& path) {
   if (S_ISBLK(info.st_mode)) {
     found.kind = PathKind::kBlockDevice;
     const UniqueFd device(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    if (!device) return ErrnoError(errno, "open " + path);
+    if (!device) return ErrnoError(errno, "open " + path, kMissing | kForbidden);
     if (::ioctl(device.get(), BLKGETSIZE64, &found.size_bytes) != 0) {
-      return ErrnoError(errno, "size of " + path);
+      return ErrnoError(errno, "size of " + path, kMissing | kForbidden);
     }
     found.user = MountedAt(info.st_rdev);
     if (found.user.empty()) {

@@ -11,6 +11,9 @@
 namespace thinsnap::cli {
 namespace {
 
+// The user's own file: each is for the user to mend.
+constexpr unsigned kTargetKinds = kMissing | kForbidden | kNoRoom;
+
 std::string FolderOf(const std::string& path) {
   const auto slash = path.rfind('/');
   return slash == 0 ? "/" : path.substr(0, slash);
@@ -41,7 +44,7 @@ Status TargetFile::Open(std::uint64_t size_bytes) {
   struct stat existing = {};
   replaces_ = ::stat(path_.c_str(), &existing) == 0;
   fd_.Reset(::open(working_path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd_) return ErrnoError(errno, "create " + working_path_);
+  if (!fd_) return ErrnoError(errno, "create " + working_path_, kTargetKinds);
   if (::flock(fd_.get(), LOCK_EX | LOCK_NB) != 0) {
     return Error(Code::kFailedPrecondition, "another restore is writing " + working_path_);
   }
@@ -57,15 +60,16 @@ Status TargetFile::Open(std::uint64_t size_bytes) {
   if (::ftruncate(fd_.get(), 0) != 0 ||
       ::ftruncate(fd_.get(), static_cast<off_t>(size_bytes)) != 0) {
     return ErrnoError(errno,
-                      "give " + working_path_ + " its " + std::to_string(size_bytes) + " bytes");
+                      "give " + working_path_ + " its " + std::to_string(size_bytes) + " bytes",
+                      kTargetKinds);
   }
   if (replaces_) {
     // Who has no right to give the file away keeps it: then it is simply theirs.
     if (::fchown(fd_.get(), existing.st_uid, existing.st_gid) != 0 && errno != EPERM) {
-      return ErrnoError(errno, "set the owner of " + working_path_);
+      return ErrnoError(errno, "set the owner of " + working_path_, kTargetKinds);
     }
     if (::fchmod(fd_.get(), existing.st_mode & 07777U) != 0) {
-      return ErrnoError(errno, "set the mode of " + working_path_);
+      return ErrnoError(errno, "set the mode of " + working_path_, kTargetKinds);
     }
   }
   return {};
@@ -78,7 +82,8 @@ Status TargetFile::Finish() {
   if (failed != 0 && errno == EINVAL && flags != 0) {
     failed = ::rename(working_path_.c_str(), path_.c_str());
   }
-  if (failed != 0) return ErrnoError(errno, "rename " + working_path_ + " to " + path_);
+  if (failed != 0)
+    return ErrnoError(errno, "rename " + working_path_ + " to " + path_, kTargetKinds);
   ours_ = false;
   return FsyncFolder(FolderOf(path_));
 }

@@ -20,6 +20,8 @@ namespace {
 constexpr std::size_t kPageSize = 1000;
 constexpr std::size_t kLocks = 64;
 constexpr int kAttempts = 100;
+// As other stores say it.
+constexpr unsigned kStoreKinds = kForbidden | kNoRoom;
 
 ObjectInfo InfoOf(const std::string& key, const struct stat& stat) {
   // Every put is a new inode with a random nanosecond, so that no two versions share an etag.
@@ -35,7 +37,7 @@ Status WriteAll(int fd, ByteSpan bytes, const std::string& path) {
   while (!bytes.empty()) {
     const ssize_t written = ::write(fd, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return ErrnoError(errno, "write " + path);
+    if (written < 0) return ErrnoError(errno, "write " + path, kStoreKinds);
     bytes = bytes.subspan(static_cast<std::size_t>(written));
   }
   return {};
@@ -72,7 +74,7 @@ Status DirectoryObjectStore::CheckFolder() const {
   struct stat stat;
   if (::stat(folder_.c_str(), &stat) != 0) {
     if (errno == ENOENT) return {};
-    return ErrnoError(errno, folder_);
+    return ErrnoError(errno, folder_, kStoreKinds);
   }
   if (S_ISDIR(stat.st_mode)) return {};
   return Error(Code::kInvalidArgument, folder_ + " is not a folder; a folder is accepted");
@@ -93,7 +95,7 @@ void DirectoryObjectStore::RemoveLeftovers() {
 Status DirectoryObjectStore::MakeOwnFolder() {
   const std::string parent = FolderOf(folder_);
   const bool fresh = ::access(folder_.c_str(), F_OK) != 0;
-  TRY(MakeFolders(folder_ + "/" + kOwnFolder));
+  TRY(MakeFolders(folder_ + "/" + kOwnFolder, 0755, kStoreKinds));
   if (fresh) TRY(FsyncFolder(parent.empty() ? "/" : parent));
   return {};
 }
@@ -131,11 +133,11 @@ Result<std::unique_ptr<DirectoryObjectStore::Temporary>> DirectoryObjectStore::M
         TRY(MakeOwnFolder());
         continue;
       }
-      return ErrnoError(errno, "create " + path);
+      return ErrnoError(errno, "create " + path, kStoreKinds);
     }
     temporary->path = std::move(path);
     if (::flock(temporary->fd.get(), LOCK_EX) != 0)
-      return ErrnoError(errno, "lock " + temporary->path);
+      return ErrnoError(errno, "lock " + temporary->path, kStoreKinds);
     // A cleaner may have been faster than the lock.
     struct stat stat;
     if (::fstat(temporary->fd.get(), &stat) == 0 && stat.st_nlink > 0) return temporary;
@@ -152,9 +154,9 @@ Result<UniqueFd> DirectoryObjectStore::LockKey(const std::string& key, bool excl
     TRY(MakeOwnFolder());
     fd.Reset(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
   }
-  if (!fd) return ErrnoError(errno, "open " + path);
+  if (!fd) return ErrnoError(errno, "open " + path, kStoreKinds);
   while (::flock(fd.get(), exclusive ? LOCK_EX : LOCK_SH) != 0) {
-    if (errno != EINTR) return ErrnoError(errno, "lock " + path);
+    if (errno != EINTR) return ErrnoError(errno, "lock " + path, kStoreKinds);
   }
   return fd;
 }
@@ -164,10 +166,10 @@ Result<UniqueFd> DirectoryObjectStore::OpenObject(const std::string& key, Object
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (!fd) {
     if (errno == ENOENT || errno == ENOTDIR) return NoSuchObject(*this, key);
-    return ErrnoError(errno, "open " + path);
+    return ErrnoError(errno, "open " + path, kStoreKinds);
   }
   struct stat stat;
-  if (::fstat(fd.get(), &stat) != 0) return ErrnoError(errno, "stat " + path);
+  if (::fstat(fd.get(), &stat) != 0) return ErrnoError(errno, "stat " + path, kStoreKinds);
   if (!S_ISREG(stat.st_mode)) return NoSuchObject(*this, key);
   info = InfoOf(key, stat);
   return fd;
@@ -195,7 +197,7 @@ Status DirectoryObjectStore::Place(const std::string& key, const std::string& te
                                    const std::string& path, bool if_absent) {
   // A folder may be pruned between its making and its use: then again.
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    if (auto made = MakeFolders(FolderOf(path)); !made.ok()) {
+    if (auto made = MakeFolders(FolderOf(path), 0755, kStoreKinds | kMissing); !made.ok()) {
       if (made.Is(Code::kNotFound)) continue;
       return made;
     }
@@ -216,7 +218,7 @@ Status DirectoryObjectStore::Place(const std::string& key, const std::string& te
       return Error(Code::kInvalidArgument,
                    "the key is a folder of other objects, or goes on after another object's key");
     }
-    return ErrnoError(failure, "place " + path);
+    return ErrnoError(failure, "place " + path, kStoreKinds);
   }
   return Error(Code::kAborted, "folder " + FolderOf(path) + " keeps vanishing");
 }
@@ -240,11 +242,12 @@ Result<PutResult> DirectoryObjectStore::Put(const std::string& key, ByteSpan bod
                       .tv_nsec = static_cast<long>(random_.Below(1'000'000'000))};
   const timespec times[2] = {time, time};
   if (::futimens(temporary->fd.get(), times) != 0)
-    return ErrnoError(errno, "set the time").In(context);
+    return ErrnoError(errno, "set the time", kStoreKinds).In(context);
   if (::fsync(temporary->fd.get()) != 0)
-    return ErrnoError(errno, "fsync " + temporary->path).In(context);
+    return ErrnoError(errno, "fsync " + temporary->path, kStoreKinds).In(context);
   struct stat stat;
-  if (::fstat(temporary->fd.get(), &stat) != 0) return ErrnoError(errno, "stat").In(context);
+  if (::fstat(temporary->fd.get(), &stat) != 0)
+    return ErrnoError(errno, "stat", kStoreKinds).In(context);
 
   {
     // PlaceNew may need the lock for itself, and it is of no use to it before.
@@ -279,7 +282,7 @@ Result<Object> DirectoryObjectStore::Get(const std::string& key, std::optional<B
     const ssize_t got = ::pread(fd.get(), object.bytes.data() + done, object.bytes.size() - done,
                                 static_cast<off_t>(want.offset + done));
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return ErrnoError(errno, Describe() + ": read \"" + key + "\"");
+    if (got < 0) return ErrnoError(errno, Describe() + ": read \"" + key + "\"", kStoreKinds);
     if (got == 0)
       return Error(Code::kDataLoss, Describe() + ": \"" + key + "\" is shorter than its size");
     done += static_cast<std::size_t>(got);
@@ -318,7 +321,7 @@ Status DirectoryObjectStore::Delete(const std::string& key) {
     if (present.Is(Code::kNotFound)) return {};
     if (::unlink(path.c_str()) != 0) {
       if (errno == ENOENT || errno == ENOTDIR) return {};
-      return ErrnoError(errno, "delete " + path);
+      return ErrnoError(errno, "delete " + path, kStoreKinds);
     }
   }
   std::string folder = FolderOf(path);

@@ -32,7 +32,7 @@ struct Walk {
     const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(path.c_str()), &::closedir);
     if (!dir) {
       if (errno == ENOENT || errno == ENOTDIR) return true;
-      return ErrnoError(errno, "open folder " + path);
+      return ErrnoError(errno, "open folder " + path, kForbidden);
     }
     // A folder sorts as "name/", since that is how its keys begin.
     std::vector<std::string> names;
@@ -40,7 +40,7 @@ struct Walk {
       errno = 0;
       const dirent* entry = ::readdir(dir.get());
       if (entry == nullptr) {
-        if (errno != 0) return ErrnoError(errno, "read folder " + path);
+        if (errno != 0) return ErrnoError(errno, "read folder " + path, kForbidden);
         break;
       }
       std::string name = entry->d_name;
@@ -66,7 +66,7 @@ struct Walk {
       struct stat stat;
       if (::fstatat(::dirfd(dir.get()), name.c_str(), &stat, AT_SYMLINK_NOFOLLOW) != 0) {
         if (errno == ENOENT) continue;
-        return ErrnoError(errno, "stat " + path + "/" + name);
+        return ErrnoError(errno, "stat " + path + "/" + name, kForbidden);
       }
       if (S_ISREG(stat.st_mode) && !visit(key_prefix + name, stat)) return false;
     }
