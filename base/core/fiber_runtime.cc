@@ -8,6 +8,7 @@
 #include <exception>
 
 #include "base/core/fiber.h"
+#include "base/core/held_locks.h"
 #include "base/core/task_state.h"
 
 namespace thinsnap {
@@ -179,6 +180,10 @@ void FiberRuntime::End(Task& task) {
 
 void FiberRuntime::Park(Waiters& waiters, MonoTime deadline, const WaitsFor& what) {
   ASSERT(running_ != nullptr && pthread_equal(*thread_, pthread_self()) != 0);
+  if (const int locks = HeldLocks(); locks != 0) {
+    std::fprintf(stderr, "%s waits with %d mutexes held\n", running_->name.c_str(), locks);
+  }
+  ASSERT(HeldLocks() == 0);
   // The C++ library counts exceptions by thread, not by fiber.
   ASSERT(std::current_exception() == nullptr);
   Task& task = *running_;

@@ -302,6 +302,21 @@ TEST(FiberRuntimeDeathTest, AStackEndsAtItsGuardPage) {
   EXPECT_DEATH(RunWell(runtime, [] { EXPECT_GT(Deep::Down(0), 1U); }), "");
 }
 
+TEST(FiberRuntimeDeathTest, AWaitWithAMutexHeldIsNamed) {
+  const auto hold = [] {
+    FiberRuntime runtime(1);
+    std::mutex mutex;
+    RunWell(runtime, [&] {
+      TaskGroup group(runtime);
+      group.Spawn("holder", [&] {
+        const std::lock_guard lock(mutex);
+        EXPECT_TRUE(runtime.SleepFor(1s).ok());
+      });
+    });
+  };
+  EXPECT_DEATH(hold(), "holder waits with 1 mutexes held");
+}
+
 TEST(FiberRuntimeDeathTest, ATaskThatLoopsThoughStuckIsNamed) {
   const auto loop = [] {
     FiberRuntime runtime(1);
