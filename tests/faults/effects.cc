@@ -41,12 +41,31 @@ void Compare(const std::string& expected, const std::string& found, const std::s
   }
 }
 
-std::string RunJourney(std::uint64_t seed, const Journey& journey, Effects& effects) {
-  FiberRuntime runtime(seed);
+struct Run {
   std::string state;
-  const Status ran = runtime.Run([&] { state = journey(runtime, effects); });
+  std::uint64_t trace_hash = 0;
+  std::vector<std::string> last_lines;
+};
+
+Run RunJourney(std::uint64_t seed, const Journey& journey, Effects& effects) {
+  FiberRuntime runtime(seed);
+  Run run;
+  const Status ran = runtime.Run([&] { run.state = journey(runtime, effects); });
   EXPECT_TRUE(ran.ok()) << ran.error().ToString();
-  return state;
+  run.trace_hash = runtime.trace_hash();
+  run.last_lines = runtime.LastLines(10'000);
+  return run;
+}
+
+// Something that is not drawn from the seed, an address or the real clock, decided what happened.
+void ExpectSame(const Run& first, const Run& second, const std::string& name) {
+  if (first.trace_hash == second.trace_hash) return;
+  const auto& before = first.last_lines;
+  const auto& after = second.last_lines;
+  const auto [a, b] = std::mismatch(before.begin(), before.end(), after.begin(), after.end());
+  ADD_FAILURE() << name << " went differently the second time: \""
+                << (a == before.end() ? "the end" : *a) << "\" became \""
+                << (b == after.end() ? "the end" : *b) << "\"";
 }
 
 }  // namespace
@@ -81,20 +100,21 @@ void Effects::End() {
 
 std::optional<Fault> Effects::Next(const std::string& what) {
   const std::lock_guard lock(mutex_);
-  if (!counting_ || fault_ == Fault::kUnread) return std::nullopt;
+  if (!counting_) return std::nullopt;
   log_.push_back(what);
+  if (fault_ == Fault::kUnread) return std::nullopt;
   const int number = static_cast<int>(log_.size());
   if (number != at_ && (again_ == 0 || number != at_ + again_)) return std::nullopt;
-  fired_ = true;
+  ++fired_;
   return fault_;
 }
 
 bool Effects::IsUnread(const std::string& what) {
   const std::lock_guard lock(mutex_);
-  if (!counting_ || fault_ != Fault::kUnread || !reads_.insert(what).second) return false;
-  log_.push_back(what);
-  if (static_cast<int>(log_.size()) != at_) return false;
-  fired_ = true;
+  if (!counting_ || !seen_.insert(what).second) return false;
+  reads_.push_back(what);
+  if (fault_ != Fault::kUnread || static_cast<int>(reads_.size()) != at_) return false;
+  ++fired_;
   return true;
 }
 
@@ -103,7 +123,12 @@ std::vector<std::string> Effects::log() const {
   return log_;
 }
 
-bool Effects::fired() const {
+std::vector<std::string> Effects::reads() const {
+  const std::lock_guard lock(mutex_);
+  return reads_;
+}
+
+int Effects::fired() const {
   const std::lock_guard lock(mutex_);
   return fired_;
 }
@@ -144,22 +169,37 @@ void Sweep(std::uint64_t seed, const std::vector<Fault>& faults, const Journey& 
 
 void SweepPairs(std::uint64_t seed, const std::vector<Fault>& faults, int reach,
                 const Journey& journey) {
-  Effects undisturbed;
-  const std::string expected = RunJourney(seed, journey, undisturbed);
+  Effects undisturbed, repeated;
+  const Run expected = RunJourney(seed, journey, undisturbed);
   ASSERT_FALSE(testing::Test::HasFailure()) << "already undisturbed";
   ASSERT_FALSE(undisturbed.log().empty());
+  ExpectSame(expected, RunJourney(seed, journey, repeated), "undisturbed, it");
+  EXPECT_EQ(undisturbed.log(), repeated.log());
   for (const Fault fault : faults) {
+    const auto places = fault == Fault::kUnread ? undisturbed.reads() : undisturbed.log();
     for (int again = std::min(reach, 1); again <= reach; ++again) {
-      for (int at = 1;; ++at) {
-        Effects effects(at, fault, again);
-        const std::string found = RunJourney(seed, journey, effects);
-        if (!effects.fired()) break;
+      int second_ones = 0;
+      for (std::size_t place = 0; place < places.size(); ++place) {
+        const int at = static_cast<int>(place) + 1;
         auto name = std::string(FaultName(fault)) +
                     (fault == Fault::kUnread ? " read " : " effect ") + std::to_string(at) + ", " +
-                    effects.log()[static_cast<std::size_t>(at) - 1];
+                    places[place];
         if (again > 0) name += ", and again " + std::to_string(again) + " later";
-        Compare(expected, found, name);
+        Effects effects(at, fault, again);
+        const Run found = RunJourney(seed, journey, effects);
+        const auto happened = fault == Fault::kUnread ? effects.reads() : effects.log();
+        if (effects.fired() == 0 ||
+            !std::equal(places.begin(), places.begin() + at, happened.begin())) {
+          ADD_FAILURE() << "it never came to " << name;
+          continue;
+        }
+        if (effects.fired() > 1) ++second_ones;
+        Compare(expected.state, found.state, name);
+        if (place != 0) continue;
+        Effects once_more(at, fault, again);
+        ExpectSame(found, RunJourney(seed, journey, once_more), "after " + name + ", it");
       }
+      EXPECT_TRUE(again == 0 || second_ones > 0) << FaultName(fault) << " never happened twice";
     }
   }
 }

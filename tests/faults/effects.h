@@ -7,7 +7,8 @@
 //   Process  who makes effects and can be killed: its seams are cut all at once, then its tasks are
 //            stopped, so that unwinding has no effect any more.
 //   Sweep    a journey undisturbed, then again for each fault at each of its effects; whatever
-//            happened on the way, it must end in the same state.
+//            happened on the way, it must end in the same state. Every run is the same up to its
+//            fault: one that is not, or in which the fault never happens, fails.
 //
 // A crash before an effect leaves what a crash after the effect before it leaves: there is one
 // fault for both.
@@ -53,16 +54,18 @@ class Effects {
   // True if this read gets no answer.
   bool IsUnread(const std::string& what);
 
-  std::vector<std::string> log() const;
-  bool fired() const;
+  std::vector<std::string> log() const;    // of the effects
+  std::vector<std::string> reads() const;  // of the first reads
+  int fired() const;                       // how often
 
  private:
   const int at_ = -1, again_ = 0;
   const Fault fault_ = Fault::kCrash;
   mutable std::mutex mutex_;
-  std::vector<std::string> log_;  // of the effects; of the reads where those go wrong
-  std::set<std::string> reads_;
-  bool counting_ = false, fired_ = false;
+  std::vector<std::string> log_, reads_;
+  std::set<std::string> seen_;
+  bool counting_ = false;
+  int fired_ = 0;
 };
 
 // Thread-safe.
