@@ -171,20 +171,24 @@ transfer::RepositoryConfig ConfigOf(const repo::Repository& repository) {
 
 struct CrashWorld::Life {
   Life(CrashWorld& world, Runtime& runtime)
-      : process(runtime),
-        pool(pool::OpenSimThinPool(world.image_, runtime.clock(), world.random_,
+      : pool_random(world.Stream("pool")),
+        repositories_random(world.Stream("repositories")),
+        exporter_random(world.Stream("exporter")),
+        importer_random(world.Stream("importer")),
+        process(runtime),
+        pool(pool::OpenSimThinPool(world.image_, runtime.clock(), *pool_random,
                                    PoolOptions(world.effects, process))),
         mounter(world.mounter_, world.effects, process),
         runner(world.disks_, world.effects, process),
         source(ConfigOf(*world.repository_)),
         repositories(
-            runtime, world.random_, source,
+            runtime, *repositories_random, source,
             [this, &world](const store::Location&) -> Result<std::unique_ptr<store::ObjectStore>> {
               return std::unique_ptr<store::ObjectStore>(std::make_unique<faults::FaultObjectStore>(
                   world.bucket_, world.effects, process));
             }),
-        exporter(runtime, process.group(), world.random_, *pool, repositories, {"node-a"}),
-        importer(runtime, process.group(), world.random_, *pool, repositories),
+        exporter(runtime, process.group(), *exporter_random, *pool, repositories, {"node-a"}),
+        importer(runtime, process.group(), *importer_random, *pool, repositories),
         mounts(*pool, mounter, runner, "ext4"),
         quiesce(mounter, [this](const pool::VolumeId& volume) { return mounts.DeviceOf(volume); }),
         driver(runtime, *pool, mounts, quiesce, exporter, importer, repositories, "node-a") {}
@@ -199,6 +203,7 @@ struct CrashWorld::Life {
     return importer.Resume();
   }
 
+  const std::unique_ptr<Random> pool_random, repositories_random, exporter_random, importer_random;
   Process process;
   std::unique_ptr<pool::ThinPool> pool;
   FaultMounter mounter;
@@ -225,10 +230,15 @@ CrashWorld::CrashWorld(Runtime& a_runtime, Effects& an_effects)
 
 CrashWorld::~CrashWorld() = default;
 
+std::unique_ptr<Random> CrashWorld::Stream(const std::string& part) {
+  return random_.Stream(part + " of life " + std::to_string(lives_));
+}
+
 CrashWorld::Life& CrashWorld::Alive() {
   for (int i = 0; i < kTries; ++i) {
     if (life_ && !life_->process.dead()) break;
     life_.reset();
+    ++lives_;
     life_ = std::make_unique<Life>(*this, runtime);
     Status started;
     TaskGroup call(runtime, &life_->process.group());

@@ -64,7 +64,11 @@ class CrashWorld {
   // A driver that serves.
   Life& Alive();
 
+  // Of a part of the present life: what one draws shifts no other.
+  std::unique_ptr<Random> Stream(const std::string& part);
+
   SeededRandom random_{5};
+  int lives_ = 0;
   std::shared_ptr<pool::SimPoolImage> image_;
   std::unique_ptr<pool::ThinPool> pool_;
   mount::RecordingMounter mounter_;

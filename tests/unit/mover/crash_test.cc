@@ -30,12 +30,12 @@ class EngineRun {
   void Repeat(const std::string& what,
               const std::function<Status(store::ObjectStore&, Random&)>& step) {
     // Two writers draw their own.
-    SeededRandom draws(next_seed_++);
+    const auto draws = random.Stream(what + " " + std::to_string(++calls_));
     Status answer = Error(Code::kCancelled, "not called");
     for (int i = 0; i < kTries && !answer.ok(); ++i) {
       Process process(runtime);
       faults::FaultObjectStore store(bucket, effects, process);
-      process.group().Spawn(what, [&] { answer = step(store, draws); });
+      process.group().Spawn(what, [&] { answer = step(store, *draws); });
       process.Join();
       if (process.dead()) answer = Process::Gone();
       if (!answer.ok()) {
@@ -127,7 +127,7 @@ class EngineRun {
   std::map<std::string, Bytes> truth;
 
  private:
-  std::uint64_t next_seed_ = 100;
+  int calls_ = 0;
   std::string last_;
 };
 

@@ -15,7 +15,11 @@ class GuideRun {
  public:
   GuideRun(Runtime& runtime, Effects& effects) : effects_(effects), runtime_(runtime) {}
 
-  void Start() { home_ = std::make_unique<JourneyCluster>(runtime_, random_, storage_, effects_); }
+  void Start() {
+    home_.reset();
+    cluster_random_ = random_.Stream("cluster " + std::to_string(++clusters_));
+    home_ = std::make_unique<JourneyCluster>(runtime_, *cluster_random_, storage_, effects_);
+  }
   TestCluster& cluster() { return home_->cluster(); }
 
   void ApplyGuide() {
@@ -64,7 +68,6 @@ class GuideRun {
   }
   // Another cluster, empty, on the same bucket.
   void Move() {
-    home_.reset();
     Start();
     cluster().ApplyGuide("common/storage.yaml");
     cluster().ApplyGuide("common/secrets.yaml");
@@ -79,6 +82,8 @@ class GuideRun {
   Effects& effects_;
   Runtime& runtime_;
   SeededRandom random_{7};
+  std::unique_ptr<Random> cluster_random_;
+  int clusters_ = 0;
   TestStorage storage_{runtime_.clock()};
   std::unique_ptr<JourneyCluster> home_;
 };
@@ -227,7 +232,6 @@ TEST(OperatorCrashTest, EverythingAppliedAtOnceOnAFullBucketAdoptsIt) {
   SweepJourney(kWithoutJobs, [](GuideRun& run) -> std::string {
     run.ApplyGuide();
     if (!run.UntilReady() || !run.UntilSession("1705402801")) return "";
-    run.home_.reset();
     run.Start();
     run.effects_.Begin();
     run.ApplyGuide();

@@ -21,7 +21,9 @@ constexpr Duration kPatience = std::chrono::hours(1);
 }  // namespace
 
 JourneyCluster::Life::Life(JourneyCluster& owner, Runtime& runtime)
-    : client(owner.cluster_->client(), owner.effects_, process), process(runtime) {
+    : random(owner.random_.Stream("life " + std::to_string(++owner.lives_))),
+      client(owner.cluster_->client(), owner.effects_, process),
+      process(runtime) {
   open_store = [this, &owner](
                    const store::Location& location) -> Result<std::unique_ptr<store::ObjectStore>> {
     return std::unique_ptr<store::ObjectStore>(std::make_unique<faults::FaultObjectStore>(
@@ -31,10 +33,15 @@ JourneyCluster::Life::Life(JourneyCluster& owner, Runtime& runtime)
 
 JourneyCluster::JourneyCluster(Runtime& runtime, Random& random, TestStorage& storage,
                                faults::Effects& effects)
-    : runtime_(runtime), random_(random), storage_(storage), effects_(effects) {
-  cluster_ = std::make_unique<TestCluster>(runtime, random, storage);
+    : runtime_(runtime),
+      random_(random),
+      server_random_(random.Stream("api server")),
+      bytes_(random.Stream("volumes")),
+      storage_(storage),
+      effects_(effects) {
+  cluster_ = std::make_unique<TestCluster>(runtime, *server_random_, storage);
   EXPECT_TRUE(cluster_->Start().ok());
-  world_ = std::make_unique<World>(*cluster_, runtime, bytes_, storage);
+  world_ = std::make_unique<World>(*cluster_, runtime, *bytes_, storage);
   StartOperator();
 }
 
@@ -49,7 +56,7 @@ void JourneyCluster::StartOperator() {
   operator_ = std::make_unique<Life>(*this, runtime_);
   auto& life = *operator_;
   life.process.group().Spawn("operator", [this, &life] {
-    RunOperator(runtime_, random_, life.client, life.open_store, life.process.group(),
+    RunOperator(runtime_, *life.random, life.client, life.open_store, life.process.group(),
                 cluster_->options)
         .IgnoreError();  // it ends when it is killed
   });
@@ -61,7 +68,7 @@ void JourneyCluster::StartPod(const Json& job, Pod& pod) {
   pod.outcome = Error(Code::kCancelled, "killed");
   pod.life->process.group().Spawn(kube::NameOf(job), [this, &pod, job] {
     auto& life = *pod.life;
-    VerbContext context{runtime_,        random_,         life.client,
+    VerbContext context{runtime_,        *life.random,    life.client,
                         cluster_->kinds, life.open_store, life.process.group()};
     auto outcome = TestCluster::RunVerb(context, job);
     if (!life.process.dead()) pod.outcome = std::move(outcome);

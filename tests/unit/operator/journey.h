@@ -33,6 +33,7 @@ class JourneyCluster {
   // The operator, or a pod of one of its Jobs.
   struct Life {
     Life(JourneyCluster& owner, Runtime& runtime);
+    const std::unique_ptr<Random> random;  // its own: what it draws shifts nobody else's
     faults::FaultKubeClient client;
     StoreOpener open_store;
     faults::Process process;
@@ -54,7 +55,8 @@ class JourneyCluster {
 
   Runtime& runtime_;
   Random& random_;
-  SeededRandom bytes_{11};  // of the volumes, whatever else is drawn
+  const std::unique_ptr<Random> server_random_, bytes_;  // of the API server, of the volumes
+  int lives_ = 0;
   TestStorage& storage_;
   faults::Effects& effects_;
   std::unique_ptr<TestCluster> cluster_;

@@ -75,7 +75,7 @@ class CrashCluster {
     apiserver::Options options;
     options.without_http = true;
     options.service_accounts = false;  // or each pod has a volume of a name of its own
-    server_ = *apiserver::ApiServer::Start(runtime_, random_, options);
+    server_ = *apiserver::ApiServer::Start(runtime_, *server_random_, options);
     client_ = apiserver::MakeInProcessKubeClient(*server_, "test");
     EXPECT_TRUE(sidecars::InstallCrds(runtime_, *client_, sidecars::SnapshotCrds()).ok());
     driver_.set_polls_until_ready(2);
@@ -176,7 +176,8 @@ class CrashCluster {
  private:
   struct Life {
     Life(CrashCluster& owner, Runtime& runtime)
-        : client(*owner.client_, owner.effects_, process),
+        : random(owner.random_.Stream("life " + std::to_string(++owner.lives_))),
+          client(*owner.client_, owner.effects_, process),
           csi(owner.driver_, owner.effects_, process),
           informers(runtime, client),
           process(runtime) {
@@ -184,17 +185,18 @@ class CrashCluster {
       controllers::ControllerOptions options;
       options.node_grace = std::chrono::hours(24);
       controllers =
-          controllers::StartControllers(runtime, group, client, informers, owner.random_, options);
+          controllers::StartControllers(runtime, group, client, informers, *random, options);
       sidecars::SidecarOptions sidecar_options;
       sidecar_options.driver_name = "test.csi";
-      sidecars = sidecars::StartSidecars(runtime, group, client, informers, owner.random_, csi,
-                                         sidecar_options);
+      sidecars =
+          sidecars::StartSidecars(runtime, group, client, informers, *random, csi, sidecar_options);
       informers.StartAll(group);
     }
     ~Life() {
       process.Kill();
       process.Join();
     }
+    const std::unique_ptr<Random> random;  // its own: what it draws shifts nobody else's
     faults::FaultKubeClient client;
     FaultDriver csi;
     kube::InformerSet informers;
@@ -233,6 +235,8 @@ class CrashCluster {
   Runtime& runtime_;
   Effects& effects_;
   SeededRandom random_{3};
+  const std::unique_ptr<Random> server_random_ = random_.Stream("api server");
+  int lives_ = 0;
   FakeDriver driver_;
   std::unique_ptr<apiserver::ApiServer> server_;
   std::unique_ptr<kube::KubeClient> client_;
