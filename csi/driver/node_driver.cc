@@ -26,7 +26,12 @@ NodeDriver::NodeDriver(Runtime& runtime, pool::ThinPool& pool, mount::VolumeMoun
 Status NodeDriver::Start() {
   const auto status = TRY(pool_.GetStatus());
   pool_id_ = status.id;
+  return {};
+}
+
+Status NodeDriver::Recover() {
   TRY(mounts_.Recover());
+  if (!CheckWritable().ok()) return {};
   // A clone that was under way is made again from a new cut.
   for (const pool::SnapshotInfo& snapshot : TRY(pool_.ListSnapshots())) {
     if (!tags::Has(snapshot.tags, tags::kInternal)) continue;

@@ -29,8 +29,11 @@ class NodeDriver final : public proto::CsiService {
              pool::Quiesce& quiesce, transfer::Exporter& exporter, transfer::Importer& importer,
              transfer::Repositories& repositories, std::string node_name);
 
-  // Reads the pool's id and cleans up what an earlier life left half done.
+  // Reads the pool's id. First of all.
   Status Start();
+  // Takes up what an earlier life left half done, once it is known how the pool stands. What cannot
+  // be taken up is logged.
+  Status Recover();
   const pool::PoolId& pool_id() const { return pool_id_; }
   // Only a pool that serves is written to: one that somebody declared lost is read-only, and so is
   // one of which nobody said yet that it is not. It serves until told otherwise.

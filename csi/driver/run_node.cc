@@ -4,15 +4,9 @@
 #include <utility>
 
 #include "base/core/log.h"
-#include "csi/driver/node_driver.h"
-#include "csi/driver/pool_object.h"
 #include "csi/driver/stopped.h"
-#include "csi/mount/mount_quiesce.h"
-#include "csi/mount/volume_mounts.h"
 #include "csi/proto/csi_server.h"
-#include "csi/transfer/exporter.h"
-#include "csi/transfer/importer.h"
-#include "csi/transfer/repositories.h"
+#include "csi/transfer/repository_source.h"
 
 namespace thinsnap::driver {
 namespace {
@@ -32,8 +26,6 @@ std::string Advertised(const NodeDriverOptions& options, const std::string& addr
   return options.advertised_host + address.substr(address.rfind(':'));
 }
 
-PoolStanding StandingOf(bool lost) { return lost ? PoolStanding::kLost : PoolStanding::kServes; }
-
 }  // namespace
 
 Status RunNodeDriver(Runtime& runtime, TaskGroup& group, Random& random, pool::ThinPool& pool,
@@ -42,60 +34,24 @@ Status RunNodeDriver(Runtime& runtime, TaskGroup& group, Random& random, pool::T
   StopSignal stopped(runtime, group);
   TaskGroup work(runtime, &group);
   const auto source = ChooseSource(runtime, kube, options);
-  transfer::StoreOpener open_store = options.open_store;
-  if (!open_store) {
-    open_store = [&](const store::Location& location) {
-      return store::OpenStore(runtime, random, location);
-    };
-  }
-  transfer::Repositories repositories(runtime, random, *source, std::move(open_store));
-  transfer::ExporterOptions exporting;
-  exporting.node_name = options.node_name;
-  transfer::Exporter exporter(runtime, work, random, pool, repositories, exporting);
-  transfer::Importer importer(runtime, work, random, pool, repositories);
-  mount::VolumeMounts mounts(pool, mounter, runner, options.default_fs_type);
-  mount::MountQuiesce quiesce(
-      mounter, [&](const pool::VolumeId& volume) { return mounts.DeviceOf(volume); });
-  NodeDriver driver(runtime, pool, mounts, quiesce, exporter, importer, repositories,
-                    options.node_name);
-  source->OnChange([&](const std::string& id) {
-    const auto config = source->Find(id);
-    exporter.OnRepositoryChange(id, config.Is(Code::kNotFound) || (config.ok() && config->wiping));
-  });
+  NodeParts parts(runtime, work, random, pool, mounter, runner, kube, *source, options);
   source->Start(work);
 
   std::unique_ptr<proto::CsiServer> server;
   const auto serve = [&]() -> Status {
-    TRY(driver.Start());
-    if (kube != nullptr) {
-      // Nobody may be answered by a pool that came back from the dead. Where the API server does
-      // not answer now, the reporter asks again.
-      const auto lost = IsDeclaredLost(*kube, options.ns, driver.pool_id());
-      driver.SetStanding(lost.ok() ? StandingOf(*lost) : PoolStanding::kUnknown);
-    }
-    TRY(exporter.Resume());
-    TRY(importer.Resume());
+    TRY(parts.Start());
     proto::CsiServer::Options serving;
     serving.unix_socket = options.socket_path;
     serving.listen_address = options.listen_address;
     serving.tls = options.tls;
-    server = TRY(proto::CsiServer::Start(runtime, work, driver, serving));
+    server = TRY(proto::CsiServer::Start(runtime, work, parts.driver(), serving));
     return {};
   };
   Status outcome = serve();
-  std::unique_ptr<PoolReporter> reporter;
   if (outcome.ok()) {
-    if (kube != nullptr) {
-      PoolReporter::Options reporting;
-      reporting.node_name = options.node_name;
-      reporting.address = Advertised(options, server->address());
-      reporting.ns = options.ns;
-      reporting.period = options.heartbeat;
-      reporting.on_lost = [&](bool lost) { driver.SetStanding(StandingOf(lost)); };
-      reporter = std::make_unique<PoolReporter>(runtime, *kube, pool, std::move(reporting));
-      work.Spawn("pool object", [&] { reporter->Run(); });
-    }
-    LogInfo("driver", "node " + options.node_name + " serves pool " + driver.pool_id().str());
+    parts.Report(Advertised(options, server->address()));
+    LogInfo("driver",
+            "node " + options.node_name + " serves pool " + parts.driver().pool_id().str());
     if (options.on_ready) options.on_ready(server->address());
     stopped.Wait();
   }

@@ -10,15 +10,14 @@
 #include "base/core/random.h"
 #include "base/core/runtime.h"
 #include "base/kube/client.h"
+#include "csi/driver/node_parts.h"
 #include "csi/mount/mounter.h"
 #include "csi/pool/thin_pool.h"
 #include "csi/proto/csi_client.h"
-#include "csi/transfer/repositories.h"
 
 namespace thinsnap::driver {
 
-struct NodeDriverOptions {
-  std::string node_name;
+struct NodeDriverOptions : NodePartsOptions {
   std::string socket_path;  // the node's CSI socket, for the kubelet
   // "127.0.0.1:0": for the controller role, over mutual TLS with `tls`, whose certificate is valid
   // for kTlsName; "" for none.
@@ -26,14 +25,8 @@ struct NodeDriverOptions {
   const proto::TlsFiles* tls = nullptr;
   // In the ThinPool object; empty: the host of listen_address.
   std::string advertised_host;
-  // Where the Secrets of repositories lie, and the ConfigMap of lost pools.
-  std::string ns = "thinsnap-system";
   // In place of Secrets: a file for each repository, YAML or JSON, with the same keys.
   std::string repositories_folder;
-  std::string default_fs_type = "ext4";
-  Duration heartbeat = std::chrono::seconds(10);
-  // How stores are opened; empty: as their URLs say. Tests put a store in memory here.
-  transfer::StoreOpener open_store;
   // Called once everything is served, with the TCP address or "".
   std::function<void(const std::string& address)> on_ready;
 };

@@ -3,6 +3,7 @@
 #include <set>
 #include <utility>
 
+#include "csi/driver/node_parts.h"
 #include "snapshotter/repo/repository.h"
 #include "tests/faults/fault_object_store.h"
 
@@ -171,50 +172,40 @@ transfer::RepositoryConfig ConfigOf(const repo::Repository& repository) {
 
 struct CrashWorld::Life {
   Life(CrashWorld& world, Runtime& runtime)
-      : pool_random(world.Stream("pool")),
-        repositories_random(world.Stream("repositories")),
-        exporter_random(world.Stream("exporter")),
-        importer_random(world.Stream("importer")),
+      : random(world.random_.Stream("life " + std::to_string(world.lives_))),
+        pool_random(random->Stream("pool")),
         process(runtime),
         pool(pool::OpenSimThinPool(world.image_, runtime.clock(), *pool_random,
                                    PoolOptions(world.effects, process))),
         mounter(world.mounter_, world.effects, process),
         runner(world.disks_, world.effects, process),
         source(ConfigOf(*world.repository_)),
-        repositories(
-            runtime, *repositories_random, source,
-            [this, &world](const store::Location&) -> Result<std::unique_ptr<store::ObjectStore>> {
-              return std::unique_ptr<store::ObjectStore>(std::make_unique<faults::FaultObjectStore>(
-                  world.bucket_, world.effects, process));
-            }),
-        exporter(runtime, process.group(), *exporter_random, *pool, repositories, {"node-a"}),
-        importer(runtime, process.group(), *importer_random, *pool, repositories),
-        mounts(*pool, mounter, runner, "ext4"),
-        quiesce(mounter, [this](const pool::VolumeId& volume) { return mounts.DeviceOf(volume); }),
-        driver(runtime, *pool, mounts, quiesce, exporter, importer, repositories, "node-a") {}
+        parts(runtime, process.group(), *random, *pool, mounter, runner, nullptr, source,
+              OptionsOf(world)) {}
   ~Life() {
     process.Kill();
     process.Join();
   }
 
-  Status Start() {
-    TRY(driver.Start());
-    TRY(exporter.Resume());
-    return importer.Resume();
+  NodePartsOptions OptionsOf(CrashWorld& world) {
+    NodePartsOptions options;
+    options.node_name = "node-a";
+    options.open_store =
+        [this, &world](const store::Location&) -> Result<std::unique_ptr<store::ObjectStore>> {
+      return std::unique_ptr<store::ObjectStore>(
+          std::make_unique<faults::FaultObjectStore>(world.bucket_, world.effects, process));
+    };
+    return options;
   }
 
-  const std::unique_ptr<Random> pool_random, repositories_random, exporter_random, importer_random;
+  // What one draws shifts no other.
+  const std::unique_ptr<Random> random, pool_random;
   Process process;
   std::unique_ptr<pool::ThinPool> pool;
   FaultMounter mounter;
   FaultRunner runner;
   OneRepository source;
-  transfer::Repositories repositories;
-  transfer::Exporter exporter;
-  transfer::Importer importer;
-  mount::VolumeMounts mounts;
-  mount::MountQuiesce quiesce;
-  NodeDriver driver;
+  NodeParts parts;
 };
 
 CrashWorld::CrashWorld(Runtime& a_runtime, Effects& an_effects)
@@ -230,10 +221,6 @@ CrashWorld::CrashWorld(Runtime& a_runtime, Effects& an_effects)
 
 CrashWorld::~CrashWorld() = default;
 
-std::unique_ptr<Random> CrashWorld::Stream(const std::string& part) {
-  return random_.Stream(part + " of life " + std::to_string(lives_));
-}
-
 CrashWorld::Life& CrashWorld::Alive() {
   for (int i = 0; i < kTries; ++i) {
     if (life_ && !life_->process.dead()) break;
@@ -242,7 +229,7 @@ CrashWorld::Life& CrashWorld::Alive() {
     life_ = std::make_unique<Life>(*this, runtime);
     Status started;
     TaskGroup call(runtime, &life_->process.group());
-    call.Spawn("start", [&] { started = life_->Start(); });
+    call.Spawn("start", [&] { started = life_->parts.Start(); });
     call.Join();
     if (!started.ok()) life_->process.Kill();
   }
@@ -256,7 +243,7 @@ void CrashWorld::Repeat(const std::string& what, const std::function<Status(Node
     auto& life = Alive();
     {
       TaskGroup calling(runtime, &life.process.group());
-      calling.Spawn(what, [&] { answer = call(life.driver); });
+      calling.Spawn(what, [&] { answer = call(life.parts.driver()); });
       calling.Join();
     }
     // The answer of a driver that was killed meanwhile reaches nobody.

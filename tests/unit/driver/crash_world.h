@@ -11,11 +11,6 @@
 #include "base/core/bytes.h"
 #include "base/core/random.h"
 #include "csi/driver/node_driver.h"
-#include "csi/mount/mount_quiesce.h"
-#include "csi/mount/volume_mounts.h"
-#include "csi/transfer/exporter.h"
-#include "csi/transfer/importer.h"
-#include "csi/transfer/repositories.h"
 #include "simulator/pool/recording_mounter.h"
 #include "simulator/pool/sim_thin_pool.h"
 #include "snapshotter/store/memory_store.h"
@@ -63,9 +58,6 @@ class CrashWorld {
   void Repeat(const std::string& what, const std::function<Status(NodeDriver&)>& call);
   // A driver that serves.
   Life& Alive();
-
-  // Of a part of the present life: what one draws shifts no other.
-  std::unique_ptr<Random> Stream(const std::string& part);
 
   SeededRandom random_{5};
   int lives_ = 0;
