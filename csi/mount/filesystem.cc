@@ -5,6 +5,8 @@
 #include <string_view>
 #include <utility>
 
+#include "base/core/bytes.h"
+
 namespace thinsnap::mount {
 namespace {
 
@@ -28,10 +30,36 @@ std::map<std::string, std::string> ParseExport(const std::string& text) {
   return values;
 }
 
-std::string LastLine(std::string_view text) {
-  while (!text.empty() && text.back() == '\n') text.remove_suffix(1);
-  const auto at = text.rfind('\n');
-  return std::string(at == std::string_view::npos ? text : text.substr(at + 1));
+// What a program says about its failure, in one line; how it is used is no part of that.
+std::string ReasonIn(std::string_view text) {
+  constexpr std::size_t kLongest = 512;
+  std::string reason;
+  while (!text.empty()) {
+    const auto end = text.find('\n');
+    const std::string_view line = text.substr(0, end);
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+    if (line.starts_with("Usage:") || line.starts_with("usage:")) break;
+    if (line.empty()) continue;
+    if (!reason.empty()) reason += "; ";
+    reason += line;
+  }
+  if (reason.empty()) return "it does not say why";
+  return reason.size() > kLongest ? reason.substr(0, kLongest) + "..." : reason;
+}
+
+// The exit code of e2fsck is a sum of 1 repaired, 2 wants a reboot for a filesystem that is
+// mounted, 4 damage is left, 8 could not work, 16 misused, 32 cancelled, 128 library missing.
+Status ReadCheck(const std::string& device, const CommandOutput& output) {
+  if (output.exit_code >= 0 && output.exit_code <= 3) return {};
+  const std::string reason = ReasonIn(output.err.empty() ? output.out : output.err);
+  if ((output.exit_code & ~7) == 0) {
+    return Error(Code::kFailedPrecondition,
+                 "the ext4 filesystem on " + device +
+                     " is damaged beyond what e2fsck repairs without asking: " +
+                     ReasonIn(output.out.empty() ? output.err : output.out));
+  }
+  return Error(Code::kInternal, "e2fsck could not check " + device + ": exit code " +
+                                    std::to_string(output.exit_code) + ", " + reason);
 }
 
 // The number behind a key of dumpe2fs, 0 if there is none.
@@ -56,6 +84,13 @@ Result<CommandOutput> Filesystem::Run(std::vector<std::string> argv, Duration ti
 
 bool IsSupportedFsType(const std::string& fs_type) { return fs_type == "ext4" || fs_type == "xfs"; }
 
+std::uint64_t LeastBytes(const std::string& fs_type) {
+  // mkfs.xfs refuses less; mkfs.ext4 leaves the journal away below 2048 blocks.
+  if (fs_type == "xfs") return 300 * kMiB;
+  if (fs_type == "ext4") return 8 * kMiB;
+  return 0;
+}
+
 Result<std::string> Filesystem::Probe(const std::string& device) {
   const CommandOutput output =
       TRY(Run({"blkid", "--probe", "--output", "export", device}, kProbeTimeout));
@@ -68,7 +103,7 @@ Result<std::string> Filesystem::Probe(const std::string& device) {
   if (output.exit_code != 0) {
     return Error(Code::kInternal, "blkid " + device + ": exit code " +
                                       std::to_string(output.exit_code) + ", " +
-                                      LastLine(output.err));
+                                      ReasonIn(output.err));
   }
   const auto values = ParseExport(output.out);
   if (const auto type = values.find("TYPE"); type != values.end()) return type->second;
@@ -90,6 +125,8 @@ Status Filesystem::Make(const std::string& device, const std::string& fs_type,
     command.argv = {"mkfs.ext4",
                     "-q",
                     "-F",
+                    "-b",
+                    "4096",
                     "-m",
                     "0",
                     "-E",
@@ -106,19 +143,14 @@ Status Filesystem::Make(const std::string& device, const std::string& fs_type,
   }
   const CommandOutput output = TRY(runner_.Run(command));
   if (output.exit_code == 0) return {};
-  return Error(Code::kInternal, "make " + fs_type + " on " + device + ": " + LastLine(output.err));
+  return Error(Code::kInternal, "make " + fs_type + " on " + device + ": " + ReasonIn(output.err));
 }
 
 Status Filesystem::Check(const std::string& device, const std::string& fs_type) {
   // XFS replays its log by itself when it is mounted.
   if (fs_type != "ext4") return {};
   const CommandOutput output = TRY(Run({"e2fsck", "-p", device}, kCheckTimeout));
-  // 0 clean, 1 repaired; 2 wants a reboot for a filesystem that is mounted, which this one is not.
-  if (output.exit_code <= 2) return {};
-  const std::string last = LastLine(output.out.empty() ? output.err : output.out);
-  return Error(Code::kFailedPrecondition,
-               "the ext4 filesystem on " + device +
-                   " is damaged beyond what e2fsck repairs without asking: " + last);
+  return ReadCheck(device, output);
 }
 
 Status Filesystem::GrowUnmounted(const std::string& device, const std::string& fs_type,
@@ -130,11 +162,7 @@ Status Filesystem::GrowUnmounted(const std::string& device, const std::string& f
   // Less than one block is left over by every size that is no multiple of it.
   if (block_bytes == 0 || blocks == 0 || (blocks + 1) * block_bytes > device_bytes) return {};
   const CommandOutput checked = TRY(Run({"e2fsck", "-f", "-p", device}, kCheckTimeout));
-  if (checked.exit_code > 2) {
-    return Error(Code::kFailedPrecondition,
-                 "the ext4 filesystem on " + device + " cannot be grown before it is repaired: " +
-                     LastLine(checked.out.empty() ? checked.err : checked.out));
-  }
+  TRY(ReadCheck(device, checked).In("check before growing"));
   Command command;
   command.timeout = kMakeTimeout;
   command.argv = {"resize2fs", device};
@@ -162,7 +190,7 @@ Status Filesystem::Grow(const std::string& device, const std::string& fs_type,
                      " cannot grow while it is mounted, since this driver lacks CAP_SYS_RESOURCE; "
                      "it grows when the volume is staged the next time");
   }
-  return Error(Code::kInternal, "grow the filesystem on " + device + ": " + LastLine(output.err));
+  return Error(Code::kInternal, "grow the filesystem on " + device + ": " + ReasonIn(output.err));
 }
 
 std::vector<std::string> Filesystem::MountWords(const std::string& fs_type) {

@@ -14,6 +14,9 @@ namespace thinsnap::mount {
 // What the driver offers: "ext4" and "xfs".
 bool IsSupportedFsType(const std::string& fs_type);
 
+// The smallest device that the filesystem can be made on, with a journal.
+std::uint64_t LeastBytes(const std::string& fs_type);
+
 class Filesystem {
  public:
   explicit Filesystem(CommandRunner& runner) : runner_(runner) {}
@@ -25,7 +28,7 @@ class Filesystem {
   // are overwritten: the caller knows that they are nobody's.
   Status Make(const std::string& device, const std::string& fs_type, bool device_is_blank);
   // Replays and repairs what can be repaired without asking; kFailedPrecondition when a person has
-  // to look.
+  // to look, kInternal when the checker itself did not get through.
   Status Check(const std::string& device, const std::string& fs_type);
   // To the device's size, before it is mounted. Nothing happens for filesystems that only grow
   // while they are mounted.

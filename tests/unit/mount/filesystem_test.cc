@@ -13,6 +13,7 @@ namespace {
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsSupersetOf;
 using testing::Not;
 
 // Answers what it was told to, in order, and keeps what it was asked.
@@ -55,6 +56,8 @@ TEST(FilesystemTest, BlankDevicesGetNoZeros) {
   Filesystem filesystem(runner);
   ASSERT_TRUE(filesystem.Make("/dev/x", "ext4", true).ok());
   EXPECT_THAT(runner.asked[0], Contains(HasSubstr("assume_storage_prezeroed=1")));
+  // Whatever the size of the device: its bytes may come to lie on one with 4 KiB sectors.
+  EXPECT_THAT(runner.asked[0], IsSupersetOf({"-b", "4096"}));
   ASSERT_TRUE(filesystem.Make("/dev/x", "ext4", false).ok());
   EXPECT_THAT(runner.asked[1], Not(Contains(HasSubstr("prezeroed"))));
   ASSERT_TRUE(filesystem.Make("/dev/x", "xfs", true).ok());
@@ -63,6 +66,40 @@ TEST(FilesystemTest, BlankDevicesGetNoZeros) {
   runner.Say(1, "", "first\nthe device is too small\n");
   EXPECT_THAT(filesystem.Make("/dev/x", "xfs", true).error().message(),
               HasSubstr("the device is too small"));
+}
+
+TEST(FilesystemTest, WhatMkfsSaysIsToldWithoutItsUsage) {
+  ScriptedRunner runner;
+  Filesystem filesystem(runner);
+  runner.Say(1, "",
+             "Filesystem must be larger than 300MB.\nUsage: mkfs.xfs\n/* options */\n"
+             "<value> is xxx (512 byte blocks).\n");
+  const std::string message = filesystem.Make("/dev/x", "xfs", true).error().message();
+  EXPECT_THAT(message, HasSubstr("Filesystem must be larger than 300MB."));
+  EXPECT_THAT(message, Not(HasSubstr("<value>")));
+  runner.Say(1);
+  EXPECT_THAT(filesystem.Make("/dev/x", "xfs", true).error().message(),
+              HasSubstr("does not say why"));
+}
+
+TEST(FilesystemTest, DamageAndTroubleOfTheCheckerAreNotTheSame) {
+  ScriptedRunner runner;
+  Filesystem filesystem(runner);
+  for (const int fine : {0, 1, 2, 3}) {
+    runner.Say(fine);
+    EXPECT_TRUE(filesystem.Check("/dev/x", "ext4").ok()) << fine;
+  }
+  for (const int damaged : {4, 5, 6, 7}) {
+    runner.Say(damaged, "UNEXPECTED INCONSISTENCY\n");
+    EXPECT_TRUE(filesystem.Check("/dev/x", "ext4").Is(Code::kFailedPrecondition)) << damaged;
+  }
+  for (const int trouble : {8, 12, 16, 32, 128}) {
+    runner.Say(trouble, "", "No such device\n");
+    const Status checked = filesystem.Check("/dev/x", "ext4");
+    EXPECT_TRUE(checked.Is(Code::kInternal)) << trouble;
+    EXPECT_THAT(checked.error().message(), Not(HasSubstr("damaged")));
+    EXPECT_THAT(checked.error().message(), HasSubstr("No such device"));
+  }
 }
 
 TEST(FilesystemTest, CheckTakesRepairsAndStopsAtDamage) {
