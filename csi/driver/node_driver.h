@@ -94,6 +94,8 @@ class NodeDriver final : public proto::CsiService {
   Status RemoveCloneSource(const VolumePlan& plan);
   Result<pool::VolumeInfo> MakeFromSnapshot(const VolumePlan& plan);
   Result<pool::VolumeInfo> MakeImport(const VolumePlan& plan, const pool::SnapshotHandle& source);
+  // The smallest size that the filesystem can have which the volume will hold.
+  Result<std::uint64_t> LeastForFilesystem(const VolumePlan& plan) const;
   Result<pool::VolumeInfo> MakeSized(const VolumePlan& plan, std::uint64_t least,
                                      std::optional<pool::SnapshotId> source);
   csi::v1::Volume Describe(const pool::VolumeInfo& volume) const;

@@ -110,10 +110,24 @@ Status NodeDriver::CheckCompatible(const pool::VolumeInfo& existing, const Volum
   return {};
 }
 
+Result<std::uint64_t> NodeDriver::LeastForFilesystem(const VolumePlan& plan) const {
+  // A source was large enough for what it holds.
+  if (tags::Get(plan.tags, tags::kMode) == "Block") return 0;
+  if (!plan.source.empty() && plan.fs_type.empty()) return 0;
+  const std::string& fs_type = plan.fs_type.empty() ? mounts_.default_fs_type() : plan.fs_type;
+  const std::uint64_t least = mount::LeastBytes(fs_type);
+  if (plan.range.limit_bytes == 0 || plan.range.limit_bytes >= least) return least;
+  return Error(Code::kOutOfRange, "capacity_range.limit_bytes is " +
+                                      std::to_string(plan.range.limit_bytes) +
+                                      ", but a filesystem of type " + fs_type + " needs " +
+                                      std::to_string(least) + " bytes at least");
+}
+
 Result<pool::VolumeInfo> NodeDriver::MakeSized(const VolumePlan& plan, std::uint64_t least,
                                                std::optional<pool::SnapshotId> source) {
   pool::CreateRequest create;
   create.name = plan.name;
+  least = std::max(least, TRY(LeastForFilesystem(plan)));
   const std::uint64_t size_bytes = TRY(ChooseSize(plan.range, least));
   const pool::PoolStatus pool = TRY(pool_.GetStatus());
   create.size_bytes = TRY(RoundSize(size_bytes, plan.range, pool));

@@ -44,6 +44,9 @@ class VolumeMounts {
   VolumeMounts(pool::ThinPool& pool, Mounter& mounter, CommandRunner& runner,
                std::string default_fs_type);
 
+  // What a volume gets that asks for no type.
+  const std::string& default_fs_type() const { return default_fs_type_; }
+
   // After a start: thaws what an earlier life left frozen, forgets stagings that did not survive.
   Status Recover();
 

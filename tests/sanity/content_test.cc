@@ -4,6 +4,7 @@
 #include <linux/fs.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -104,6 +105,36 @@ TEST_P(ContentTest, SmallVolumesMountToo) {
   ASSERT_OK(Stage(volume));
   ASSERT_OK(Publish(volume, target_));
   Write(target_ + "/file", "x");
+}
+
+TEST_P(ContentTest, SizesThatAFilesystemCannotHaveAreMadeLarger) {
+  for (const std::string fs_type : {"ext4", "xfs"}) {
+    const auto capability = MountCapability(Mode::SINGLE_NODE_WRITER, fs_type);
+    auto request = VolumeRequest("small-" + fs_type, 4096);
+    *request.mutable_volume_capabilities(0) = capability;
+    const auto created = Create(request);
+    ASSERT_OK(created);
+    EXPECT_EQ(Create(request)->volume().volume_id(), created->volume().volume_id());
+    const std::string volume = created->volume().volume_id();
+    ASSERT_OK(Stage(volume, capability));
+    ASSERT_OK(Publish(volume, target_, capability));
+    Write(target_ + "/file", "x");
+    ASSERT_OK(Unpublish(volume, target_));
+    ASSERT_OK(Unstage(volume));
+    request.set_name("limited-" + fs_type);
+    request.mutable_capacity_range()->set_limit_bytes(static_cast<std::int64_t>(4 * kMiB));
+    const auto refused = Create(request);
+    EXPECT_CODE(refused, Code::kOutOfRange);
+    EXPECT_THAT(refused.error().message(), testing::HasSubstr(fs_type + " needs"));
+  }
+}
+
+TEST_P(ContentTest, Ext4HasBlocksOf4KiBWhateverItsSize) {
+  const std::string volume = Volume("v", static_cast<std::int64_t>(16 * kMiB));
+  ASSERT_OK(Stage(volume));
+  struct statvfs figures = {};
+  ASSERT_EQ(statvfs(staging_.c_str(), &figures), 0);
+  EXPECT_EQ(figures.f_bsize, 4096U);
 }
 
 TEST_P(ContentTest, BlockVolumeIsADeviceWithItsBytes) {

@@ -36,7 +36,7 @@ class CrashRun {
                            const std::string& volume = "") {
     csi::v1::CreateVolumeRequest request;
     request.set_name(name);
-    request.mutable_capacity_range()->set_required_bytes(kMiB);
+    request.mutable_capacity_range()->set_required_bytes(8 * kMiB);
     *request.add_volume_capabilities() = Mounted();
     auto& source = *request.mutable_volume_content_source();
     if (!snapshot.empty()) source.mutable_snapshot()->set_snapshot_id(snapshot);
@@ -170,7 +170,7 @@ TEST(DriverCrashTest, AVolumeComesIsUsedGrowsAndGoes) {
     run.world.effects.Begin();
     const auto volume = run.CreateVolume("v");
     run.Stage(volume);
-    run.Expand(volume, 2 * kMiB);
+    run.Expand(volume, 16 * kMiB);
     auto state = run.Settled();
     run.Unstage(volume);
     run.DeleteVolume(volume);
@@ -205,7 +205,7 @@ TEST(DriverCrashTest, ASnapshotDeletedWhileItIsExportedIsGone) {
     run.DeleteVolume(volume);
     const auto left = run.Settled();
     // It may have been too late: then its point is the Repository's.
-    EXPECT_TRUE(left.empty() || left == "point of vs-s1 of 1048576\n") << left;
+    EXPECT_TRUE(left.empty() || left == "point of vs-s1 of 8388608\n") << left;
     return std::string("gone\n");
   });
 }
@@ -248,7 +248,7 @@ TEST(DriverCrashTest, NothingIsLeftButRestorePoints) {
       if (!volume_first) run.DeleteVolume(volume);
       run.DeleteVolume(copy);
       const auto left = run.Settled();
-      EXPECT_EQ(left, "point of vs-s1 of 1048576\npoint of vs-s2 of 1048576\n");
+      EXPECT_EQ(left, "point of vs-s1 of 8388608\npoint of vs-s2 of 8388608\n");
       return left;
     });
   }

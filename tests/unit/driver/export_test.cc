@@ -22,7 +22,7 @@ TEST_F(ExportTest, FirstAnswerIsNotReadyAndTheLastHasAPoint) {
   ASSERT_TRUE(first.ok()) << first.error().ToString();
   EXPECT_FALSE(first->snapshot().ready_to_use());
   EXPECT_THAT(first->snapshot().snapshot_id(), HasSubstr("@" + repository.id));
-  EXPECT_EQ(first->snapshot().size_bytes(), static_cast<std::int64_t>(4 * kMiB));
+  EXPECT_EQ(first->snapshot().size_bytes(), static_cast<std::int64_t>(8 * kMiB));
   EXPECT_GT(first->snapshot().creation_time().seconds(), 0);
 
   const auto ready = SnapshotUntilReady(request);
@@ -38,14 +38,14 @@ TEST_F(ExportTest, FirstAnswerIsNotReadyAndTheLastHasAPoint) {
   EXPECT_EQ(StringAt(attributes, "volumeSnapshot.name"), "vs-s");
   EXPECT_EQ(StringAt(attributes, "content"), "content-s");
   EXPECT_EQ(StringAt(attributes, "volumeMode"), "Filesystem");
-  EXPECT_EQ(IntAt(attributes, "sizeBytes"), static_cast<std::int64_t>(4 * kMiB));
+  EXPECT_EQ(IntAt(attributes, "sizeBytes"), static_cast<std::int64_t>(8 * kMiB));
 }
 
 TEST_F(ExportTest, SecondExportReadsOnlyWhatChanged) {
   TestRepository& repository = AddRepository();
   StartNode();
   const std::string volume = CreateVolume("v");
-  for (std::uint64_t at = 0; at < 4 * kMiB; at += 64 * kKiB) {
+  for (std::uint64_t at = 0; at < 8 * kMiB; at += 64 * kKiB) {
     Write(volume, at, "block " + std::to_string(at));
   }
   SnapshotUntilReady(SnapshotRequest("s1", volume, repository.id));
@@ -179,15 +179,15 @@ TEST_F(ExportTest, WipingRepositoryTakesNothing) {
 }
 
 TEST_F(ExportTest, FullPoolRefusesTheCutForGoodWithFigures) {
-  world_ = MakeSimWorld(4 * kMiB + 64 * kKiB);
+  world_ = MakeSimWorld(8 * kMiB + 64 * kKiB);
   StartNode();
   const std::string volume = CreateVolume("v");
-  for (std::uint64_t at = 0; at < 4 * kMiB; at += 64 * kKiB) Write(volume, at, "full");
+  for (std::uint64_t at = 0; at < 8 * kMiB; at += 64 * kKiB) Write(volume, at, "full");
   const auto made = csi().CreateSnapshot({}, SnapshotRequest("s", volume, ""));
   ASSERT_FALSE(made.ok());
   // RESOURCE_EXHAUSTED would make the VolumeSnapshot undeletable.
   EXPECT_EQ(made.error().code(), Code::kFailedPrecondition);
-  EXPECT_THAT(made.error().message(), HasSubstr("free of 4.1 MiB"));
+  EXPECT_THAT(made.error().message(), HasSubstr("free of 8.1 MiB"));
   EXPECT_TRUE(world_->pool->ListSnapshots()->empty());
 }
 

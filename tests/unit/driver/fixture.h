@@ -114,14 +114,14 @@ class DriverFixture : public testing::Test {
     (*request.mutable_parameters())["csi.storage.k8s.io/pvc/namespace"] = "shop";
     return request;
   }
-  std::string CreateVolume(const std::string& name, std::uint64_t size_bytes = 4 * kMiB) {
+  std::string CreateVolume(const std::string& name, std::uint64_t size_bytes = 8 * kMiB) {
     const auto created = csi().CreateVolume({}, VolumeRequest(name, size_bytes));
     EXPECT_TRUE(created.ok()) << (created.ok() ? "" : created.error().ToString());
     return created.ok() ? created->volume().volume_id() : "";
   }
   static csi::v1::CreateVolumeRequest RestoreRequest(const std::string& name,
                                                      const std::string& snapshot,
-                                                     std::uint64_t size_bytes = 4 * kMiB) {
+                                                     std::uint64_t size_bytes = 8 * kMiB) {
     auto request = VolumeRequest(name, size_bytes);
     request.mutable_volume_content_source()->mutable_snapshot()->set_snapshot_id(snapshot);
     return request;

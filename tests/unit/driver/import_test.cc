@@ -36,14 +36,14 @@ TEST_F(ImportTest, BringsTheBytesBack) {
   TestRepository& repository = AddRepository();
   StartNode();
   const std::string snapshot = ExportElsewhere(repository);
-  const auto restored = CreateUntilDone(RestoreRequest("r", snapshot, 8 * kMiB));
+  const auto restored = CreateUntilDone(RestoreRequest("r", snapshot, 16 * kMiB));
   ASSERT_TRUE(restored.ok()) << restored.error().ToString();
   EXPECT_EQ(restored->volume().content_source().snapshot().snapshot_id(), snapshot);
-  EXPECT_EQ(restored->volume().capacity_bytes(), static_cast<std::int64_t>(8 * kMiB));
+  EXPECT_EQ(restored->volume().capacity_bytes(), static_cast<std::int64_t>(16 * kMiB));
   EXPECT_EQ(Read(restored->volume().volume_id(), 0, 15), "from the bucket");
   EXPECT_EQ(Read(restored->volume().volume_id(), 3 * kMiB, 8), "and more");
   // Repeating answers the same.
-  const auto again = csi().CreateVolume({}, RestoreRequest("r", snapshot, 8 * kMiB));
+  const auto again = csi().CreateVolume({}, RestoreRequest("r", snapshot, 16 * kMiB));
   ASSERT_TRUE(again.ok());
   EXPECT_EQ(again->volume().volume_id(), restored->volume().volume_id());
 }
