@@ -55,7 +55,8 @@ class Mounter {
   virtual Result<std::vector<MountEntry>> List() = 0;
 
   virtual Result<PathKind> Kind(const std::string& path) = 0;
-  // With the folders above; existing is fine.
+  // Existing is fine. kFailedPrecondition when the folder above is missing: it is the kubelet's,
+  // and one made in its place would hide that its filesystem is not mounted.
   virtual Status MakeFolder(const std::string& path) = 0;
   virtual Status MakeFile(const std::string& path) = 0;
   // A file or an empty folder; missing is fine.
@@ -64,6 +65,10 @@ class Mounter {
   virtual Result<FsFigures> Figures(const std::string& path) = 0;
   // st_rdev of a device node: what mountinfo calls the device of its filesystem.
   virtual Result<std::uint64_t> DeviceNumber(const std::string& device_path) = 0;
+  // st_dev of the filesystem that holds the node itself: the device of a mount that binds the node.
+  virtual Result<std::uint64_t> HomeOfNode(const std::string& device_path) = 0;
+  // Writes of all who have it open are refused. A read-only bind of a device node does not do that.
+  virtual Status SetDeviceReadOnly(const std::string& device_path, bool read_only) = 0;
   virtual Result<std::uint64_t> DeviceSize(const std::string& device_path) = 0;
 
   // Freezes the filesystem that is mounted there (FIFREEZE): no write is in flight when it returns.

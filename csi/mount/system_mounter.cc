@@ -27,6 +27,14 @@ std::string Canonical(const std::string& path) {
   return canonical;
 }
 
+Error CannotMake(int error, const std::string& path) {
+  if (error != ENOENT) return ErrnoError(error, "make " + path, kMissing);
+  return {Code::kFailedPrecondition,
+          "make " + path +
+              ": the folder above it is missing; the kubelet makes it, in a filesystem that may "
+              "not be mounted"};
+}
+
 }  // namespace
 
 // Options may hold secrets: no error names them.
@@ -109,12 +117,16 @@ Result<PathKind> SystemMounter::Kind(const std::string& path) {
 }
 
 Status SystemMounter::MakeFolder(const std::string& path) {
-  return MakeFolders(path, 0750, kMissing);
+  if (mkdir(path.c_str(), 0750) == 0) return {};
+  const int error = errno;
+  struct stat info = {};
+  if (error == EEXIST && stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) return {};
+  return CannotMake(error, path);
 }
 
 Status SystemMounter::MakeFile(const std::string& path) {
   const UniqueFd file(open(path.c_str(), O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_RDONLY, 0600));
-  if (!file) return ErrnoError(errno, "make " + path, kMissing);
+  if (!file) return CannotMake(errno, path);
   return {};
 }
 
@@ -147,6 +159,22 @@ Result<std::uint64_t> SystemMounter::DeviceNumber(const std::string& device_path
     return Error(Code::kInvalidArgument, device_path + " is not a block device");
   }
   return static_cast<std::uint64_t>(info.st_rdev);
+}
+
+Result<std::uint64_t> SystemMounter::HomeOfNode(const std::string& device_path) {
+  struct stat info = {};
+  if (stat(device_path.c_str(), &info) != 0) {
+    return ErrnoError(errno, "stat " + device_path, kMissing);
+  }
+  return static_cast<std::uint64_t>(info.st_dev);
+}
+
+Status SystemMounter::SetDeviceReadOnly(const std::string& device_path, bool read_only) {
+  const UniqueFd device(open(device_path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!device) return ErrnoError(errno, "open " + device_path, kMissing);
+  const int wanted = read_only ? 1 : 0;
+  if (ioctl(device.get(), BLKROSET, &wanted) == 0) return {};
+  return ErrnoError(errno, "make " + device_path + (read_only ? " read-only" : " writable"));
 }
 
 Result<std::uint64_t> SystemMounter::DeviceSize(const std::string& device_path) {

@@ -22,6 +22,8 @@ class SystemMounter : public Mounter {
   Status RemovePath(const std::string& path) override;
   Result<FsFigures> Figures(const std::string& path) override;
   Result<std::uint64_t> DeviceNumber(const std::string& device_path) override;
+  Result<std::uint64_t> HomeOfNode(const std::string& device_path) override;
+  Status SetDeviceReadOnly(const std::string& device_path, bool read_only) override;
   Result<std::uint64_t> DeviceSize(const std::string& device_path) override;
   Result<std::unique_ptr<FrozenMount>> Freeze(const std::string& target,
                                               Duration deadline) override;

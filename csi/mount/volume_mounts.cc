@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/block/aligned_buffer.h"
+#include "base/block/block_device.h"
+#include "base/core/bytes.h"
 #include "base/core/log.h"
 #include "csi/pool/short_hash.h"
 
@@ -26,9 +29,29 @@ std::string KindOf(const std::string& usage) {
   return usage.starts_with("block") ? "a block device" : "a filesystem";
 }
 
-std::string BaseName(const std::string& path) {
-  const auto slash = path.rfind('/');
-  return slash == std::string::npos ? path : path.substr(slash + 1);
+// Whether every byte is zero. What the device knows to be unused is not read.
+Result<bool> ReadsAsZeros(block::BlockDevice& device) {
+  // Nobody leaves so many separate ranges of zeros behind.
+  constexpr std::size_t kMostExtents = 4096;
+  // Collected first: a device may not be readable while it tells of its extents.
+  std::vector<block::Extent> extents;
+  const Status visited = device.Allocated([&](const block::Extent& extent) -> Status {
+    if (extents.size() == kMostExtents) return Error(Code::kOutOfRange, "enough seen");
+    extents.push_back(extent);
+    return {};
+  });
+  if (extents.size() == kMostExtents) return false;
+  TRY(visited);
+  block::AlignedBuffer buffer(kMiB);
+  for (const block::Extent& extent : extents) {
+    for (std::uint64_t at = extent.offset; at < extent.end();) {
+      const auto part = buffer.span().first(std::min<std::uint64_t>(kMiB, extent.end() - at));
+      TRY(device.ReadAt(at, part));
+      if (std::any_of(part.begin(), part.end(), [](auto byte) { return byte != 0; })) return false;
+      at += part.size();
+    }
+  }
+  return true;
 }
 
 std::string TagOf(const pool::Tags& tags, const std::string& key) {
@@ -118,12 +141,13 @@ Status VolumeMounts::Forget(const pool::VolumeId& volume) {
 
 Result<std::vector<MountEntry>> VolumeMounts::MountsOf(const std::string& device) {
   const std::uint64_t number = TRY(mounter_.DeviceNumber(device));
+  const std::uint64_t home = TRY(mounter_.HomeOfNode(device));
   std::vector<MountEntry> mounts;
   for (MountEntry& entry : TRY(mounter_.List())) {
     if (entry.device == number) {
       mounts.push_back(std::move(entry));
-    } else if (BaseName(entry.root) == BaseName(device)) {
-      // The device's node, bound onto a file.
+    } else if (entry.device == home && entry.root != "/") {
+      // A node bound onto a file. Its path there tells nothing: the device may be known by a link.
       const auto bound = mounter_.DeviceNumber(entry.target);
       if (bound.ok() && *bound == number) mounts.push_back(std::move(entry));
     }
@@ -133,13 +157,20 @@ Result<std::vector<MountEntry>> VolumeMounts::MountsOf(const std::string& device
 
 Result<bool> VolumeMounts::IsBlank(const pool::VolumeId& volume) {
   const auto device = TRY(pool_.OpenVolume(volume));
-  bool blank = true;
-  const Status visited = device->Allocated([&](const block::Extent&) -> Status {
-    blank = false;
-    return Error(Code::kOutOfRange, "enough seen");
-  });
-  if (blank) TRY(visited);
-  return blank;
+  return ReadsAsZeros(*device);
+}
+
+Status VolumeMounts::PrepareDevice(const pool::VolumeId& volume, const std::string& device,
+                                   bool published, bool read_only) {
+  if (!published) return mounter_.SetDeviceReadOnly(device, read_only);
+  for (const MountEntry& entry : TRY(MountsOf(device))) {
+    if (entry.read_only == read_only) continue;
+    return Error(Code::kFailedPrecondition,
+                 "volume " + volume.str() + " is published at " + entry.target +
+                     (entry.read_only ? " read-only" : " for writing") +
+                     "; a block device is read-only for all who use it or for nobody");
+  }
+  return {};
 }
 
 Result<std::string> VolumeMounts::PrepareFilesystem(const pool::VolumeInfo& info,
@@ -261,6 +292,11 @@ Status VolumeMounts::Unstage(const pool::VolumeId& volume, const std::string& st
   // Not staged, or elsewhere: not what this call is about.
   if (staged != staging) return {};
   TRY(mounter_.Unmount(staging));
+  const bool raw = TagOf(info->tags, kUsageTag).starts_with("block");
+  if (const auto device = DeviceOf(volume); device && raw) {
+    // The kernel may give the number of the device to another volume.
+    TRY(mounter_.SetDeviceReadOnly(*device, false));
+  }
   TRY(pool_.Deactivate(volume));
   return Forget(volume);
 }
@@ -320,6 +356,7 @@ Status VolumeMounts::Publish(const pool::VolumeId& volume, const std::string& st
                  "volume " + volume.str() +
                      " is for a single writer and published at another target already");
   }
+  if (usage.block) TRY(PrepareDevice(volume, device, elsewhere, ro));
   TRY(usage.block ? mounter_.MakeFile(target) : mounter_.MakeFolder(target));
   if (auto bound = mounter_.Bind(usage.block ? device : staging, target, ro); !bound.ok()) {
     if (auto removed = mounter_.RemovePath(target); !removed.ok()) {

@@ -81,8 +81,11 @@ class VolumeMounts {
   // No longer staged.
   Status Forget(const pool::VolumeId& volume);
   Result<bool> IsBlank(const pool::VolumeId& volume);
-  // Where the device is mounted or bound, staging included.
+  // Where the device is mounted or its node is bound, staging included.
   Result<std::vector<MountEntry>> MountsOf(const std::string& device);
+  // Raw devices are read-only for all or for nobody.
+  Status PrepareDevice(const pool::VolumeId& volume, const std::string& device, bool published,
+                       bool read_only);
 
   pool::ThinPool& pool_;
   Mounter& mounter_;

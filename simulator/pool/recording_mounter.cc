@@ -6,6 +6,12 @@
 #include "base/core/bytes.h"
 
 namespace thinsnap::mount {
+namespace {
+
+// The number of no device, and the filesystem that holds the nodes of all.
+constexpr std::uint64_t kDevices = 1;
+
+}  // namespace
 
 class RecordedFreeze final : public FrozenMount {
  public:
@@ -78,8 +84,11 @@ Status RecordingMounter::Bind(const std::string& source, const std::string& targ
   } else {
     entry.source = "devtmpfs";
     entry.fs_type = "devtmpfs";
-    entry.root = source;
-    if (const auto known = device_numbers_.find(source); known != device_numbers_.end()) {
+    entry.device = kDevices;
+    const auto link = links_.find(source);
+    const std::string& node = link == links_.end() ? source : link->second;
+    entry.root = node;
+    if (const auto known = device_numbers_.find(node); known != device_numbers_.end()) {
       const std::uint64_t number = known->second;
       device_numbers_[target] = number;
     }
@@ -152,8 +161,32 @@ Result<FsFigures> RecordingMounter::Figures(const std::string& path) {
 
 Result<std::uint64_t> RecordingMounter::DeviceNumber(const std::string& device_path) {
   const std::lock_guard lock(mutex_);
-  // 1 is left out: it is the number of no device.
-  return device_numbers_.try_emplace(device_path, device_numbers_.size() + 2).first->second;
+  const auto link = links_.find(device_path);
+  const std::string& node = link == links_.end() ? device_path : link->second;
+  return device_numbers_.try_emplace(node, device_numbers_.size() + kDevices + 1).first->second;
+}
+
+void RecordingMounter::Link(const std::string& link, const std::string& device) {
+  const std::lock_guard lock(mutex_);
+  links_[link] = device;
+}
+
+std::set<std::string> RecordingMounter::read_only_devices() const {
+  const std::lock_guard lock(mutex_);
+  return read_only_devices_;
+}
+
+Result<std::uint64_t> RecordingMounter::HomeOfNode(const std::string&) { return kDevices; }
+
+Status RecordingMounter::SetDeviceReadOnly(const std::string& device_path, bool read_only) {
+  const std::lock_guard lock(mutex_);
+  TRY(Record((read_only ? "read-only " : "writable ") + device_path));
+  if (read_only) {
+    read_only_devices_.insert(device_path);
+  } else {
+    read_only_devices_.erase(device_path);
+  }
+  return {};
 }
 
 Result<std::uint64_t> RecordingMounter::DeviceSize(const std::string&) { return kGiB; }

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,10 @@ class RecordingMounter final : public Mounter {
   std::vector<std::string> log() const;
   // The next call whose log line starts with this fails with the error.
   void FailNext(const std::string& prefix, Error error);
+  // A link to a device node: both have one number.
+  void Link(const std::string& link, const std::string& device);
+  // The devices that nobody can open for writing.
+  std::set<std::string> read_only_devices() const;
 
   Status Mount(const std::string& source, const std::string& target, const std::string& fs_type,
                const std::vector<std::string>& options) override;
@@ -32,6 +37,8 @@ class RecordingMounter final : public Mounter {
   Status RemovePath(const std::string& path) override;
   Result<FsFigures> Figures(const std::string& path) override;
   Result<std::uint64_t> DeviceNumber(const std::string& device_path) override;
+  Result<std::uint64_t> HomeOfNode(const std::string& device_path) override;
+  Status SetDeviceReadOnly(const std::string& device_path, bool read_only) override;
   Result<std::uint64_t> DeviceSize(const std::string& device_path) override;
   Result<std::unique_ptr<FrozenMount>> Freeze(const std::string& target,
                                               Duration deadline) override;
@@ -48,6 +55,8 @@ class RecordingMounter final : public Mounter {
   std::vector<MountEntry> mounts_ GUARDED_BY(mutex_);
   std::map<std::string, PathKind> paths_ GUARDED_BY(mutex_);
   std::map<std::string, std::uint64_t> device_numbers_ GUARDED_BY(mutex_);
+  std::map<std::string, std::string> links_ GUARDED_BY(mutex_);
+  std::set<std::string> read_only_devices_ GUARDED_BY(mutex_);
 };
 
 }  // namespace thinsnap::mount

@@ -173,6 +173,29 @@ TEST_P(ContentTest, BlockVolumeIsADeviceWithItsBytes) {
   EXPECT_THAT(kept.error().message(), testing::HasSubstr("not formatted"));
 }
 
+TEST_P(ContentTest, ReadOnlyBlockVolumeTakesNoWrites) {
+  const std::string volume = BlockVolume("b");
+  ASSERT_OK(Stage(volume, BlockCapability()));
+  const auto write = [&] {
+    // The kernel lets a read-only device be opened, and refuses the write.
+    const UniqueFd device(open(target_.c_str(), O_RDWR));
+    return device && pwrite(device.get(), "x", 1, 4096) == 1 && fsync(device.get()) == 0;
+  };
+  ASSERT_OK(Publish(volume, target_, BlockCapability(), true));
+  EXPECT_FALSE(write());
+  EXPECT_TRUE(UniqueFd(open(target_.c_str(), O_RDONLY)));
+  ASSERT_OK(Unpublish(volume, target_));
+  ASSERT_OK(Publish(volume, target_, BlockCapability()));
+  EXPECT_TRUE(write());
+}
+
+TEST_P(ContentTest, FolderAboveTheTargetIsTheKubelets) {
+  const std::string volume = Volume("v"), above = world_->folder.path() + "/unmounted";
+  ASSERT_OK(Stage(volume));
+  EXPECT_CODE(Publish(volume, above + "/target"), Code::kFailedPrecondition);
+  EXPECT_FALSE(std::filesystem::exists(above));
+}
+
 TEST_P(ContentTest, AnotherFilesystemThanAskedForIsRefused) {
   const std::string volume = Volume("v");
   ASSERT_OK(Stage(volume, MountCapability(Mode::SINGLE_NODE_WRITER, "ext4")));

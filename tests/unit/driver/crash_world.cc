@@ -86,6 +86,13 @@ class FaultMounter final : public mount::Mounter {
   Result<std::uint64_t> DeviceNumber(const std::string& path) override {
     return Look<std::uint64_t>("number of " + path, [&] { return inner_.DeviceNumber(path); });
   }
+  Result<std::uint64_t> HomeOfNode(const std::string& path) override {
+    return Look<std::uint64_t>("home of " + path, [&] { return inner_.HomeOfNode(path); });
+  }
+  Status SetDeviceReadOnly(const std::string& path, bool read_only) override {
+    return Do((read_only ? "read-only " : "writable ") + path,
+              [&] { return inner_.SetDeviceReadOnly(path, read_only); });
+  }
   Result<std::uint64_t> DeviceSize(const std::string& path) override {
     return Look<std::uint64_t>("size of " + path, [&] { return inner_.DeviceSize(path); });
   }
