@@ -19,7 +19,7 @@
 namespace thinsnap::block {
 namespace {
 
-constexpr std::size_t kZeroChunk = 1 * kMiB;
+constexpr std::size_t kZeroChunk = 64 * kKiB;
 
 class FileBlockDevice final : public BlockDevice {
  public:
@@ -73,14 +73,18 @@ class FileBlockDevice final : public BlockDevice {
     if (errno != EOPNOTSUPP && errno != EINVAL && errno != ENODEV && errno != ENOSYS) {
       return ErrnoError(errno, "discard in " + path_, kNoRoom);
     }
-    AlignedBuffer zeros(kZeroChunk);
-    std::memset(zeros.span().data(), 0, kZeroChunk);
+    // A thin device would give space to each zero that is written: what reads as zeros is left.
+    AlignedBuffer buffer(kZeroChunk);
     while (length > 0) {
-      const std::size_t step =
-          static_cast<std::size_t>(std::min<std::uint64_t>(length, kZeroChunk));
-      TRY(WriteAt(offset, ByteSpan(zeros.span()).first(step)));
-      offset += step;
-      length -= step;
+      const auto part = buffer.span().first(
+          static_cast<std::size_t>(std::min<std::uint64_t>(length, kZeroChunk)));
+      TRY(ReadAt(offset, part));
+      if (std::any_of(part.begin(), part.end(), [](auto byte) { return byte != 0; })) {
+        std::memset(part.data(), 0, part.size());
+        TRY(WriteAt(offset, part));
+      }
+      offset += part.size();
+      length -= part.size();
     }
     return {};
   }

@@ -1,5 +1,9 @@
 #include <filesystem>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/core/command.h"
@@ -33,6 +37,50 @@ class FileDeviceTest : public ::testing::Test {
   std::string path_;
   SeededRandom random_{1};
 };
+
+// The calling thread punches no holes from here on, as on a device of device-mapper.
+bool ForbidHoles() {
+  const sock_filter program[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+                                 BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fallocate, 0, 1),
+                                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EOPNOTSUPP),
+                                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  const sock_fprog filter{.len = 4, .filter = const_cast<sock_filter*>(program)};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+TEST_F(FileDeviceTest, ZerosThatAreThereAreNotWrittenAgain) {
+  constexpr std::uint64_t kSize = 256 * kMiB;
+  auto device = block::OpenFileDevice(path_, block::OpenMode::kReadWrite, kSize);
+  ASSERT_OK(device);
+  const Bytes bytes = SomeBytes(random_, 200'000);
+  ASSERT_OK((*device)->WriteAt(kSize / 2 + 777, bytes));
+  ASSERT_OK((*device)->Flush());
+  const auto held = [&] {
+    struct stat info = {};
+    EXPECT_EQ(::stat(path_.c_str(), &info), 0);
+    return info.st_blocks;
+  };
+  const auto before = held();
+  SystemClock clock;
+  ThreadRuntime runtime(clock);
+  bool forbidden = false;
+  {
+    // The filter is the thread's own and goes with it.
+    TaskGroup group(runtime);
+    group.Spawn("discard", [&] {
+      forbidden = ForbidHoles();
+      EXPECT_TRUE((*device)->Discard(1, kSize - 1).ok());
+    });
+    group.Join();
+  }
+  if (!forbidden) GTEST_SKIP() << "no system call filters here";
+  ASSERT_OK((*device)->Flush());
+  EXPECT_LE(held(), before);
+  Bytes all(bytes.size() + 1000);
+  ASSERT_OK((*device)->ReadAt(kSize / 2, all));
+  EXPECT_TRUE(all == Bytes(all.size()));
+}
 
 TEST_F(FileDeviceTest, ReadsBackWhatWasWritten) {
   auto device = block::OpenFileDevice(path_, block::OpenMode::kReadWrite, 10 * kMiB + 5);
