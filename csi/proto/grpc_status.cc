@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "base/core/text.h"
+
 namespace thinsnap::proto {
 namespace {
 
@@ -37,7 +39,7 @@ constexpr std::size_t kMessageLimit = 2000;
 }  // namespace
 
 grpc::Status ToGrpc(const Error& error) {
-  std::string message = error.message().substr(0, kMessageLimit);
+  std::string message(CutText(error.message(), kMessageLimit));
   if (message.empty()) message = CodeName(error.code());
   for (const Pair& pair : kCodes) {
     if (pair.ours == error.code()) return {pair.theirs, message};
