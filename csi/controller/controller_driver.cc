@@ -172,7 +172,7 @@ Result<csi::v1::CreateVolumeResponse> ControllerDriver::CreateVolume(
     const proto::Call& call, const csi::v1::CreateVolumeRequest& request) {
   TRY(driver::RequireName(request.name()));
   TRY(driver::CheckCapabilities(request.volume_capabilities()));
-  TRY(driver::CheckVolumeParameters(request));
+  TRY(driver::ReadVolumeParameters(request));
   TRY(Ready());
   // Two at the same time might choose two nodes.
   const driver::BusyKeys::Hold hold(busy_, "volume name " + request.name());

@@ -27,9 +27,11 @@ csi::v1::GetPluginCapabilitiesResponse PluginCapabilities() {
 csi::v1::ControllerGetCapabilitiesResponse ControllerCapabilities() {
   using Rpc = csi::v1::ControllerServiceCapability::RPC;
   csi::v1::ControllerGetCapabilitiesResponse answer;
-  for (const auto type : {Rpc::CREATE_DELETE_VOLUME, Rpc::CREATE_DELETE_SNAPSHOT,
-                          Rpc::LIST_SNAPSHOTS, Rpc::LIST_VOLUMES, Rpc::GET_CAPACITY,
-                          Rpc::CLONE_VOLUME, Rpc::EXPAND_VOLUME, Rpc::SINGLE_NODE_MULTI_WRITER}) {
+  for (const auto type :
+       {Rpc::CREATE_DELETE_VOLUME, Rpc::CREATE_DELETE_SNAPSHOT, Rpc::LIST_SNAPSHOTS,
+        Rpc::LIST_VOLUMES, Rpc::GET_CAPACITY, Rpc::CLONE_VOLUME, Rpc::EXPAND_VOLUME,
+        Rpc::VOLUME_CONDITION, Rpc::GET_VOLUME, Rpc::SINGLE_NODE_MULTI_WRITER, Rpc::MODIFY_VOLUME,
+        Rpc::GET_SNAPSHOT}) {
     answer.add_capabilities()->mutable_rpc()->set_type(type);
   }
   return answer;
@@ -39,7 +41,7 @@ csi::v1::NodeGetCapabilitiesResponse NodeCapabilities() {
   using Rpc = csi::v1::NodeServiceCapability::RPC;
   csi::v1::NodeGetCapabilitiesResponse answer;
   for (const auto type : {Rpc::STAGE_UNSTAGE_VOLUME, Rpc::GET_VOLUME_STATS, Rpc::EXPAND_VOLUME,
-                          Rpc::SINGLE_NODE_MULTI_WRITER}) {
+                          Rpc::VOLUME_CONDITION, Rpc::SINGLE_NODE_MULTI_WRITER}) {
     answer.add_capabilities()->mutable_rpc()->set_type(type);
   }
   return answer;

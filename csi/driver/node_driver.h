@@ -55,8 +55,10 @@ class NodeDriver final : public proto::CsiService {
   THINSNAP_DECLARE_VERB(DeleteSnapshot)
   THINSNAP_DECLARE_VERB(ListSnapshots)
   THINSNAP_DECLARE_VERB(ControllerExpandVolume)
-  // Only for the controller role, see kByName; not among the capabilities.
+  // Between the roles also by name, see kByName.
   THINSNAP_DECLARE_VERB(ControllerGetVolume)
+  THINSNAP_DECLARE_VERB(ControllerModifyVolume)
+  THINSNAP_DECLARE_VERB(GetSnapshot)
   THINSNAP_DECLARE_VERB(NodeStageVolume)
   THINSNAP_DECLARE_VERB(NodeUnstageVolume)
   THINSNAP_DECLARE_VERB(NodePublishVolume)
@@ -99,6 +101,8 @@ class NodeDriver final : public proto::CsiService {
   Result<pool::VolumeInfo> MakeSized(const VolumePlan& plan, std::uint64_t least,
                                      std::optional<pool::SnapshotId> source);
   csi::v1::Volume Describe(const pool::VolumeInfo& volume) const;
+  // How all volumes of the pool are.
+  csi::v1::VolumeCondition PoolCondition();
 
   // The class may export there, from that namespace, with that key.
   Status CheckRepositories(const SnapshotParameters& parameters);

@@ -50,6 +50,11 @@ Result<csi::v1::NodePublishVolumeResponse> NodeDriver::NodePublishVolume(
   TRY(RequireField(request.target_path(), "target_path"));
   const mount::Usage usage =
       TRY(RequireCapability(request.has_volume_capability(), request.volume_capability()));
+  if (MapValue(request.volume_context(), "csi.storage.k8s.io/ephemeral") == "true") {
+    return Error(Code::kInvalidArgument,
+                 "volume_context says that the volume stands in its pod; this driver makes volumes "
+                 "of claims, also of those that a pod's spec.volumes[].ephemeral describes");
+  }
   const pool::VolumeInfo volume = TRY(FindVolume(request.volume_id()));
   if (request.staging_target_path().empty()) {
     return Error(Code::kFailedPrecondition,
@@ -77,6 +82,12 @@ Result<csi::v1::NodeGetVolumeStatsResponse> NodeDriver::NodeGetVolumeStats(
   const mount::VolumeFigures figures = TRY(mounts_.Figures(volume.id, request.volume_path()));
   const auto number = [](std::uint64_t value) { return static_cast<std::int64_t>(value); };
   csi::v1::NodeGetVolumeStatsResponse response;
+  csi::v1::VolumeCondition& condition = *response.mutable_volume_condition();
+  condition = PoolCondition();
+  if (!figures.trouble.empty()) {
+    condition.set_abnormal(true);
+    condition.set_message(figures.trouble);
+  }
   auto* bytes = response.add_usage();
   bytes->set_unit(csi::v1::VolumeUsage::BYTES);
   bytes->set_total(number(figures.fs.total_bytes));

@@ -236,4 +236,9 @@ Result<csi::v1::ListSnapshotsResponse> NodeDriver::ListSnapshots(
   return response;
 }
 
+Result<csi::v1::GetSnapshotResponse> NodeDriver::GetSnapshot(
+    const proto::Call& call, const csi::v1::GetSnapshotRequest& request) {
+  return GetOneSnapshot(*this, call, request);
+}
+
 }  // namespace thinsnap::driver

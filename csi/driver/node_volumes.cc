@@ -67,8 +67,11 @@ Status NodeDriver::CheckTopology(const csi::v1::TopologyRequirement& requirement
 Result<NodeDriver::VolumePlan> NodeDriver::ReadPlan(const csi::v1::CreateVolumeRequest& request) {
   TRY(RequireName(request.name()));
   TRY(CheckCapabilities(request.volume_capabilities()));
-  TRY(CheckVolumeParameters(request));
+  VolumeParameters parameters = TRY(ReadVolumeParameters(request));
   VolumePlan plan;
+  // An empty value is the removal of what is not there yet.
+  std::erase_if(parameters.user_tags, [](const auto& tag) { return tag.second.empty(); });
+  plan.tags = std::move(parameters.user_tags);
   plan.name = request.name();
   plan.range = TRY(ReadSizeRange(request.has_capacity_range(), request.capacity_range()));
   if (request.has_volume_content_source()) {
@@ -83,6 +86,10 @@ Result<NodeDriver::VolumePlan> NodeDriver::ReadPlan(const csi::v1::CreateVolumeR
   }
   for (const auto& capability : request.volume_capabilities()) {
     if (!capability.mount().fs_type().empty()) plan.fs_type = capability.mount().fs_type();
+  }
+  if (!plan.fs_type.empty()) plan.tags[tags::kWantsFs] = plan.fs_type;
+  if (parameters.new_uuid && !plan.source.empty() && !WantsBlock(request.volume_capabilities())) {
+    plan.tags[mount::kUuidTag] = mount::kNewUuid;
   }
   plan.tags[tags::kMode] = WantsBlock(request.volume_capabilities()) ? "Block" : "Filesystem";
   const std::string claim = MapValue(request.parameters(), "csi.storage.k8s.io/pvc/name");
@@ -106,6 +113,13 @@ Status NodeDriver::CheckCompatible(const pool::VolumeInfo& existing, const Volum
   }
   if (tags::Get(existing.tags, tags::kMode) != tags::Get(plan.tags, tags::kMode)) {
     return differs("with volume mode " + tags::Get(existing.tags, tags::kMode));
+  }
+  // Every access mode that is accepted at all suits every volume.
+  const std::string holds = tags::Get(existing.tags, mount::kFsTag);
+  const std::string fs_type =
+      mount::IsSupportedFsType(holds) ? holds : tags::Get(existing.tags, tags::kWantsFs);
+  if (!fs_type.empty() && !plan.fs_type.empty() && fs_type != plan.fs_type) {
+    return differs("with a filesystem of type " + fs_type);
   }
   return {};
 }
@@ -320,6 +334,7 @@ Result<csi::v1::ValidateVolumeCapabilitiesResponse> NodeDriver::ValidateVolumeCa
   *confirmed->mutable_volume_capabilities() = request.volume_capabilities();
   *confirmed->mutable_volume_context() = request.volume_context();
   *confirmed->mutable_parameters() = request.parameters();
+  *confirmed->mutable_mutable_parameters() = request.mutable_parameters();
   return response;
 }
 
@@ -328,6 +343,7 @@ Result<csi::v1::ListVolumesResponse> NodeDriver::ListVolumes(
   if (request.max_entries() < 0) return Invalid("max_entries is negative");
   const PageStart start = TRY(ReadToken(request.starting_token()));
   csi::v1::ListVolumesResponse response;
+  const csi::v1::VolumeCondition condition = PoolCondition();
   for (const pool::VolumeInfo& volume : TRY(pool_.ListVolumes())) {
     if (volume.id.str() <= start.id) continue;
     if (request.max_entries() != 0 && response.entries_size() == request.max_entries()) {
@@ -336,9 +352,25 @@ Result<csi::v1::ListVolumesResponse> NodeDriver::ListVolumes(
       response.set_next_token(MakeToken(pool_id_.str(), last->volume.str()));
       break;
     }
-    *response.add_entries()->mutable_volume() = Describe(volume);
+    auto* entry = response.add_entries();
+    *entry->mutable_volume() = Describe(volume);
+    *entry->mutable_status()->mutable_volume_condition() = condition;
   }
   return response;
+}
+
+csi::v1::VolumeCondition NodeDriver::PoolCondition() {
+  csi::v1::VolumeCondition condition;
+  const auto status = pool_.GetStatus();
+  if (!status.ok()) {
+    condition.set_message("pool " + pool_id_.str() +
+                          " does not answer: " + status.error().message());
+  } else if (!status->healthy) {
+    condition.set_message("pool " + pool_id_.str() + " is in trouble: " + status->reason);
+  }
+  condition.set_abnormal(!condition.message().empty());
+  if (!condition.abnormal()) condition.set_message("the pool is healthy");
+  return condition;
 }
 
 Result<csi::v1::ControllerGetVolumeResponse> NodeDriver::ControllerGetVolume(
@@ -356,8 +388,20 @@ Result<csi::v1::ControllerGetVolumeResponse> NodeDriver::ControllerGetVolume(
   } else {
     *response.mutable_volume() = Describe(TRY(FindVolume(request.volume_id())));
   }
-  response.mutable_status();
+  *response.mutable_status()->mutable_volume_condition() = PoolCondition();
   return response;
+}
+
+Result<csi::v1::ControllerModifyVolumeResponse> NodeDriver::ControllerModifyVolume(
+    const proto::Call&, const csi::v1::ControllerModifyVolumeRequest& request) {
+  TRY(RequireField(request.volume_id(), "volume_id"));
+  const pool::Tags changes = TRY(ReadUserTags(request.mutable_parameters()));
+  const pool::VolumeInfo volume = TRY(FindVolume(request.volume_id()));
+  TRY(CheckWritable());
+  const BusyKeys::Hold hold(busy_, request.volume_id());
+  TRY(hold.Check());
+  if (!changes.empty()) TRY(pool_.TagVolume(volume.id, changes));
+  return csi::v1::ControllerModifyVolumeResponse();
 }
 
 Result<csi::v1::GetCapacityResponse> NodeDriver::GetCapacity(
@@ -369,7 +413,13 @@ Result<csi::v1::GetCapacityResponse> NodeDriver::GetCapacity(
                         CheckCapabilities(request.volume_capabilities()).ok();
   if (here && possible && CheckWritable().ok()) {
     const pool::PoolStatus status = TRY(pool_.GetStatus());
-    response.set_available_capacity(static_cast<std::int64_t>(status.free_bytes));
+    response.set_available_capacity(
+        static_cast<std::int64_t>(status.room_bytes.value_or(status.free_bytes)));
+    // Thin: a volume may be larger than what is free.
+    response.mutable_maximum_volume_size()->set_value(
+        static_cast<std::int64_t>(status.largest_volume_bytes.value_or(status.size_bytes)));
+  } else {
+    response.mutable_maximum_volume_size()->set_value(0);
   }
   return response;
 }

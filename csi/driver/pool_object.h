@@ -31,6 +31,7 @@ struct PoolRecord {
   std::uint64_t size_bytes = 0, free_bytes = 0;
   bool healthy = false;
   std::string reason;
+  bool silent = false;  // not of the object: nobody has heard of it for a while
   std::map<std::string, int> volumes_by_namespace;
 };
 PoolRecord ReadPoolObject(const Json& object);

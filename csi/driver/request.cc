@@ -1,6 +1,7 @@
 #include "csi/driver/request.h"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <set>
 #include <string_view>
@@ -18,6 +19,9 @@ using csi::v1::VolumeCapability;
 constexpr std::size_t kLongestName = 128;
 constexpr std::uint64_t kDefaultSize = kGiB;
 constexpr std::string_view kSidecarPrefix = "csi.storage.k8s.io/";
+constexpr std::string_view kUserKey = "tag/";
+constexpr std::string_view kUuidKey = "filesystemUUID";
+constexpr std::size_t kLongestTagName = 63;
 constexpr int kMostLocalCopies = 1000;
 constexpr std::size_t kMostRepositories = 8;
 
@@ -81,6 +85,8 @@ Result<mount::Usage> ReadCapability(const VolumeCapability& capability) {
     case VolumeCapability::AccessMode::SINGLE_NODE_MULTI_WRITER:
       break;
     case VolumeCapability::AccessMode::SINGLE_NODE_READER_ONLY:
+    // Its topology brings all readers to the one node.
+    case VolumeCapability::AccessMode::MULTI_NODE_READER_ONLY:
       usage.read_only = true;
       break;
     case VolumeCapability::AccessMode::SINGLE_NODE_SINGLE_WRITER:
@@ -93,8 +99,8 @@ Result<mount::Usage> ReadCapability(const VolumeCapability& capability) {
           "access mode " +
           VolumeCapability::AccessMode::Mode_Name(capability.access_mode().mode()) +
           " needs several nodes, but a volume lives on one; SINGLE_NODE_WRITER (ReadWriteOnce), "
-          "SINGLE_NODE_SINGLE_WRITER (ReadWriteOncePod), SINGLE_NODE_MULTI_WRITER and "
-          "SINGLE_NODE_READER_ONLY are accepted");
+          "SINGLE_NODE_SINGLE_WRITER (ReadWriteOncePod), SINGLE_NODE_MULTI_WRITER, "
+          "SINGLE_NODE_READER_ONLY and MULTI_NODE_READER_ONLY (ReadOnlyMany) are accepted");
   }
   return usage;
 }
@@ -102,9 +108,16 @@ Result<mount::Usage> ReadCapability(const VolumeCapability& capability) {
 Status CheckCapabilities(const google::protobuf::RepeatedPtrField<VolumeCapability>& capabilities) {
   if (capabilities.empty()) return Invalid("volume_capabilities is missing");
   bool block = false, mount = false;
+  std::string fs_type;
   for (const VolumeCapability& capability : capabilities) {
     const mount::Usage usage = TRY(ReadCapability(capability));
     (usage.block ? block : mount) = true;
+    if (usage.fs_type.empty()) continue;
+    if (!fs_type.empty() && fs_type != usage.fs_type) {
+      return Invalid("volume_capabilities ask for " + fs_type + " and " + usage.fs_type +
+                     " in one volume; it has one filesystem");
+    }
+    fs_type = usage.fs_type;
   }
   if (block && mount) {
     return Invalid("volume_capabilities ask for block and mount access to one volume; it has one");
@@ -148,22 +161,68 @@ Result<std::uint64_t> ChooseSize(const SizeRange& range, std::uint64_t least) {
   return size_bytes;
 }
 
+Result<csi::v1::GetSnapshotResponse> GetOneSnapshot(proto::CsiService& driver,
+                                                    const proto::Call& call,
+                                                    const csi::v1::GetSnapshotRequest& request) {
+  TRY(RequireField(request.snapshot_id(), "snapshot_id"));
+  csi::v1::ListSnapshotsRequest listing;
+  listing.set_snapshot_id(request.snapshot_id());
+  *listing.mutable_secrets() = request.secrets();
+  const auto listed = TRY(driver.ListSnapshots(call, listing));
+  if (listed.entries().empty()) {
+    return Error(Code::kNotFound, "there is no snapshot " + request.snapshot_id());
+  }
+  csi::v1::GetSnapshotResponse response;
+  *response.mutable_snapshot() = listed.entries(0).snapshot();
+  return response;
+}
+
 std::string MapValue(const google::protobuf::Map<std::string, std::string>& map, const char* key) {
   const auto found = map.find(key);
   return found == map.end() ? "" : found->second;
 }
 
-Status CheckVolumeParameters(const csi::v1::CreateVolumeRequest& request) {
+Result<pool::Tags> ReadUserTags(const google::protobuf::Map<std::string, std::string>& parameters) {
+  pool::Tags tags;
+  for (const auto& [key, value] : parameters) {
+    if (!std::string_view(key).starts_with(kUserKey)) {
+      return Invalid("mutable_parameters has \"" + key + "\"; " + std::string(kUserKey) +
+                     "NAME is accepted");
+    }
+    const std::string name = key.substr(kUserKey.size());
+    const bool good = !name.empty() && name.size() <= kLongestTagName &&
+                      std::all_of(name.begin(), name.end(), [](unsigned char c) {
+                        return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.';
+                      });
+    if (!good) {
+      return Invalid("mutable_parameters has \"" + key + "\"; after " + std::string(kUserKey) +
+                     " come 1 to " + std::to_string(kLongestTagName) +
+                     " letters, digits, '-', '_' and '.'");
+    }
+    if (value.size() > kLongestName || HasControlCharacter(value)) {
+      return Invalid("mutable_parameters." + key + " has " + std::to_string(value.size()) +
+                     " bytes; at most " + std::to_string(kLongestName) +
+                     " without control characters are accepted");
+    }
+    tags[tags::kUserPrefix + name] = value;
+  }
+  return tags;
+}
+
+Result<VolumeParameters> ReadVolumeParameters(const csi::v1::CreateVolumeRequest& request) {
+  VolumeParameters read;
   for (const auto& [key, value] : request.parameters()) {
-    if (!std::string_view(key).starts_with(kSidecarPrefix)) {
-      return Invalid("parameters has \"" + key +
-                     "\"; a StorageClass of this driver takes no parameters of its own");
+    if (key == kUuidKey) {
+      if (value != "new" && value != "same") {
+        return Invalid("parameters." + key + " is \"" + value + "\"; new and same are accepted");
+      }
+      read.new_uuid = value == "new";
+    } else if (!std::string_view(key).starts_with(kSidecarPrefix)) {
+      return Invalid("parameters has \"" + key + "\"; " + std::string(kUuidKey) + " is accepted");
     }
   }
-  for (const auto& [key, value] : request.mutable_parameters()) {
-    return Invalid("mutable_parameters has \"" + key + "\"; none are accepted");
-  }
-  return {};
+  read.user_tags = TRY(ReadUserTags(request.mutable_parameters()));
+  return read;
 }
 
 Result<SnapshotParameters> ReadSnapshotParameters(

@@ -9,7 +9,8 @@
 
 #include "base/core/result.h"
 #include "csi/mount/volume_mounts.h"
-#include "csi/proto/csi.pb.h"
+#include "csi/pool/thin_pool.h"
+#include "csi/proto/csi_service.h"
 
 namespace thinsnap::driver {
 
@@ -43,8 +44,17 @@ Result<SizeRange> ReadSizeRange(bool present, const csi::v1::CapacityRange& rang
 // kOutOfRange above the limit.
 Result<std::uint64_t> ChooseSize(const SizeRange& range, std::uint64_t least);
 
-// The parameters of a StorageClass: what the sidecars add.
-Status CheckVolumeParameters(const csi::v1::CreateVolumeRequest& request);
+// What a user sets on a volume: "tag/<name>" of a VolumeAttributesClass, as the tags of the pool
+// that keep them (kUserPrefix). An empty value removes. Nothing else is accepted; kInvalidArgument
+// says what.
+Result<pool::Tags> ReadUserTags(const google::protobuf::Map<std::string, std::string>& parameters);
+
+// The parameters of a StorageClass, and those of the VolumeAttributesClass that comes with it.
+struct VolumeParameters {
+  bool new_uuid = false;  // a copy's filesystem gets a UUID of its own
+  pool::Tags user_tags;
+};
+Result<VolumeParameters> ReadVolumeParameters(const csi::v1::CreateVolumeRequest& request);
 
 // The parameters of a VolumeSnapshotClass.
 struct SnapshotParameters {
@@ -62,6 +72,11 @@ struct PageStart {
 };
 Result<PageStart> ReadToken(const std::string& token);
 std::string MakeToken(const std::string& pool, const std::string& id);
+
+// GetSnapshot where ListSnapshots is known: the one that it finds, or kNotFound.
+Result<csi::v1::GetSnapshotResponse> GetOneSnapshot(proto::CsiService& driver,
+                                                    const proto::Call& call,
+                                                    const csi::v1::GetSnapshotRequest& request);
 
 std::string MapValue(const google::protobuf::Map<std::string, std::string>& map, const char* key);
 

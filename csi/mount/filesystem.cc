@@ -153,6 +153,20 @@ Status Filesystem::Check(const std::string& device, const std::string& fs_type) 
   return ReadCheck(device, output);
 }
 
+Status Filesystem::SetNewUuid(const std::string& device, const std::string& fs_type) {
+  if (fs_type == "ext4") {
+    // tune2fs wants a filesystem that was checked as a whole, whose checksums it writes anew.
+    const CommandOutput checked = TRY(Run({"e2fsck", "-f", "-p", device}, kCheckTimeout));
+    TRY(ReadCheck(device, checked).In("check before a new UUID"));
+  }
+  std::vector<std::string> argv = {"xfs_admin", "-U", "generate", device};
+  if (fs_type == "ext4") argv = {"tune2fs", "-U", "random", device};
+  const CommandOutput output = TRY(Run(argv, kMakeTimeout));
+  if (output.exit_code == 0) return {};
+  return Error(Code::kInternal, "give the " + fs_type + " filesystem on " + device +
+                                    " a new UUID: " + ReasonIn(output.err));
+}
+
 Status Filesystem::GrowUnmounted(const std::string& device, const std::string& fs_type,
                                  std::uint64_t device_bytes) {
   if (fs_type != "ext4") return {};

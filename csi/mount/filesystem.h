@@ -30,6 +30,9 @@ class Filesystem {
   // Replays and repairs what can be repaired without asking; kFailedPrecondition when a person has
   // to look, kInternal when the checker itself did not get through.
   Status Check(const std::string& device, const std::string& fs_type);
+  // A random one, so that a copy is known from its origin. It is not mounted, and checked; an XFS
+  // log has nothing to replay.
+  Status SetNewUuid(const std::string& device, const std::string& fs_type);
   // To the device's size, before it is mounted. Nothing happens for filesystems that only grow
   // while they are mounted.
   Status GrowUnmounted(const std::string& device, const std::string& fs_type,

@@ -25,6 +25,10 @@ std::string DescribeUsage(const Usage& usage) {
   return text;
 }
 
+bool IsReadOnly(const std::string& usage) {
+  return usage.ends_with(" ro") || usage.find(" ro flags:") != std::string::npos;
+}
+
 std::string KindOf(const std::string& usage) {
   return usage.starts_with("block") ? "a block device" : "a filesystem";
 }
@@ -173,8 +177,15 @@ Status VolumeMounts::PrepareDevice(const pool::VolumeId& volume, const std::stri
   return {};
 }
 
+// The kernel alone replays a log.
+Status VolumeMounts::ReplayLog(const std::string& device, const std::string& staging) {
+  TRY(mounter_.Mount(device, staging, "xfs", Filesystem::MountWords("xfs")));
+  return mounter_.Unmount(staging);
+}
+
 Result<std::string> VolumeMounts::PrepareFilesystem(const pool::VolumeInfo& info,
                                                     const std::string& device,
+                                                    const std::string& staging,
                                                     const std::string& wanted, bool& made) {
   const std::string fs_type = wanted.empty() ? default_fs_type_ : wanted;
   const std::string known = TagOf(info.tags, kFsTag);
@@ -194,6 +205,11 @@ Result<std::string> VolumeMounts::PrepareFilesystem(const pool::VolumeInfo& info
                                                     ", but fsType " + wanted + " is asked for");
       }
       TRY(filesystem_.Check(device, found));
+      if (TagOf(info.tags, kUuidTag) == kNewUuid) {
+        if (found == "xfs") TRY(ReplayLog(device, staging));
+        TRY(filesystem_.SetNewUuid(device, found));
+        TRY(pool_.TagVolume(info.id, {{kUuidTag, ""}}));
+      }
       if (known != found) TRY(pool_.TagVolume(info.id, {{kFsTag, found}}));
       return found;
     }
@@ -216,7 +232,7 @@ Result<std::string> VolumeMounts::PrepareFilesystem(const pool::VolumeInfo& info
 Status VolumeMounts::MountStaged(const pool::VolumeInfo& info, const std::string& device,
                                  const std::string& staging, const Usage& usage) {
   bool made = false;
-  const std::string fs_type = TRY(PrepareFilesystem(info, device, usage.fs_type, made));
+  const std::string fs_type = TRY(PrepareFilesystem(info, device, staging, usage.fs_type, made));
   // A clone or a restored volume may be larger than its filesystem.
   const bool grow = !made && !usage.read_only;
   if (grow) {
@@ -396,13 +412,13 @@ Result<VolumeFigures> VolumeMounts::Figures(const pool::VolumeId& volume, const 
   const auto device = DeviceOf(volume);
   if (!device) return not_there();
   const auto at = TRY(mounter_.Find(path));
+  const pool::VolumeInfo info = TRY(pool_.GetVolume(volume));
   if (!at) {
     // A raw device is staged without a mount.
-    const pool::VolumeInfo info = TRY(pool_.GetVolume(volume));
     if (TagOf(info.tags, kStagedTag) != path) return not_there();
     VolumeFigures figures;
     figures.block = true;
-    figures.fs.total_bytes = TRY(mounter_.DeviceSize(*device));
+    figures.fs.total_bytes = info.size_bytes;
     return figures;
   }
   for (const MountEntry& entry : TRY(MountsOf(*device))) {
@@ -411,9 +427,13 @@ Result<VolumeFigures> VolumeMounts::Figures(const pool::VolumeId& volume, const 
     figures.block = TRY(mounter_.DeviceNumber(*device))
     != entry.device;
     if (figures.block) {
-      figures.fs.total_bytes = TRY(mounter_.DeviceSize(*device));
-    } else {
-      figures.fs = TRY(mounter_.Figures(path));
+      figures.fs.total_bytes = info.size_bytes;
+      return figures;
+    }
+    figures.fs = TRY(mounter_.Figures(path));
+    const auto staged = TRY(mounter_.Find(TagOf(info.tags, kStagedTag)));
+    if (staged && staged->read_only && !IsReadOnly(TagOf(info.tags, kUsageTag))) {
+      figures.trouble = "the kernel made the filesystem read-only after an error: its log says why";
     }
     return figures;
   }

@@ -22,6 +22,8 @@ namespace thinsnap::mount {
 inline constexpr char kFsTag[] = "fs";            // "ext4"; "making ext4" until it is made
 inline constexpr char kStagedTag[] = "staged";    // the staging path
 inline constexpr char kUsageTag[] = "staged-as";  // how
+inline constexpr char kUuidTag[] = "uuid";        // kNewUuid until the filesystem has another one
+inline constexpr char kNewUuid[] = "new";
 
 // How a volume is to be used.
 struct Usage {
@@ -34,7 +36,8 @@ struct Usage {
 
 struct VolumeFigures {
   bool block = false;
-  FsFigures fs;  // of a block volume only total_bytes is known
+  FsFigures fs;         // of a block volume only total_bytes is known
+  std::string trouble;  // that the kernel has with it; empty if none
 };
 
 // Thread-safe. Verbs of one volume exclude each other: kAborted while another one runs. All may be
@@ -71,7 +74,9 @@ class VolumeMounts {
  private:
   class Busy;
   Result<std::string> PrepareFilesystem(const pool::VolumeInfo& info, const std::string& device,
-                                        const std::string& wanted, bool& made);
+                                        const std::string& staging, const std::string& wanted,
+                                        bool& made);
+  Status ReplayLog(const std::string& device, const std::string& staging);
   Status MountStaged(const pool::VolumeInfo& info, const std::string& device,
                      const std::string& staging, const Usage& usage);
   void SetDevice(const pool::VolumeId& volume, const std::string& device);

@@ -23,7 +23,15 @@ class GuardedThinPool final : public ThinPool {
   GuardedThinPool(std::unique_ptr<ThinPool> inner, GuardOptions options)
       : inner_(std::move(inner)), options_(options) {}
 
-  Result<PoolStatus> GetStatus() override { return inner_->GetStatus(); }
+  Result<PoolStatus> GetStatus() override {
+    PoolStatus status = TRY(inner_->GetStatus());
+    std::uint64_t promised = 0;
+    if (options_.overprovision > 0) {
+      for (const VolumeInfo& volume : TRY(inner_->ListVolumes())) promised += volume.size_bytes;
+    }
+    SetCapacity(status, promised, options_);
+    return status;
+  }
 
   Result<VolumeInfo> Create(const CreateRequest& request) override {
     TRY(CheckCreate(request));
@@ -154,6 +162,18 @@ Status CheckHeadroom(const PoolStatus& status, std::uint64_t wanted_bytes,
     }
   }
   return {};
+}
+
+void SetCapacity(PoolStatus& status, std::uint64_t promised_bytes, const GuardOptions& options) {
+  status.room_bytes = status.largest_volume_bytes = 0;
+  if (!CheckHeadroom(status, 0, 0, options).ok()) return;
+  const std::uint64_t headroom = Headroom(status.size_bytes, options, options.headroom_bytes);
+  status.room_bytes = status.free_bytes - headroom;
+  status.largest_volume_bytes = status.size_bytes;
+  if (options.overprovision <= 0) return;
+  const auto most =
+      static_cast<std::uint64_t>(static_cast<double>(status.size_bytes) * options.overprovision);
+  status.largest_volume_bytes = std::min(status.size_bytes, most - std::min(most, promised_bytes));
 }
 
 std::unique_ptr<ThinPool> MakeGuardedThinPool(std::unique_ptr<ThinPool> inner,

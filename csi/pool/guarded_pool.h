@@ -25,4 +25,7 @@ Status CheckHeadroom(const PoolStatus& status, std::uint64_t wanted_bytes,
                      std::uint64_t promised_bytes, const GuardOptions& options,
                      std::uint64_t fill_bytes = 0);
 
+// What CheckHeadroom would let through, into the status.
+void SetCapacity(PoolStatus& status, std::uint64_t promised_bytes, const GuardOptions& options);
+
 }  // namespace thinsnap::pool

@@ -19,6 +19,8 @@ inline constexpr char kImporting[] =
 inline constexpr char kImportBytes[] = "import-bytes";  // that the import writes in all
 inline constexpr char kMode[] = "mode";                 // Filesystem or Block (snapshots too)
 inline constexpr char kClaim[] = "pvc";                 // <namespace>/<name> (snapshots too)
+inline constexpr char kWantsFs[] = "wants-fs";          // the filesystem that was asked for, if any
+inline constexpr char kUserPrefix[] = "tag.";           // what a VolumeAttributesClass sets
 
 // Of snapshots.
 inline constexpr char kFsType[] = "fs";  // of the volume at the cut

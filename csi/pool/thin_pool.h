@@ -58,6 +58,9 @@ struct PoolStatus {
   std::uint64_t metadata_size_bytes = 0,
                 metadata_free_bytes = 0;      // 0: the pool has none of its own
   std::uint64_t snapshot_overhead_bytes = 0;  // held by snapshots alone; 0 where unknown
+  // What a guard still lets be written, and the largest volume that it would let be made; nullopt
+  // without a guard.
+  std::optional<std::uint64_t> room_bytes, largest_volume_bytes;
   bool healthy = true;
   std::string reason;  // why not
 };

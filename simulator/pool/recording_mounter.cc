@@ -171,6 +171,14 @@ void RecordingMounter::Link(const std::string& link, const std::string& device) 
   links_[link] = device;
 }
 
+void RecordingMounter::StopWrites(const std::string& target) {
+  const std::lock_guard lock(mutex_);
+  const MountEntry* stopped = Topmost(target);
+  ASSERT(stopped != nullptr);
+  const std::uint64_t device = stopped->device;
+  for (MountEntry& entry : mounts_) entry.read_only = entry.read_only || entry.device == device;
+}
+
 std::set<std::string> RecordingMounter::read_only_devices() const {
   const std::lock_guard lock(mutex_);
   return read_only_devices_;

@@ -22,6 +22,9 @@ class RecordingMounter final : public Mounter {
   void FailNext(const std::string& prefix, Error error);
   // A link to a device node: both have one number.
   void Link(const std::string& link, const std::string& device);
+  // As the kernel does after an error: the filesystem that is mounted there is read-only
+  // everywhere.
+  void StopWrites(const std::string& target);
   // The devices that nobody can open for writing.
   std::set<std::string> read_only_devices() const;
 

@@ -77,6 +77,81 @@ TEST_P(ContentTest, Ext4ComesBackAsItWasAtTheCut) { CutAndRestore("ext4"); }
 
 TEST_P(ContentTest, XfsComesBackAsItWasAtTheCut) { CutAndRestore("xfs"); }
 
+TEST_P(ContentTest, CopyHasAUuidOfItsOwnWhereThatIsAskedFor) {
+  const auto uuid = [&](const std::string& volume) {
+    PosixCommandRunner runner;
+    Command look;
+    look.argv = {"blkid",
+                 "--probe",
+                 "--output",
+                 "value",
+                 "--match-tag",
+                 "UUID",
+                 (*world_->mounter->Find(staging_))->source};
+    const auto output = runner.Run(look);
+    EXPECT_TRUE(output.ok() && output->exit_code == 0) << volume;
+    return output.ok() ? output->out : "";
+  };
+  for (const std::string fs_type : {"ext4", "xfs"}) {
+    const auto capability = MountCapability(Mode::SINGLE_NODE_WRITER, fs_type);
+    const std::string volume = Volume("origin-" + fs_type), first = staging_;
+    ASSERT_OK(Stage(volume, capability));
+    Write(staging_ + "/file", "kept");
+    const std::string origin = uuid(volume);
+    for (const std::string wanted : {"same", "new"}) {
+      auto request = VolumeRequest("copy-" + fs_type + "-" + wanted);
+      (*request.mutable_parameters())["filesystemUUID"] = wanted;
+      request.mutable_volume_content_source()->mutable_volume()->set_volume_id(volume);
+      const auto copy = Create(request);
+      ASSERT_OK(copy);
+      staging_ = first + "-2";
+      std::filesystem::create_directories(staging_);
+      // Beside its origin, and again later: it is changed once.
+      std::string seen;
+      for (int i = 0; i < 2; ++i) {
+        ASSERT_OK(Stage(copy->volume().volume_id(), capability));
+        EXPECT_EQ(Read(staging_ + "/file"), "kept");
+        const std::string now = uuid(copy->volume().volume_id());
+        EXPECT_EQ(now == origin, wanted == "same");
+        EXPECT_TRUE(seen.empty() || seen == now);
+        seen = now;
+        ASSERT_OK(Unstage(copy->volume().volume_id()));
+      }
+      staging_ = first;
+    }
+    ASSERT_OK(Unstage(volume));
+  }
+}
+
+TEST_P(ContentTest, ReadOnlyCopyIsReadAndNotWritten) {
+  for (const std::string fs_type : {"ext4", "xfs"}) {
+    const auto writer = MountCapability(Mode::SINGLE_NODE_WRITER, fs_type);
+    const auto reader = MountCapability(Mode::MULTI_NODE_READER_ONLY, fs_type);
+    const std::string volume = Volume("origin-" + fs_type), first = staging_;
+    ASSERT_OK(Stage(volume, writer));
+    Write(staging_ + "/file", "kept");
+    auto request = VolumeRequest("copy-" + fs_type);
+    *request.mutable_volume_capabilities(0) = reader;
+    request.mutable_volume_content_source()->mutable_volume()->set_volume_id(volume);
+    const auto copy = Create(request);
+    ASSERT_OK(copy);
+    const std::string id = copy->volume().volume_id();
+    staging_ = first + "-2";
+    std::filesystem::create_directories(staging_);
+    ASSERT_OK(Stage(id, reader));
+    // For several pods.
+    for (const std::string& target : {target_, target_ + "-2"}) {
+      ASSERT_OK(Publish(id, target, reader));
+      EXPECT_EQ(Read(target + "/file"), "kept");
+      EXPECT_FALSE(UniqueFd(open((target + "/new").c_str(), O_CREAT | O_WRONLY, 0600)));
+      ASSERT_OK(Unpublish(id, target));
+    }
+    ASSERT_OK(Unstage(id));
+    staging_ = first;
+    ASSERT_OK(Unstage(volume));
+  }
+}
+
 TEST_P(ContentTest, XfsGrowsWhileItIsPublished) {
   const auto capability = MountCapability(Mode::SINGLE_NODE_WRITER, "xfs");
   const std::string volume = Volume("v");

@@ -26,14 +26,17 @@ const std::vector<Variant>& Variants() {
       {.name = "Block", .flags = {"--ginkgo.seed=3", "--csi.testvolumeaccesstype=block"}},
       {.name = "SecretsAndParameters",
        .flags = {"--ginkgo.seed=4", "--csi.secrets=@secrets", "--csi.testvolumeparameters=@volume",
-                 "--csi.testsnapshotparameters=@snapshot", "--csi.testvolumesize=1073741824"},
+                 "--csi.testsnapshotparameters=@snapshot", "--csi.testvolumesize=1073741824",
+                 "--csi.testvolumemutableparameters=@mutable"},
        .files =
            {{"secrets",
              "CreateVolumeSecret: {key: hidden}\nDeleteVolumeSecret: {key: hidden}\n"
              "ControllerValidateVolumeCapabilitiesSecret: {key: hidden}\n"
              "NodeStageVolumeSecret: {key: hidden}\nNodePublishVolumeSecret: {key: hidden}\n"
              "CreateSnapshotSecret: {key: hidden}\nDeleteSnapshotSecret: {key: hidden}\n"
-             "ControllerExpandVolumeSecret: {key: hidden}\nListSnapshotsSecret: {key: hidden}\n"},
+             "ControllerExpandVolumeSecret: {key: hidden}\nListSnapshotsSecret: {key: hidden}\n"
+             "ControllerModifyVolumeSecret: {key: hidden}\nGetSnapshotSecret: {key: hidden}\n"},
+            {"mutable", "tag/team: orders\n"},
             {"volume",
              "csi.storage.k8s.io/pvc/name: data\ncsi.storage.k8s.io/pvc/namespace: shop\n"
              "csi.storage.k8s.io/pv/name: pvc-1\n"},

@@ -1,4 +1,6 @@
 // Cases 67-90: the node service.
+#include <sys/mount.h>
+
 #include "simulator/pool/recording_mounter.h"
 #include "tests/sanity/sanity_fixture.h"
 
@@ -11,7 +13,7 @@ THINSNAP_SANITY_WORLDS(NodeCasesTest);
 TEST_P(NodeCasesTest, CapabilitiesAreThoseOfTheInterface) {  // 67
   const auto answer = csi().NodeGetCapabilities({}, {});
   ASSERT_OK(answer);
-  EXPECT_EQ(answer->capabilities_size(), 4);
+  EXPECT_EQ(answer->capabilities_size(), 5);
   for (const auto& capability : answer->capabilities()) {
     EXPECT_TRUE(capability.rpc().type() >= 1 && capability.rpc().type() <= 6);
   }
@@ -232,6 +234,52 @@ TEST_P(NodeCasesTest, RawDeviceHasItsSizeWhereItIsStagedAndPublished) {
   }
   EXPECT_CODE(Stats(volume, "some/path"), Code::kNotFound);
   EXPECT_CODE(NodeExpand(volume, "some/path"), Code::kNotFound);
+}
+
+TEST_P(NodeCasesTest, VolumeThatStandsInItsPodIsRefused) {
+  csi::v1::NodePublishVolumeRequest request;
+  request.set_volume_id("csi-0123");
+  request.set_target_path(target_);
+  *request.mutable_volume_capability() = MountCapability();
+  (*request.mutable_volume_context())["csi.storage.k8s.io/ephemeral"] = "true";
+  const auto refused = csi().NodePublishVolume({}, request);
+  EXPECT_CODE(refused, Code::kInvalidArgument);
+  EXPECT_THAT(refused.error().message(), testing::HasSubstr("spec.volumes[].ephemeral"));
+  // That of a claim which a pod describes is a volume like others.
+  const std::string volume = Volume("v");
+  ASSERT_OK(Stage(volume));
+  request.set_volume_id(volume);
+  request.set_staging_target_path(staging_);
+  (*request.mutable_volume_context())["csi.storage.k8s.io/ephemeral"] = "false";
+  ASSERT_OK(csi().NodePublishVolume({}, request));
+}
+
+TEST_P(NodeCasesTest, FilesystemThatTheKernelStoppedIsAbnormal) {
+  const std::string volume = Volume("v");
+  ASSERT_OK(Stage(volume));
+  ASSERT_OK(Publish(volume, target_));
+  const auto before = Stats(volume, target_);
+  ASSERT_OK(before);
+  EXPECT_FALSE(before->volume_condition().abnormal());
+  if (real()) {
+    ASSERT_EQ(::mount(nullptr, staging_.c_str(), nullptr, MS_REMOUNT | MS_RDONLY, nullptr), 0);
+  } else {
+    dynamic_cast<mount::RecordingMounter&>(*world_->mounter).StopWrites(staging_);
+  }
+  for (const std::string& path : {staging_, target_}) {
+    const auto stats = Stats(volume, path);
+    ASSERT_OK(stats);
+    EXPECT_TRUE(stats->volume_condition().abnormal());
+    EXPECT_THAT(stats->volume_condition().message(), testing::HasSubstr("read-only"));
+    EXPECT_GT(stats->usage(0).total(), 0);
+  }
+  // One that is meant to be read only is well.
+  ASSERT_OK(Unpublish(volume, target_));
+  ASSERT_OK(Unstage(volume));
+  const auto readers = MountCapability(Mode::MULTI_NODE_READER_ONLY);
+  ASSERT_OK(Stage(volume, readers));
+  ASSERT_OK(Publish(volume, target_, readers));
+  EXPECT_FALSE(Stats(volume, target_)->volume_condition().abnormal());
 }
 
 TEST_P(NodeCasesTest, EverythingMayBeRepeated) {  // 90

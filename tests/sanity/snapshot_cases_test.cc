@@ -75,6 +75,21 @@ TEST_P(SnapshotCasesTest, SecondPageHasAllTheRest) {  // 46
   EXPECT_CODE(csi().ListSnapshots({}, request), Code::kAborted);
 }
 
+TEST_P(SnapshotCasesTest, GetFindsItOrSaysThatItIsGone) {  // 47-49
+  csi::v1::GetSnapshotRequest request;
+  EXPECT_CODE(csi().GetSnapshot({}, request), Code::kInvalidArgument);
+  request.set_snapshot_id("non-existing-snapshot-id");
+  EXPECT_CODE(csi().GetSnapshot({}, request), Code::kNotFound);
+  const std::string volume = Volume("v");
+  request.set_snapshot_id(Made("s", volume));
+  const auto found = csi().GetSnapshot({}, request);
+  ASSERT_OK(found);
+  EXPECT_EQ(found->snapshot().snapshot_id(), request.snapshot_id());
+  EXPECT_EQ(found->snapshot().source_volume_id(), volume);
+  ASSERT_OK(DeleteSnapshot(request.snapshot_id()));
+  EXPECT_CODE(csi().GetSnapshot({}, request), Code::kNotFound);
+}
+
 TEST_P(SnapshotCasesTest, DeleteNeedsAnIdAndForgivesUnknownOnes) {  // 50, 51, 52
   EXPECT_CODE(DeleteSnapshot(""), Code::kInvalidArgument);
   EXPECT_TRUE(DeleteSnapshot("reallyfakesnapshotid").ok());

@@ -1,4 +1,6 @@
 // Cases 10-29 and 58-60: volumes as such.
+#include <map>
+
 #include "tests/sanity/sanity_fixture.h"
 
 namespace thinsnap::driver {
@@ -55,6 +57,31 @@ TEST_P(VolumeCasesTest, SameNameAndAnotherCapacityExists) {  // 15
   auto block = VolumeRequest("v");
   *block.mutable_volume_capabilities(0) = BlockCapability();
   EXPECT_CODE(Create(block), Code::kAlreadyExists);
+}
+
+TEST_P(VolumeCasesTest, SameNameAndAnotherFilesystemExists) {
+  auto request = VolumeRequest("v");
+  *request.mutable_volume_capabilities(0) = MountCapability(Mode::SINGLE_NODE_WRITER, "ext4");
+  const auto created = Create(request);
+  ASSERT_OK(created);
+  // A type that nobody asks for now, and any mode of access, is fine with every volume.
+  for (const auto mode : {Mode::SINGLE_NODE_WRITER, Mode::SINGLE_NODE_READER_ONLY}) {
+    for (const std::string fs_type : {"", "ext4"}) {
+      *request.mutable_volume_capabilities(0) = MountCapability(mode, fs_type);
+      EXPECT_EQ(Create(request)->volume().volume_id(), created->volume().volume_id());
+    }
+  }
+  *request.mutable_volume_capabilities(0) = MountCapability(Mode::SINGLE_NODE_WRITER, "xfs");
+  EXPECT_CODE(Create(request), Code::kAlreadyExists);
+  ASSERT_OK(Stage(created->volume().volume_id()));
+  EXPECT_CODE(Create(request), Code::kAlreadyExists);
+  // Nobody asked for a type: it has the one that was made.
+  const std::string any = Volume("any");
+  ASSERT_OK(Unstage(created->volume().volume_id()));
+  ASSERT_OK(Stage(any));
+  request.set_name("any");
+  EXPECT_CODE(Create(request), Code::kAlreadyExists);
+  ASSERT_OK(Unstage(any));
 }
 
 TEST_P(VolumeCasesTest, LongestNameIsTaken) {  // 16
@@ -123,6 +150,62 @@ TEST_P(VolumeCasesTest, ParametersThatNobodyKnowsAreNamed) {  // 21, 22
   const auto refused = Create(request);
   EXPECT_CODE(refused, Code::kInvalidArgument);
   EXPECT_THAT(refused.error().message(), testing::HasSubstr("\"pool\""));
+}
+
+TEST_P(VolumeCasesTest, ModifyTakesTagsAndNothingElse) {  // 61-66
+  const auto modify = [&](const std::string& volume,
+                          const std::map<std::string, std::string>& parameters) {
+    csi::v1::ControllerModifyVolumeRequest request;
+    request.set_volume_id(volume);
+    for (const auto& [key, value] : parameters) {
+      (*request.mutable_mutable_parameters())[key] = value;
+    }
+    return csi().ControllerModifyVolume({}, request);
+  };
+  auto request = VolumeRequest("v");
+  (*request.mutable_mutable_parameters())["tag/team"] = "orders";
+  const auto created = Create(request);
+  ASSERT_OK(created);
+  const std::string volume = created->volume().volume_id();
+  const auto tags = [&] {
+    pool::Tags found = world_->pool->ListVolumes()->front().tags;
+    std::erase_if(found, [](const auto& tag) { return !tag.first.starts_with("tag."); });
+    return found;
+  };
+  EXPECT_CODE(modify("", {{"tag/team", "x"}}), Code::kInvalidArgument);
+  EXPECT_CODE(modify("fake-vol-id", {{"tag/team", "x"}}), Code::kNotFound);
+  const auto refused = modify(volume, {{"tag/team", "x"}, {"iops", "100"}});
+  EXPECT_CODE(refused, Code::kInvalidArgument);
+  EXPECT_THAT(refused.error().message(), testing::HasSubstr("\"iops\""));
+  // Nothing of it was done.
+  EXPECT_EQ(tags(), (pool::Tags{{"tag.team", "orders"}}));
+  for (int i = 0; i < 2; ++i) ASSERT_OK(modify(volume, {{"tag/team", "x"}, {"tag/tier", "gold"}}));
+  EXPECT_EQ(tags(), (pool::Tags{{"tag.team", "x"}, {"tag.tier", "gold"}}));
+  ASSERT_OK(modify(volume, {{"tag/team", ""}}));
+  EXPECT_EQ(tags(), (pool::Tags{{"tag.tier", "gold"}}));
+  ASSERT_OK(modify(volume, {}));
+  ASSERT_OK(modify(Volume("plain"), {{"tag/team", "x"}}));
+}
+
+TEST_P(VolumeCasesTest, GetShowsTheVolumeAndHowItIs) {
+  csi::v1::ControllerGetVolumeRequest request;
+  EXPECT_CODE(csi().ControllerGetVolume({}, request), Code::kInvalidArgument);
+  request.set_volume_id("fake-vol-id");
+  EXPECT_CODE(csi().ControllerGetVolume({}, request), Code::kNotFound);
+  request.set_volume_id(Volume("v"));
+  const auto shown = csi().ControllerGetVolume({}, request);
+  ASSERT_OK(shown);
+  EXPECT_EQ(shown->volume().volume_id(), request.volume_id());
+  EXPECT_EQ(shown->volume().capacity_bytes(), kSize);
+  EXPECT_FALSE(shown->status().volume_condition().abnormal());
+  EXPECT_FALSE(shown->status().volume_condition().message().empty());
+  const auto listed = csi().ListVolumes({}, {});
+  ASSERT_OK(listed);
+  for (const auto& entry : listed->entries()) {
+    EXPECT_TRUE(entry.status().has_volume_condition());
+  }
+  ASSERT_OK(Delete(request.volume_id()));
+  EXPECT_CODE(csi().ControllerGetVolume({}, request), Code::kNotFound);
 }
 
 TEST_P(VolumeCasesTest, DeleteNeedsAnIdAndForgivesUnknownOnes) {  // 23, 24, 25

@@ -103,6 +103,27 @@ TEST(GuardTest, RefusesWithTheFigures) {
   EXPECT_TRUE(CheckHeadroom(status, 0, 0, {}).Is(Code::kResourceExhausted));
 }
 
+TEST(GuardTest, SaysBeforehandWhatItWouldLetThrough) {
+  PoolStatus status;
+  status.size_bytes = 100 * kGiB;
+  status.free_bytes = 50 * kGiB;
+  // Thin: a volume may be larger than what is free, never than the pool.
+  SetCapacity(status, 0, {});
+  EXPECT_EQ(status.room_bytes, 45 * kGiB);
+  EXPECT_EQ(status.largest_volume_bytes, 100 * kGiB);
+  for (const std::uint64_t promised : {0 * kGiB, 150 * kGiB, 200 * kGiB, 300 * kGiB}) {
+    const GuardOptions options{.overprovision = 2};
+    SetCapacity(status, promised, options);
+    const std::uint64_t largest = *status.largest_volume_bytes;
+    EXPECT_TRUE(largest == 0 || CheckHeadroom(status, largest, promised, options).ok());
+    EXPECT_FALSE(CheckHeadroom(status, largest + 1, promised, options).ok()) << promised;
+  }
+  status.free_bytes = kGiB;
+  SetCapacity(status, 0, {});
+  EXPECT_EQ(status.room_bytes, 0U);
+  EXPECT_EQ(status.largest_volume_bytes, 0U);
+}
+
 TEST(GuardTest, ARepeatedCallIsNotRefused) {
   SystemClock clock;
   SeededRandom random(1);

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <map>
+#include <utility>
 
 #include "base/core/bytes.h"
 #include "csi/transfer/repository_source.h"
@@ -34,10 +35,12 @@ TEST(RequestTest, NamesAreCheckedAsTheInterfaceSays) {
 }
 
 TEST(RequestTest, OneNodeModesAreTakenAndOthersNamed) {
-  for (const auto mode : {Mode::SINGLE_NODE_WRITER, Mode::SINGLE_NODE_READER_ONLY,
-                          Mode::SINGLE_NODE_SINGLE_WRITER, Mode::SINGLE_NODE_MULTI_WRITER}) {
+  for (const auto mode :
+       {Mode::SINGLE_NODE_WRITER, Mode::SINGLE_NODE_READER_ONLY, Mode::SINGLE_NODE_SINGLE_WRITER,
+        Mode::SINGLE_NODE_MULTI_WRITER, Mode::MULTI_NODE_READER_ONLY}) {
     EXPECT_TRUE(ReadCapability(Capability(mode)).ok());
   }
+  EXPECT_TRUE(ReadCapability(Capability(Mode::MULTI_NODE_READER_ONLY))->read_only);
   const auto many = ReadCapability(Capability(Mode::MULTI_NODE_MULTI_WRITER));
   ASSERT_TRUE(many.Is(Code::kInvalidArgument));
   EXPECT_THAT(many.error().message(), HasSubstr("MULTI_NODE_MULTI_WRITER"));
@@ -46,6 +49,45 @@ TEST(RequestTest, OneNodeModesAreTakenAndOthersNamed) {
   EXPECT_TRUE(ReadCapability({}).Is(Code::kInvalidArgument));
   EXPECT_TRUE(
       ReadCapability(Capability(Mode::SINGLE_NODE_WRITER, "ntfs")).Is(Code::kInvalidArgument));
+}
+
+TEST(RequestTest, OneVolumeHasOneFilesystem) {
+  csi::v1::CreateVolumeRequest request;
+  *request.add_volume_capabilities() = Capability(Mode::SINGLE_NODE_WRITER, "ext4");
+  *request.add_volume_capabilities() = Capability(Mode::SINGLE_NODE_READER_ONLY);
+  EXPECT_TRUE(CheckCapabilities(request.volume_capabilities()).ok());
+  *request.add_volume_capabilities() = Capability(Mode::SINGLE_NODE_WRITER, "xfs");
+  const auto refused = CheckCapabilities(request.volume_capabilities());
+  ASSERT_TRUE(refused.Is(Code::kInvalidArgument));
+  EXPECT_THAT(refused.error().message(), HasSubstr("ext4 and xfs"));
+}
+
+TEST(RequestTest, ParametersOfAVolumeAreReadOrNamed) {
+  csi::v1::CreateVolumeRequest request;
+  (*request.mutable_parameters())["csi.storage.k8s.io/pvc/name"] = "data";
+  (*request.mutable_parameters())["filesystemUUID"] = "new";
+  (*request.mutable_mutable_parameters())["tag/team"] = "orders";
+  const auto read = ReadVolumeParameters(request);
+  ASSERT_TRUE(read.ok()) << read.error().ToString();
+  EXPECT_TRUE(read->new_uuid);
+  EXPECT_THAT(read->user_tags, ElementsAre(testing::Pair("tag.team", "orders")));
+  (*request.mutable_parameters())["filesystemUUID"] = "random";
+  EXPECT_TRUE(ReadVolumeParameters(request).Is(Code::kInvalidArgument));
+  (*request.mutable_parameters())["filesystemUUID"] = "same";
+  EXPECT_FALSE(ReadVolumeParameters(request)->new_uuid);
+  const std::map<std::string, std::string> wrong = {{"iops", "100"},
+                                                    {"tag/", "x"},
+                                                    {"tag/a b", "x"},
+                                                    {"tag/" + std::string(64, 'n'), "x"},
+                                                    {"tag/long", std::string(129, 'v')},
+                                                    {"tag/bell", "\a"}};
+  for (const auto& [key, value] : wrong) {
+    auto parameters = std::as_const(request).mutable_parameters();
+    parameters[key] = value;
+    const auto refused = ReadUserTags(parameters);
+    ASSERT_TRUE(refused.Is(Code::kInvalidArgument)) << key;
+    EXPECT_THAT(refused.error().message(), HasSubstr(key));
+  }
 }
 
 TEST(RequestTest, SizesHaveTheirCodes) {
