@@ -1,10 +1,12 @@
 #include "csi/controller/controller_driver.h"
 
 #include <algorithm>
+#include <atomic>
 #include <mutex>
 #include <utility>
 
 #include "base/core/bytes.h"
+#include "base/core/log.h"
 #include "csi/driver/identity.h"
 
 namespace thinsnap::controller {
@@ -14,6 +16,10 @@ namespace {
 constexpr Duration kNameTime = std::chrono::seconds(2);
 // Longer than a pool takes to count a new volume in its object.
 constexpr Duration kRecent = std::chrono::minutes(1);
+// What a node gets for its part of a list of all nodes' volumes or snapshots.
+constexpr Duration kListTime = std::chrono::seconds(5);
+// Nodes that one call asks at the same time.
+constexpr std::size_t kAskedAtOnce = 16;
 
 std::vector<std::string> NodesOf(
     const google::protobuf::RepeatedPtrField<csi::v1::Topology>& topologies) {
@@ -35,9 +41,10 @@ std::string TokenAfter(const csi::v1::ListSnapshotsResponse::Entry& entry) {
   return driver::MakeToken(handle->pool.str(), handle->snapshot.str());
 }
 
-bool Passes(const Error& error) {
-  // The next pool may take what this one refuses or does not answer to.
-  return error.code() == Code::kResourceExhausted || error.code() == Code::kUnavailable;
+// Nothing is known of what it has.
+bool IsUnheard(const Error& error) {
+  return error.code() == Code::kUnavailable || error.code() == Code::kDeadlineExceeded ||
+         error.code() == Code::kUnknownOutcome;
 }
 
 }  // namespace
@@ -67,6 +74,15 @@ Result<csi::v1::ProbeResponse> ControllerDriver::Probe(const proto::Call&,
 Status ControllerDriver::Ready() const {
   if (directory_.synced()) return {};
   return Error(Code::kUnavailable, "the driver is starting: it has not read the ThinPools yet");
+}
+
+Result<NodePtr> ControllerDriver::NodeOfVolume(const std::string& volume) {
+  const pool::VolumeHandle handle = TRY(pool::VolumeHandle::Parse(volume));
+  TRY(Ready());
+  if (directory_.IsLost(handle.pool)) {
+    return Error(Code::kNotFound, "volume " + volume + " was lost with its pool");
+  }
+  return directory_.Node(handle.pool);
 }
 
 Result<ControllerDriver::Source> ControllerDriver::FindSource(
@@ -105,23 +121,45 @@ Result<std::vector<driver::PoolRecord>> ControllerDriver::Candidates(
                  "no topology of accessibility_requirements has the key " +
                      std::string(driver::kTopologyKey));
   }
+  // Who prefers has chosen: a scheduler that knows nothing of another node would put the pod's next
+  // volume where this one is not. Full, it chooses again. Only where a source is, it is not asked.
+  const std::vector<std::string> admitted = wish.nodes;
+  std::erase_if(wish.preferred, [&](const std::string& node) {
+    return std::find(admitted.begin(), admitted.end(), node) == admitted.end();
+  });
+  std::vector<driver::PoolRecord> pools = directory_.Pools();
+  if (!wish.preferred.empty()) {
+    wish.nodes = {wish.preferred.front()};
+    // Its silence is no refusal.
+    for (driver::PoolRecord& pool : pools) {
+      if (driver::TopologyValue(pool.node) == wish.nodes.front()) pool.silent = false;
+    }
+  }
   const auto range =
       TRY(driver::ReadSizeRange(request.has_capacity_range(), request.capacity_range()));
   wish.size_bytes = range.required_bytes;
   wish.source = source.pool;
   wish.ns = driver::MapValue(request.parameters(), "csi.storage.k8s.io/pvc/namespace");
-  std::vector<driver::PoolRecord> pools = directory_.Pools();
-  if (source.pool.empty() || source.anywhere) return PlanTogether(std::move(pools), wish);
-
-  // Only where the source is.
   const auto holder = std::find_if(
       pools.begin(), pools.end(), [&](const driver::PoolRecord& p) { return p.id == source.pool; });
+  const auto admits = [&](const std::string& node) {
+    return admitted.empty() || std::find(admitted.begin(), admitted.end(), node) != admitted.end();
+  };
+  if (source.pool.empty() || source.anywhere) {
+    // Near its bytes, where that is allowed, no repository has to be read.
+    if (!wish.nodes.empty() && holder != pools.end() &&
+        admits(driver::TopologyValue(holder->node))) {
+      wish.nodes.push_back(driver::TopologyValue(holder->node));
+    }
+    return PlanTogether(std::move(pools), wish);
+  }
+
+  // Only where the source is.
   if (holder == pools.end()) {
     TRY(directory_.Node(source.pool));  // says what is wrong
     return Error(Code::kUnavailable, "pool " + source.pool.str() + " is not known yet");
   }
-  if (!wish.nodes.empty() && std::find(wish.nodes.begin(), wish.nodes.end(),
-                                       driver::TopologyValue(holder->node)) == wish.nodes.end()) {
+  if (!admits(driver::TopologyValue(holder->node))) {
     return Error(Code::kResourceExhausted,
                  "the source is only in pool " + holder->id.str() + " of node " + holder->node +
                      ", which is not in the requested topology, and it was never exported");
@@ -140,32 +178,43 @@ Result<std::vector<driver::PoolRecord>> ControllerDriver::PlanTogether(
     }
   }
   auto plan = TRY(PlanPlacement(pools, wish));
+  std::erase_if(recent_, [&](const auto& entry) { return now - entry.second.at >= kRecent; });
   if (!wish.ns.empty()) recent_[wish.ns] = {plan.front().id, now};
   return plan;
 }
 
-Result<std::optional<driver::PoolRecord>> ControllerDriver::FindByName(const std::string& name) {
-  std::mutex mutex;
-  std::optional<driver::PoolRecord> holder;
-  const std::vector<driver::PoolRecord> pools = directory_.Pools();
+Status ControllerDriver::AskPools(const std::vector<driver::PoolRecord>& pools,
+                                  const std::function<void(const driver::PoolRecord&)>& ask) {
+  std::atomic<std::size_t> next = 0;
   TaskGroup asking(runtime_, &group_);
-  for (const driver::PoolRecord& pool : pools) {
-    const auto node = directory_.Node(pool.id);
-    if (!node.ok()) continue;
-    asking.Spawn("find " + name, [&, pool, node = *node] {
-      csi::v1::ControllerGetVolumeRequest request;
-      request.set_volume_id(driver::kByName + name);
-      const auto found =
-          node->ControllerGetVolume({runtime_.clock().MonoNow() + kNameTime}, request);
-      // ABORTED: it is being made there at this moment.
-      if (!found.ok() && !found.Is(Code::kAborted)) return;
-      const std::lock_guard lock(mutex);
-      if (!holder || pool.id < holder->id) holder = pool;
+  for (std::size_t i = 0; i < std::min(pools.size(), kAskedAtOnce); ++i) {
+    asking.Spawn("ask pools", [&] {
+      for (std::size_t at = next++; at < pools.size() && !Runtime::Cancelled(); at = next++) {
+        ask(pools[at]);
+      }
     });
   }
   asking.Join();
-  TRY(Runtime::CheckCancelled());
-  return holder;
+  return Runtime::CheckCancelled();
+}
+
+Result<ControllerDriver::NameSearch> ControllerDriver::FindByName(const std::string& name) {
+  std::mutex mutex;
+  NameSearch search;
+  csi::v1::ControllerGetVolumeRequest request;
+  request.set_volume_id(driver::kByName + name);
+  TRY(AskPools(directory_.Pools(), [&](const driver::PoolRecord& pool) {
+    const auto node = directory_.Node(pool.id);
+    const auto found =
+        node.ok() ? (*node)->ControllerGetVolume({runtime_.clock().MonoNow() + kNameTime}, request)
+                  : Result<csi::v1::ControllerGetVolumeResponse>(node.error());
+    const std::lock_guard lock(mutex);
+    if (!found.ok() && IsUnheard(found.error())) search.unheard.insert(pool.id);
+    // ABORTED: it is being made there at this moment.
+    if (!found.ok() && !found.Is(Code::kAborted)) return;
+    if (!search.holder || pool.id < search.holder->id) search.holder = pool;
+  }));
+  return search;
 }
 
 Result<csi::v1::CreateVolumeResponse> ControllerDriver::CreateVolume(
@@ -177,25 +226,33 @@ Result<csi::v1::CreateVolumeResponse> ControllerDriver::CreateVolume(
   // Two at the same time might choose two nodes.
   const driver::BusyKeys::Hold hold(busy_, "volume name " + request.name());
   TRY(hold.Check());
+  const NameSearch search = TRY(FindByName(request.name()));
   std::vector<driver::PoolRecord> candidates;
-  if (const auto holder = TRY(FindByName(request.name()))) {
-    candidates.push_back(*holder);
+  if (search.holder) {
+    candidates.push_back(*search.holder);
   } else {
     const Source source = TRY(FindSource(request));
     candidates = TRY(Candidates(request, source));
+    // An earlier call may have made it there and its answer may be lost: then it would be there
+    // twice.
+    for (const driver::PoolRecord& pool : candidates) {
+      if (!search.unheard.contains(pool.id)) continue;
+      return Error(Code::kUnavailable, "node " + pool.node + " with pool " + pool.id.str() +
+                                           " does not answer, and may have made the volume in an "
+                                           "earlier call");
+    }
   }
   std::string refusals;
-  Code code = Code::kResourceExhausted;
   for (const driver::PoolRecord& pool : candidates) {
     auto node = directory_.Node(pool.id);
     auto created = node.ok() ? (*node)->CreateVolume(call, request)
                              : Result<csi::v1::CreateVolumeResponse>(node.error());
-    if (created.ok() || !Passes(created.error())) return created;
-    if (created.Is(Code::kUnavailable)) code = Code::kUnavailable;
+    // Only a refusal says that nothing was made.
+    if (created.ok() || !created.Is(Code::kResourceExhausted)) return created;
     refusals +=
         (refusals.empty() ? "" : "; ") + ("node " + pool.node) + ": " + created.error().message();
   }
-  return Error(code, refusals);
+  return Error(Code::kResourceExhausted, refusals);
 }
 
 Result<csi::v1::DeleteVolumeResponse> ControllerDriver::DeleteVolume(
@@ -214,39 +271,38 @@ Result<csi::v1::ValidateVolumeCapabilitiesResponse> ControllerDriver::ValidateVo
   if (request.volume_capabilities().empty()) {
     return Error(Code::kInvalidArgument, "volume_capabilities is missing");
   }
-  const pool::VolumeHandle handle = TRY(pool::VolumeHandle::Parse(request.volume_id()));
-  TRY(Ready());
-  if (directory_.IsLost(handle.pool)) {
-    return Error(Code::kNotFound, "volume " + request.volume_id() + " was lost with its pool");
-  }
-  return TRY(directory_.Node(handle.pool))
-  ->ValidateVolumeCapabilities(call, request);
+  const NodePtr node = TRY(NodeOfVolume(request.volume_id()));
+  return node->ValidateVolumeCapabilities(call, request);
 }
 
 Result<csi::v1::ControllerExpandVolumeResponse> ControllerDriver::ControllerExpandVolume(
     const proto::Call& call, const csi::v1::ControllerExpandVolumeRequest& request) {
   TRY(driver::RequireField(request.volume_id(), "volume_id"));
-  const pool::VolumeHandle handle = TRY(pool::VolumeHandle::Parse(request.volume_id()));
-  TRY(Ready());
-  if (directory_.IsLost(handle.pool)) {
-    return Error(Code::kNotFound, "volume " + request.volume_id() + " was lost with its pool");
-  }
-  return TRY(directory_.Node(handle.pool))
-  ->ControllerExpandVolume(call, request);
+  const NodePtr node = TRY(NodeOfVolume(request.volume_id()));
+  return node->ControllerExpandVolume(call, request);
+}
+
+Result<csi::v1::ControllerGetVolumeResponse> ControllerDriver::ControllerGetVolume(
+    const proto::Call& call, const csi::v1::ControllerGetVolumeRequest& request) {
+  TRY(driver::RequireField(request.volume_id(), "volume_id"));
+  const NodePtr node = TRY(NodeOfVolume(request.volume_id()));
+  return node->ControllerGetVolume(call, request);
+}
+
+Result<csi::v1::ControllerModifyVolumeResponse> ControllerDriver::ControllerModifyVolume(
+    const proto::Call& call, const csi::v1::ControllerModifyVolumeRequest& request) {
+  TRY(driver::RequireField(request.volume_id(), "volume_id"));
+  TRY(driver::ReadUserTags(request.mutable_parameters()));
+  const NodePtr node = TRY(NodeOfVolume(request.volume_id()));
+  return node->ControllerModifyVolume(call, request);
 }
 
 Result<csi::v1::CreateSnapshotResponse> ControllerDriver::CreateSnapshot(
     const proto::Call& call, const csi::v1::CreateSnapshotRequest& request) {
   TRY(driver::RequireName(request.name()));
   TRY(driver::RequireField(request.source_volume_id(), "source_volume_id"));
-  const pool::VolumeHandle handle = TRY(pool::VolumeHandle::Parse(request.source_volume_id()));
-  TRY(Ready());
-  if (directory_.IsLost(handle.pool)) {
-    return Error(Code::kNotFound,
-                 "volume " + request.source_volume_id() + " was lost with its pool");
-  }
-  return TRY(directory_.Node(handle.pool))
-  ->CreateSnapshot(call, request);
+  const NodePtr node = TRY(NodeOfVolume(request.source_volume_id()));
+  return node->CreateSnapshot(call, request);
 }
 
 Result<csi::v1::DeleteSnapshotResponse> ControllerDriver::DeleteSnapshot(
@@ -265,7 +321,10 @@ Result<Response> ControllerDriver::ListAll(
     Result<Response> (proto::CsiService::*verb)(const proto::Call&, const Request&)) {
   const driver::PageStart start = TRY(driver::ReadToken(request.starting_token()));
   Response all;
-  for (const driver::PoolRecord& pool : directory_.Pools()) {
+  bool heard = false;
+  std::string unheard;
+  const auto pools = directory_.Pools();
+  for (const driver::PoolRecord& pool : pools) {
     if (pool.id.str() < start.pool) continue;
     Request part = request;
     if (pool.id.str() != start.pool) part.clear_starting_token();
@@ -274,18 +333,33 @@ Result<Response> ControllerDriver::ListAll(
     if (request.max_entries() != 0) {
       part.set_max_entries(full ? 1 : request.max_entries() - all.entries_size());
     }
-    const NodePtr node = TRY(directory_.Node(pool.id));
-    auto page = TRY(((*node).*verb)(call, part));
+    const auto node = directory_.Node(pool.id);
+    const proto::Call brief{std::min(call.deadline, runtime_.clock().MonoNow() + kListTime)};
+    auto page = node.ok() ? ((**node).*verb)(brief, part) : Result<Response>(node.error());
+    if (!page.ok() && IsUnheard(page.error())) {
+      TRY(Runtime::CheckCancelled());
+      // What the others have is worth telling.
+      unheard += (unheard.empty() ? "" : ", ") + pool.node;
+      continue;
+    }
+    if (!page.ok()) return page.error();
+    heard = true;
     if (full) {
-      if (page.entries().empty()) continue;
+      if (page->entries().empty()) continue;
       all.set_next_token(TokenAfter(all.entries(all.entries_size() - 1)));
-      return all;
+      break;
     }
-    all.mutable_entries()->MergeFrom(page.entries());
-    if (!page.next_token().empty()) {
-      all.set_next_token(page.next_token());
-      return all;
+    all.mutable_entries()->MergeFrom(page->entries());
+    if (!page->next_token().empty()) {
+      all.set_next_token(page->next_token());
+      break;
     }
+  }
+  if (!unheard.empty()) {
+    const std::string who = "of " + std::to_string(pools.size()) + " nodes, " + unheard +
+                            " do not answer and are left out of the list";
+    if (!heard) return Error(Code::kUnavailable, who);
+    LogWarning("driver", who);
   }
   return all;
 }
@@ -349,23 +423,41 @@ Result<csi::v1::ListSnapshotsResponse> ControllerDriver::ListSnapshots(
   return ListAll(call, request, &proto::CsiService::ListSnapshots);
 }
 
+Result<csi::v1::GetSnapshotResponse> ControllerDriver::GetSnapshot(
+    const proto::Call& call, const csi::v1::GetSnapshotRequest& request) {
+  return driver::GetOneSnapshot(*this, call, request);
+}
+
 Result<csi::v1::GetCapacityResponse> ControllerDriver::GetCapacity(
-    const proto::Call&, const csi::v1::GetCapacityRequest& request) {
+    const proto::Call& call, const csi::v1::GetCapacityRequest& request) {
   csi::v1::GetCapacityResponse response;
   if (!request.volume_capabilities().empty() &&
       !driver::CheckCapabilities(request.volume_capabilities()).ok()) {
     return response;
   }
   TRY(Ready());
-  std::uint64_t free_bytes = 0;
-  for (const driver::PoolRecord& pool : directory_.Pools()) {
-    bool here = pool.healthy;
-    for (const auto& [key, value] : request.accessible_topology().segments()) {
-      here = here && key == driver::kTopologyKey && value == driver::TopologyValue(pool.node);
-    }
-    if (here) free_bytes += pool.free_bytes;
-  }
-  response.set_available_capacity(static_cast<std::int64_t>(free_bytes));
+  auto pools = directory_.Pools();
+  std::erase_if(pools, [&](const driver::PoolRecord& pool) {
+    const auto& segments = request.accessible_topology().segments();
+    return pool.silent || !std::all_of(segments.begin(), segments.end(), [&](const auto& s) {
+             return s.first == driver::kTopologyKey && s.second == driver::TopologyValue(pool.node);
+           });
+  });
+  // What its guard would refuse, only the node knows.
+  std::mutex mutex;
+  std::int64_t available_bytes = 0, largest_bytes = 0;
+  TRY(AskPools(pools, [&](const driver::PoolRecord& pool) {
+    const auto node = directory_.Node(pool.id);
+    if (!node.ok()) return;
+    const proto::Call brief{std::min(call.deadline, runtime_.clock().MonoNow() + kListTime)};
+    const auto capacity = (*node)->GetCapacity(brief, request);
+    if (!capacity.ok()) return;
+    const std::lock_guard lock(mutex);
+    available_bytes += capacity->available_capacity();
+    largest_bytes = std::max(largest_bytes, capacity->maximum_volume_size().value());
+  }));
+  response.set_available_capacity(available_bytes);
+  response.mutable_maximum_volume_size()->set_value(largest_bytes);
   return response;
 }
 

@@ -2,9 +2,12 @@
 // names the pool, the directory knows the pool's node, and the node does the work.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -40,6 +43,9 @@ class ControllerDriver final : public proto::CsiService {
   THINSNAP_DECLARE_VERB(DeleteSnapshot)
   THINSNAP_DECLARE_VERB(ListSnapshots)
   THINSNAP_DECLARE_VERB(ControllerExpandVolume)
+  THINSNAP_DECLARE_VERB(ControllerGetVolume)
+  THINSNAP_DECLARE_VERB(ControllerModifyVolume)
+  THINSNAP_DECLARE_VERB(GetSnapshot)
 #undef THINSNAP_DECLARE_VERB
 
  private:
@@ -50,6 +56,8 @@ class ControllerDriver final : public proto::CsiService {
   };
   // kUnavailable until the pools are known.
   Status Ready() const;
+  // The node of a volume that must be there: kNotFound with its pool lost.
+  Result<NodePtr> NodeOfVolume(const std::string& volume);
   Result<Source> FindSource(const csi::v1::CreateVolumeRequest& request);
   Result<std::vector<driver::PoolRecord>> Candidates(const csi::v1::CreateVolumeRequest& request,
                                                      const Source& source);
@@ -58,8 +66,14 @@ class ControllerDriver final : public proto::CsiService {
   // only; losing it costs nothing that was promised.
   Result<std::vector<driver::PoolRecord>> PlanTogether(std::vector<driver::PoolRecord> pools,
                                                        const PlacementWish& wish);
-  // The pool that has a volume of that name, of those that answer.
-  Result<std::optional<driver::PoolRecord>> FindByName(const std::string& name);
+  struct NameSearch {
+    std::optional<driver::PoolRecord> holder;
+    std::set<pool::PoolId> unheard;  // that did not answer: they may have it, too
+  };
+  Result<NameSearch> FindByName(const std::string& name);
+  // Calls `ask` for each pool, for a few at the same time.
+  Status AskPools(const std::vector<driver::PoolRecord>& pools,
+                  const std::function<void(const driver::PoolRecord&)>& ask);
   // The pages of all pools, one after the other.
   template <typename Response, typename Request>
   Result<Response> ListAll(const proto::Call& call, const Request& request,

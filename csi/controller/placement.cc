@@ -18,6 +18,7 @@ bool Contains(const List& list, const std::string& item) {
 std::string Obstacle(const driver::PoolRecord& pool, const PlacementWish& wish) {
   if (!wish.nodes.empty() && !Contains(wish.nodes, driver::TopologyValue(pool.node)))
     return "not in the topology";
+  if (pool.silent) return "silent: its node writes no heartbeat";
   if (!pool.healthy) return pool.reason.empty() ? "not healthy" : pool.reason;
   if (pool.size_bytes < wish.size_bytes) return "too small";
   return "";

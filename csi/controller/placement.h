@@ -19,7 +19,8 @@ struct PlacementWish {
 
 // Pools in the order in which they are tried: the one that holds the source, those of preferred
 // nodes, the one with most volumes of the namespace, those with most free space. Pools that are too
-// small or not healthy are left out; kResourceExhausted with each pool's figures when none is left.
+// small, silent or not healthy are left out; kResourceExhausted with each pool's figures when none
+// is left.
 Result<std::vector<driver::PoolRecord>> PlanPlacement(const std::vector<driver::PoolRecord>& pools,
                                                       const PlacementWish& wish);
 

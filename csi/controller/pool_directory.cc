@@ -1,5 +1,6 @@
 #include "csi/controller/pool_directory.h"
 
+#include <set>
 #include <utility>
 
 #include "base/data/json.h"
@@ -8,12 +9,27 @@
 namespace thinsnap::controller {
 
 PoolDirectory::PoolDirectory(Runtime& runtime, kube::KubeClient& client, const std::string& ns,
-                             NodeConnector connect)
-    : pools_(runtime, client, kube::types::kThinPool),
+                             NodeConnector connect, Duration silence)
+    : runtime_(runtime),
+      silence_(silence),
+      pools_(runtime, client, kube::types::kThinPool),
       lost_(runtime, client, kube::types::kConfigMap, ns, "",
             std::string("metadata.name=") + driver::kLostPoolsName),
       lost_key_{ns, driver::kLostPoolsName},
-      connect_(std::move(connect)) {}
+      connect_(std::move(connect)) {
+  pools_.AddHandler(
+      [this](const kube::ObjectPtr& old, const kube::ObjectPtr& current) { Heard(old, current); });
+}
+
+void PoolDirectory::Heard(const kube::ObjectPtr& old, const kube::ObjectPtr& current) {
+  constexpr char kHeartbeat[] = "status.heartbeatTime";
+  const std::lock_guard lock(mutex_);
+  if (!current) {
+    heard_.erase(pool::PoolId(kube::NameOf(*old)));
+  } else if (!old || StringAt(*old, kHeartbeat) != StringAt(*current, kHeartbeat)) {
+    heard_[pool::PoolId(kube::NameOf(*current))] = runtime_.clock().MonoNow();
+  }
+}
 
 void PoolDirectory::Start(TaskGroup& group) {
   pools_.Start(group);
@@ -37,11 +53,33 @@ std::vector<driver::PoolRecord> PoolDirectory::Pools() const {
     driver::PoolRecord record = driver::ReadPoolObject(*object);
     if (!IsLost(record.id)) pools.push_back(std::move(record));
   }
+  const MonoTime now = runtime_.clock().MonoNow();
+  const std::lock_guard lock(mutex_);
+  for (driver::PoolRecord& record : pools) {
+    const auto heard = heard_.find(record.id);
+    record.silent = heard != heard_.end() && now - heard->second > silence_;
+  }
   return pools;
 }
 
 NodePtr PoolDirectory::Connect(const std::string& address) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = connections_.find(address); found != connections_.end()) {
+      return found->second;
+    }
+  }
+  std::set<std::string> known = {address};
+  for (const kube::ObjectPtr& object : pools_.List()) {
+    known.insert(StringAt(*object, "spec.address"));
+  }
+  std::vector<NodePtr> left;  // closed when the lock is gone
   const std::lock_guard lock(mutex_);
+  std::erase_if(connections_, [&](auto& connection) {
+    if (known.contains(connection.first)) return false;
+    left.push_back(std::move(connection.second));
+    return true;
+  });
   NodePtr& connection = connections_[address];
   if (!connection) connection = connect_(address);
   return connection;

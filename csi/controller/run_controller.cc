@@ -58,9 +58,12 @@ Status RunControllerDriver(Runtime& runtime, TaskGroup& group, Random&, kube::Ku
   proto::ClientOptions connecting;
   connecting.tls = options.tls;
   connecting.server_name = driver::kTlsName;
-  PoolDirectory directory(runtime, kube, options.ns, [&](const std::string& address) -> NodePtr {
-    return proto::ConnectCsi(runtime, address, connecting);
-  });
+  PoolDirectory directory(
+      runtime, kube, options.ns,
+      [&](const std::string& address) -> NodePtr {
+        return proto::ConnectCsi(runtime, address, connecting);
+      },
+      options.silence);
   ControllerDriver driver(runtime, work, directory);
   std::unique_ptr<PoolController> pools;
   if (!options.leader_election) {

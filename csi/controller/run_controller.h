@@ -8,6 +8,7 @@
 #include "base/core/random.h"
 #include "base/core/runtime.h"
 #include "base/kube/client.h"
+#include "csi/controller/pool_directory.h"
 #include "csi/proto/csi_client.h"
 
 namespace thinsnap::controller {
@@ -20,6 +21,7 @@ struct ControllerDriverOptions {
   bool leader_election = false;
   std::string identity;            // of this process in the Lease
   TaskGroup* farewell = nullptr;   // where the Lease is released; required for the election
+  Duration silence = kSilence;     // after which a pool that writes no heartbeat is passed over
   std::function<void()> on_ready;  // called once the socket is served
 };
 

@@ -56,10 +56,12 @@ TEST(PlacementTest, TooSmallSickOrElsewhereIsLeftOut) {
   PlacementWish wish;
   wish.size_bytes = 50 * kGiB;
   wish.nodes = {"node-a", "node-b", "node-c"};
-  driver::PoolRecord small = Pool("b", 30), sick = Pool("c", 30);
+  wish.nodes.emplace_back("node-e");
+  driver::PoolRecord small = Pool("b", 30), sick = Pool("c", 30), silent = Pool("e", 90);
   small.size_bytes = 40 * kGiB;
   sick.healthy = false;
-  EXPECT_THAT(Order({Pool("a", 10), small, sick, Pool("d", 90)}, wish), ElementsAre("a"));
+  silent.silent = true;
+  EXPECT_THAT(Order({Pool("a", 10), small, sick, Pool("d", 90), silent}, wish), ElementsAre("a"));
 }
 
 TEST(PlacementTest, RefusalHasEachPoolsFigures) {
