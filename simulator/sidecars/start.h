@@ -24,9 +24,10 @@ struct SidecarOptions {
   // As the driver's GetPluginInfo will say.
   std::string driver_name = "csi.thinsnap.io";
   bool extra_create_metadata = true;
-  // Of volumes whose class names none. Empty, the real one's default: such a volume's filesystem
-  // is not said, and a kubelet that follows ReadWriteOnceWithFSType applies no fsGroup.
-  std::string default_fs_type = "ext4";
+  // Of volumes whose class names none. Empty, the real one's default: the driver chooses, and a
+  // copy has what its source has. A kubelet that follows ReadWriteOnceWithFSType would apply no
+  // fsGroup to such a volume, one that follows File does.
+  std::string default_fs_type;
   bool strict_topology = false;
   // False: a claim that waits for nobody leaves the choice of the node to the driver, unless its
   // class has allowedTopologies. True, the real one's default, spreads such claims by their names.

@@ -138,6 +138,18 @@ TEST(ProvisionPlanTest, TheFilesystemIsThatOfTheClassOrTheDefault) {
       ::testing::HasSubstr("accepted is one of them"));
 }
 
+TEST(ProvisionPlanTest, WithoutATypeTheDriverChooses) {
+  // A type that nobody asked for would refuse every copy of a volume that has another one.
+  SidecarOptions options;
+  const Json plain = JsonObject{{"metadata", JsonObject{{"name", "fast"}}}};
+  const auto request = VolumeRequest(Claim("1Gi"), plain, DriverFacts(), options);
+  ASSERT_TRUE(request.ok());
+  for (const auto& capability : request->volume_capabilities()) {
+    EXPECT_TRUE(capability.has_mount());
+    EXPECT_EQ(capability.mount().fs_type(), "");
+  }
+}
+
 struct Source {
   Json snapshot, content;
 };
