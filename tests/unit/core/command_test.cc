@@ -83,7 +83,9 @@ TEST(CommandTest, AProgramThatDoesNotDieIsCollectedLater) {
 }
 
 TEST(CommandTest, TheProgramGetsNoOtherFiles) {
-  const UniqueFd foreign(open("/dev/null", O_RDONLY));  // without O_CLOEXEC
+  const UniqueFd null(open("/dev/null", O_RDONLY));
+  // Without FD_CLOEXEC, and out of the way of what the shell opens itself.
+  const UniqueFd foreign(fcntl(null.get(), F_DUPFD, 100));
   ASSERT_TRUE(foreign);
   PosixCommandRunner runner;
   const auto output =

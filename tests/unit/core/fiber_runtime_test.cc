@@ -312,6 +312,7 @@ TEST(FiberRuntimeDeathTest, AWaitWithAMutexHeldIsNamed) {
         const std::lock_guard lock(mutex);
         EXPECT_TRUE(runtime.SleepFor(1s).ok());
       });
+      group.Join();
     });
   };
   EXPECT_DEATH(hold(), "holder waits with 1 mutexes held");
