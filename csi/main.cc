@@ -7,11 +7,15 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <string_view>
 #include <unistd.h>
 #include <utility>
 
 #include "base/core/clock.h"
+#include "base/core/command.h"
+#include "base/core/counters.h"
 #include "base/core/farewell.h"
 #include "base/core/file.h"
 #include "base/core/log.h"
@@ -23,7 +27,15 @@
 #include "base/kube/http_kube_client.h"
 #include "csi/controller/run_controller.h"
 #include "csi/driver/health.h"
+#include "csi/driver/identity.h"
+#include "csi/driver/pool_figures.h"
 #include "csi/driver/role_certificates.h"
+#include "csi/driver/run_node.h"
+#include "csi/mount/system_mounter.h"
+#include "csi/pool/guarded_pool.h"
+#include "csi/proto/registration_server.h"
+#include "csi/reflink/pool_folder.h"
+#include "csi/reflink/reflink_thin_pool.h"
 
 namespace thinsnap {
 namespace {
@@ -33,6 +45,9 @@ struct Flags {
   std::string tls_ca, tls_cert, tls_key;
   std::string health;
   bool leader_election = false;
+  // Of the node.
+  std::string node, pool, pool_size = "32Gi", listen, registry, kubelet_endpoint;
+  bool pool_sparse = false;
 };
 
 std::string Environment(const char* name) {
@@ -81,7 +96,7 @@ Status IsCurrent(const proto::TlsFiles& loaded, const Flags& flags) {
 }
 
 Result<std::unique_ptr<net::HttpServer>> StartHealth(Runtime& runtime, const Flags& flags,
-                                                     const proto::TlsFiles& tls,
+                                                     const proto::TlsFiles& tls, Counters* counters,
                                                      std::function<Status()> is_ready) {
   if (flags.health.empty()) return std::unique_ptr<net::HttpServer>();
   driver::HealthOptions options;
@@ -89,6 +104,7 @@ Result<std::unique_ptr<net::HttpServer>> StartHealth(Runtime& runtime, const Fla
   options.socket_path = TRY(SocketPath(flags.endpoint));
   options.is_live = [&tls, &flags] { return IsCurrent(tls, flags); };
   options.is_ready = std::move(is_ready);
+  options.counters = counters;
   return driver::ServeHealth(runtime, std::move(options)).In("--health");
 }
 
@@ -103,8 +119,81 @@ Status RunController(Runtime& runtime, TaskGroup& group, TaskGroup& farewell, Ra
   options.leader_election = flags.leader_election;
   options.identity = Environment("HOSTNAME") + "_" + random.Uuid();
   options.farewell = &farewell;
-  const auto health = TRY(StartHealth(runtime, flags, tls, {}));
+  const auto health = TRY(StartHealth(runtime, flags, tls, nullptr, {}));
   return controller::RunControllerDriver(runtime, group, random, *kube, options);
+}
+
+// "reflink:FOLDER" is the one kind of pool so far.
+Result<std::unique_ptr<pool::ThinPool>> OpenPool(Clock& clock, Random& random,
+                                                 CommandRunner& runner, const Flags& flags) {
+  constexpr std::string_view kReflink = "reflink:/";
+  if (!flags.pool.starts_with(kReflink)) {
+    return Error(Code::kInvalidArgument,
+                 "--pool is \"" + flags.pool + "\"; reflink:/FOLDER is accepted");
+  }
+  reflink::PoolFolderOptions folder;
+  folder.folder = flags.pool.substr(kReflink.size() - 1);
+  folder.size_bytes = TRY(reflink::ParsePoolSize(flags.pool_size).In("--pool-size"));
+  folder.preallocate = !flags.pool_sparse;
+  auto options = TRY(reflink::PreparePoolFolder(runner, folder).In("--pool"));
+  auto opened = TRY(reflink::OpenReflinkThinPool(clock, random, std::move(options)));
+  return pool::MakeGuardedThinPool(std::move(opened), {});
+}
+
+// What the kubelet said of the registration. Thread-safe.
+class Registration {
+ public:
+  void Set(Status status) {
+    if (!status.ok()) LogWarning("driver", status.error().message());
+    const std::scoped_lock lock(mutex_);
+    status_ = std::move(status);
+  }
+  Status Get() const {
+    const std::scoped_lock lock(mutex_);
+    return status_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  Status status_ = Error(Code::kUnavailable, "the kubelet has not registered the driver yet");
+};
+
+Status RunNode(Runtime& runtime, TaskGroup& group, Random& random, const Flags& flags) {
+  const proto::TlsFiles tls = TRY(ReadTls(flags));
+  driver::NodeDriverOptions options;
+  options.node_name = flags.node;
+  options.socket_path = TRY(SocketPath(flags.endpoint));
+  options.listen_address = flags.listen;
+  options.tls = &tls;
+  options.ns = flags.ns;
+  const auto kube = TRY(ConnectKube(flags));
+  PosixCommandRunner runner;
+  mount::SystemMounter mounter;
+  const auto pool = TRY(OpenPool(runtime.clock(), random, runner, flags));
+  Counters counters;
+  driver::ShowPool(counters, *pool, runtime.clock());
+
+  Registration registration;
+  const auto health =
+      TRY(StartHealth(runtime, flags, tls, &counters, [&] { return registration.Get(); }));
+  std::unique_ptr<proto::RegistrationServer> registrar;
+  Status registering;
+  options.on_ready = [&](const std::string&) {
+    if (flags.registry.empty()) return registration.Set({});
+    auto started = proto::RegistrationServer::Start(
+        {flags.registry, driver::PluginInfo().name(),
+         flags.kubelet_endpoint.empty() ? options.socket_path : flags.kubelet_endpoint,
+         [&](const Status& said) { registration.Set(said); }});
+    if (started.ok()) {
+      registrar = std::move(*started);
+    } else {
+      registering = std::move(started).error().In("--register");
+      group.Stop();
+    }
+  };
+  const Status served =
+      driver::RunNodeDriver(runtime, group, random, *pool, mounter, runner, kube.get(), options);
+  return registering.ok() ? served : registering;
 }
 
 // Runs `serve` until SIGTERM or SIGINT. The signals are blocked in all threads and taken here.
@@ -163,19 +252,32 @@ int main(int argc, char** argv) try {
   certificates->add_option("--namespace", flags.ns, "of the driver")->capture_default_str();
 
   CLI::App* node = app.add_subcommand("node", "own the thin pool of this machine");
-  node->allow_extras();
+  node->add_option("--endpoint", flags.endpoint, "unix:///folder/csi.sock")
+      ->envname("CSI_ENDPOINT");
+  node->add_option("--node", flags.node, "name of this machine's Node")->required();
+  node->add_option("--pool", flags.pool,
+                   "reflink:/FOLDER: files in that folder, in an image where it has no reflinks")
+      ->required();
+  node->add_option("--pool-size", flags.pool_size, "of an image that is made: 512Mi to 64Ti")
+      ->capture_default_str();
+  node->add_flag("--pool-sparse", flags.pool_sparse,
+                 "an image takes room as it fills; the disk below may run full under volumes");
+  node->add_option("--listen", flags.listen, "host:port for the controller role")->required();
+  node->add_option("--register", flags.registry, "the kubelet's folder plugins_registry");
+  node->add_option("--kubelet-endpoint", flags.kubelet_endpoint,
+                   "the socket's path as the kubelet sees it, where that is another");
+  node->add_option("--kubeconfig", flags.kubeconfig, "in place of KUBECONFIG, in-cluster");
+  node->add_option("--namespace", flags.ns, "of the driver")->capture_default_str();
+  node->add_option("--tls-ca", flags.tls_ca, "authority of all drivers")->required();
+  node->add_option("--tls-cert", flags.tls_cert, "certificate for thinsnap-csi-node")->required();
+  node->add_option("--tls-key", flags.tls_key, "its key")->required();
+  node->add_option("--health", flags.health, "host:port for /healthz, /readyz and /metrics");
 
   CLI11_PARSE(app, argc, argv);
-  if (node->parsed()) {
-    std::fputs(
-        "thinsnap-csi: this build has no LVM pools yet, so there is no pool for `node` to own; "
-        "`thinsnap-sim node` runs the same driver on a pool of reflinked files\n",
-        stderr);
-    return 1;
-  }
   return thinsnap::ServeUntilSignal([&](thinsnap::Runtime& runtime, thinsnap::TaskGroup& group,
                                         thinsnap::TaskGroup& farewell, thinsnap::Random& random) {
     if (certificates->parsed()) return thinsnap::RunCertificates(runtime, flags);
+    if (node->parsed()) return thinsnap::RunNode(runtime, group, random, flags);
     return thinsnap::RunController(runtime, group, farewell, random, flags);
   });
 } catch (const std::exception& error) {

@@ -15,6 +15,7 @@
 #include "base/core/random.h"
 #include "base/core/runtime.h"
 #include "base/core/secret.h"
+#include "csi/reflink/pool_folder.h"
 #include "simulator/s3/serve.h"
 #include "simulator/world/control.h"
 #include "simulator/world/driver_process.h"
@@ -64,26 +65,6 @@ struct Flags {
   int s3_latency_ms = 0;
 };
 
-// "512Mi", "32Gi", "1Ti", or bytes.
-Result<std::uint64_t> ParseSize(const std::string& text) {
-  std::size_t end = 0;
-  std::uint64_t number = 0;
-  for (; end < text.size() && text[end] >= '0' && text[end] <= '9' && end < 12; ++end) {
-    number = number * 10 + static_cast<std::uint64_t>(text[end] - '0');
-  }
-  const std::string unit = text.substr(end);
-  const std::uint64_t factor = unit.empty()   ? 1
-                               : unit == "Mi" ? thinsnap::kMiB
-                               : unit == "Gi" ? thinsnap::kGiB
-                               : unit == "Ti" ? thinsnap::kTiB
-                                              : 0;
-  if (end == 0 || factor == 0 || number * factor < 512 * thinsnap::kMiB ||
-      number * factor > 64 * thinsnap::kTiB) {
-    return Error(Code::kInvalidArgument, "--pool-size " + text + ": expected 512Mi to 64Ti");
-  }
-  return number * factor;
-}
-
 Status Up(Flags& flags) {
   if (geteuid() != 0) {
     return Error(Code::kPermissionDenied,
@@ -94,7 +75,7 @@ Status Up(Flags& flags) {
       Absolute(flags.up.kubeconfig.empty() ? flags.up.data + "/kubeconfig" : flags.up.kubeconfig);
   flags.up.image_folders = TRY(ParseImages(flags.images));
   for (std::string& path : flags.up.lent_paths) path = Absolute(path);
-  flags.up.pool_bytes = TRY(ParseSize(flags.pool_size));
+  flags.up.pool_bytes = TRY(thinsnap::reflink::ParsePoolSize(flags.pool_size).In("--pool-size"));
   flags.up.sidecars = flags.sidecars == "built-in";
   flags.up.program = OwnProgram();
   return thinsnap::world::RunUp(flags.up);

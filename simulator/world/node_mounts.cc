@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "base/core/file.h"
-#include "csi/reflink/loop_device.h"
 
 namespace thinsnap::world {
 namespace {
@@ -100,32 +99,6 @@ Status MountMemoryFolder(const std::string& path) {
   TRY(MakeFolders(path, 0700));
   if (mount("tmpfs", path.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "mode=0700,size=128m") != 0) {
     return ErrnoError(errno, "mount " + path);
-  }
-  return {};
-}
-
-Status MountPoolImage(CommandRunner& runner, const std::string& image, std::uint64_t size_bytes,
-                      const std::string& path) {
-  if (access(image.c_str(), F_OK) != 0) {
-    const std::string draft = image + ".new";
-    {
-      UniqueFd fd(open(draft.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-      if (!fd) return ErrnoError(errno, "create " + draft);
-      if (ftruncate(fd.get(), static_cast<off_t>(size_bytes)) != 0)
-        return ErrnoError(errno, "size " + draft);
-    }
-    Command format;
-    format.argv = {"mkfs.xfs", "-q", "-K", "-f", "-m", "reflink=1", draft};
-    TRY(RunChecked(runner, format));
-    if (rename(draft.c_str(), image.c_str()) != 0)
-      return ErrnoError(errno, "put " + image + " in place");
-  }
-  TRY(MakeFolders(path, 0700));
-  const reflink::LoopDevice device = TRY(reflink::AttachLoopDevice(image));
-  // From here on the mount holds the device; it goes with the last of its users. What is removed in
-  // the pool goes back to the disk below.
-  if (mount(device.path.c_str(), path.c_str(), "xfs", MS_NOATIME, "nouuid,discard") != 0) {
-    return ErrnoError(errno, "mount " + image);
   }
   return {};
 }

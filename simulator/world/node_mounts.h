@@ -2,10 +2,8 @@
 // outside; when the node's last process dies, the kernel undoes all of it.
 #pragma once
 
-#include <cstdint>
 #include <string>
 
-#include "base/core/command.h"
 #include "base/core/result.h"
 
 namespace thinsnap::world {
@@ -21,9 +19,5 @@ Status MakeNodeRoot();
 
 // A small tmpfs for secrets, tokens and the state of containers.
 Status MountMemoryFolder(const std::string& path);
-
-// Makes the image of `size_bytes` (sparse, XFS) at first, and mounts it.
-Status MountPoolImage(CommandRunner& runner, const std::string& image, std::uint64_t size_bytes,
-                      const std::string& path);
 
 }  // namespace thinsnap::world

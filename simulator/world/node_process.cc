@@ -14,6 +14,7 @@
 #include "base/kube/client_config.h"
 #include "base/kube/http_kube_client.h"
 #include "base/net/http.h"
+#include "csi/reflink/pool_folder.h"
 #include "simulator/containers/child_process.h"
 #include "simulator/containers/remove_tree.h"
 #include "simulator/containers/runc_runtime.h"
@@ -70,8 +71,9 @@ Status RunNodeProcess(const NodeProcessOptions& options) {
   PosixCommandRunner runner;
   const std::string memory = options.folder + "/run";
   TRY(MountMemoryFolder(memory));
-  TRY(MountPoolImage(runner, options.folder + "/" + kPoolImage, options.pool_bytes,
-                     options.folder + "/" + kPoolFolder));
+  TRY(reflink::MountPoolImage(
+      runner, {options.folder + "/" + kPoolImage, options.pool_bytes, /*preallocate=*/false},
+      options.folder + "/" + kPoolFolder));
 
   SystemClock clock;
   SystemRandom random;

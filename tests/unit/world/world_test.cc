@@ -14,10 +14,10 @@
 #include "base/data/json.h"
 #include "base/data/yaml.h"
 #include "csi/reflink/image_file.h"
+#include "csi/reflink/pool_folder.h"
 #include "simulator/containers/remove_tree.h"
 #include "simulator/world/control.h"
 #include "simulator/world/kubeconfig.h"
-#include "simulator/world/node_mounts.h"
 #include "simulator/world/world_state.h"
 
 namespace thinsnap::world {
@@ -120,7 +120,7 @@ TEST_F(WorldFilesTest, AnEmptiedPoolGivesTheDiskItsSpaceBack) {
   const std::string image = folder_ + "/pool.img";
   const std::string pool = folder_ + "/pool";
   PosixCommandRunner runner;
-  const Status mounted = MountPoolImage(runner, image, 512 * kMiB, pool);
+  const Status mounted = reflink::MountPoolImage(runner, {image, 512 * kMiB, false}, pool);
   if (mounted.Is(Code::kNotFound)) GTEST_SKIP() << mounted.error().message();
   ASSERT_TRUE(mounted.ok()) << mounted.error().ToString();
   EXPECT_TRUE(WriteFileAtomic(pool + "/file", std::string(64 * kMiB, 'x')).ok());
