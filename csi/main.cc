@@ -240,7 +240,8 @@ int main(int argc, char** argv) try {
   controller->add_option("--kubeconfig", flags.kubeconfig, "in place of KUBECONFIG, in-cluster");
   controller->add_option("--namespace", flags.ns, "of the driver")->capture_default_str();
   controller->add_option("--tls-ca", flags.tls_ca, "authority of all drivers")->required();
-  controller->add_option("--tls-cert", flags.tls_cert, "certificate for thinsnap-csi")->required();
+  controller->add_option("--tls-cert", flags.tls_cert, "certificate for thinsnap-csi-controller")
+      ->required();
   controller->add_option("--tls-key", flags.tls_key, "its key")->required();
   controller->add_option("--health", flags.health, "host:port for /healthz and /readyz");
   controller->add_flag("--leader-election", flags.leader_election,

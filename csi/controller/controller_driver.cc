@@ -318,7 +318,7 @@ Result<csi::v1::DeleteSnapshotResponse> ControllerDriver::DeleteSnapshot(
 template <typename Response, typename Request>
 Result<Response> ControllerDriver::ListAll(
     const proto::Call& call, const Request& request,
-    Result<Response> (proto::CsiService::*verb)(const proto::Call&, const Request&)) {
+    Result<Response> (proto::ControllerService::*verb)(const proto::Call&, const Request&)) {
   const driver::PageStart start = TRY(driver::ReadToken(request.starting_token()));
   Response all;
   bool heard = false;
@@ -368,7 +368,7 @@ Result<csi::v1::ListVolumesResponse> ControllerDriver::ListVolumes(
     const proto::Call& call, const csi::v1::ListVolumesRequest& request) {
   if (request.max_entries() < 0) return Error(Code::kInvalidArgument, "max_entries is negative");
   TRY(Ready());
-  return ListAll(call, request, &proto::CsiService::ListVolumes);
+  return ListAll(call, request, &proto::ControllerService::ListVolumes);
 }
 
 Result<csi::v1::ListSnapshotsResponse> ControllerDriver::FindInRepository(
@@ -420,7 +420,7 @@ Result<csi::v1::ListSnapshotsResponse> ControllerDriver::ListSnapshots(
     return TRY(directory_.Node(volume->pool))
     ->ListSnapshots(call, request);
   }
-  return ListAll(call, request, &proto::CsiService::ListSnapshots);
+  return ListAll(call, request, &proto::ControllerService::ListSnapshots);
 }
 
 Result<csi::v1::GetSnapshotResponse> ControllerDriver::GetSnapshot(

@@ -22,31 +22,25 @@
 
 namespace thinsnap::controller {
 
-class ControllerDriver final : public proto::CsiService {
+class ControllerDriver final : public proto::IdentityService, public proto::ControllerService {
  public:
   ControllerDriver(Runtime& runtime, TaskGroup& group, PoolDirectory& directory)
       : runtime_(runtime), group_(group), directory_(directory) {}
 
-#define THINSNAP_DECLARE_VERB(verb)                             \
-  Result<csi::v1::verb##Response> verb(const proto::Call& call, \
-                                       const csi::v1::verb##Request& request) override;
-  THINSNAP_DECLARE_VERB(GetPluginInfo)
-  THINSNAP_DECLARE_VERB(GetPluginCapabilities)
-  THINSNAP_DECLARE_VERB(Probe)
-  THINSNAP_DECLARE_VERB(CreateVolume)
-  THINSNAP_DECLARE_VERB(DeleteVolume)
-  THINSNAP_DECLARE_VERB(ValidateVolumeCapabilities)
-  THINSNAP_DECLARE_VERB(ListVolumes)
-  THINSNAP_DECLARE_VERB(GetCapacity)
-  THINSNAP_DECLARE_VERB(ControllerGetCapabilities)
-  THINSNAP_DECLARE_VERB(CreateSnapshot)
-  THINSNAP_DECLARE_VERB(DeleteSnapshot)
-  THINSNAP_DECLARE_VERB(ListSnapshots)
-  THINSNAP_DECLARE_VERB(ControllerExpandVolume)
-  THINSNAP_DECLARE_VERB(ControllerGetVolume)
-  THINSNAP_DECLARE_VERB(ControllerModifyVolume)
-  THINSNAP_DECLARE_VERB(GetSnapshot)
-#undef THINSNAP_DECLARE_VERB
+  THINSNAP_IDENTITY_VERBS(THINSNAP_OVERRIDE_VERB)
+  THINSNAP_OVERRIDE_VERB(CreateVolume)
+  THINSNAP_OVERRIDE_VERB(DeleteVolume)
+  THINSNAP_OVERRIDE_VERB(ValidateVolumeCapabilities)
+  THINSNAP_OVERRIDE_VERB(ListVolumes)
+  THINSNAP_OVERRIDE_VERB(GetCapacity)
+  THINSNAP_OVERRIDE_VERB(ControllerGetCapabilities)
+  THINSNAP_OVERRIDE_VERB(CreateSnapshot)
+  THINSNAP_OVERRIDE_VERB(DeleteSnapshot)
+  THINSNAP_OVERRIDE_VERB(ListSnapshots)
+  THINSNAP_OVERRIDE_VERB(ControllerExpandVolume)
+  THINSNAP_OVERRIDE_VERB(ControllerGetVolume)
+  THINSNAP_OVERRIDE_VERB(ControllerModifyVolume)
+  THINSNAP_OVERRIDE_VERB(GetSnapshot)
 
  private:
   // The source of a new volume: the pool that holds it, and whether a repository has it too.
@@ -77,8 +71,8 @@ class ControllerDriver final : public proto::CsiService {
   // The pages of all pools, one after the other.
   template <typename Response, typename Request>
   Result<Response> ListAll(const proto::Call& call, const Request& request,
-                           Result<Response> (proto::CsiService::*verb)(const proto::Call&,
-                                                                       const Request&));
+                           Result<Response> (proto::ControllerService::*verb)(const proto::Call&,
+                                                                              const Request&));
   Result<csi::v1::ListSnapshotsResponse> FindInRepository(
       const proto::Call& call, const csi::v1::ListSnapshotsRequest& request);
 

@@ -8,7 +8,7 @@
 #include "csi/controller/controller_driver.h"
 #include "csi/controller/pool_controller.h"
 #include "csi/controller/pool_directory.h"
-#include "csi/driver/run_node.h"
+#include "csi/driver/role_certificates.h"
 #include "csi/driver/stopped.h"
 #include "csi/proto/csi_server.h"
 
@@ -57,7 +57,7 @@ Status RunControllerDriver(Runtime& runtime, TaskGroup& group, Random&, kube::Ku
   TaskGroup work(runtime, &group);
   proto::ClientOptions connecting;
   connecting.tls = options.tls;
-  connecting.server_name = driver::kTlsName;
+  connecting.server_name = driver::kNodeTlsName;
   PoolDirectory directory(
       runtime, kube, options.ns,
       [&](const std::string& address) -> NodePtr {
@@ -70,10 +70,8 @@ Status RunControllerDriver(Runtime& runtime, TaskGroup& group, Random&, kube::Ku
     pools = std::make_unique<PoolController>(runtime, kube, directory, options.ns);
   }
   directory.Start(work);
-  proto::CsiServer::Options serving;
-  serving.unix_socket = options.socket_path;
-  serving.node_verbs = false;
-  auto server = proto::CsiServer::Start(runtime, work, driver, serving);
+  auto server = proto::CsiServer::OnSocket(
+      runtime, work, {.identity = &driver, .controller = &driver}, options.socket_path);
   Status outcome;
   if (server.ok()) {
     if (pools) {

@@ -15,7 +15,7 @@ namespace thinsnap::controller {
 
 struct ControllerDriverOptions {
   std::string socket_path;
-  const proto::TlsFiles* tls = nullptr;  // required
+  const proto::TlsFiles* tls = nullptr;  // required; the certificate is for kControllerTlsName
   std::string ns = "thinsnap-system";    // of the ConfigMap of lost pools and of the Lease
   // Only one of several decides about lost pools; the socket is served by each.
   bool leader_election = false;

@@ -23,12 +23,14 @@ Result<net::HttpServerOptions> ServerOptions(const std::string& address) {
   return options;
 }
 
-Status IsLive(proto::CsiService& driver, const proto::Call& call, const HealthOptions& options) {
+Status IsLive(proto::IdentityService& driver, const proto::Call& call,
+              const HealthOptions& options) {
   TRY(driver.GetPluginInfo(call, {}));
   return options.is_live ? options.is_live() : Status();
 }
 
-Status IsReady(proto::CsiService& driver, const proto::Call& call, const HealthOptions& options) {
+Status IsReady(proto::IdentityService& driver, const proto::Call& call,
+               const HealthOptions& options) {
   const auto probed = TRY(driver.Probe(call, {}));
   if (probed.has_ready() && !probed.ready().value()) {
     return Error(Code::kUnavailable, "the driver is starting");

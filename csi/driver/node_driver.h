@@ -39,35 +39,22 @@ class NodeDriver final : public proto::CsiService {
   // one of which nobody said yet that it is not. It serves until told otherwise.
   void SetStanding(PoolStanding standing);
 
-#define THINSNAP_DECLARE_VERB(verb)                             \
-  Result<csi::v1::verb##Response> verb(const proto::Call& call, \
-                                       const csi::v1::verb##Request& request) override;
-  THINSNAP_DECLARE_VERB(GetPluginInfo)
-  THINSNAP_DECLARE_VERB(GetPluginCapabilities)
-  THINSNAP_DECLARE_VERB(Probe)
-  THINSNAP_DECLARE_VERB(CreateVolume)
-  THINSNAP_DECLARE_VERB(DeleteVolume)
-  THINSNAP_DECLARE_VERB(ValidateVolumeCapabilities)
-  THINSNAP_DECLARE_VERB(ListVolumes)
-  THINSNAP_DECLARE_VERB(GetCapacity)
-  THINSNAP_DECLARE_VERB(ControllerGetCapabilities)
-  THINSNAP_DECLARE_VERB(CreateSnapshot)
-  THINSNAP_DECLARE_VERB(DeleteSnapshot)
-  THINSNAP_DECLARE_VERB(ListSnapshots)
-  THINSNAP_DECLARE_VERB(ControllerExpandVolume)
+  THINSNAP_IDENTITY_VERBS(THINSNAP_OVERRIDE_VERB)
+  THINSNAP_OVERRIDE_VERB(CreateVolume)
+  THINSNAP_OVERRIDE_VERB(DeleteVolume)
+  THINSNAP_OVERRIDE_VERB(ValidateVolumeCapabilities)
+  THINSNAP_OVERRIDE_VERB(ListVolumes)
+  THINSNAP_OVERRIDE_VERB(GetCapacity)
+  THINSNAP_OVERRIDE_VERB(ControllerGetCapabilities)
+  THINSNAP_OVERRIDE_VERB(CreateSnapshot)
+  THINSNAP_OVERRIDE_VERB(DeleteSnapshot)
+  THINSNAP_OVERRIDE_VERB(ListSnapshots)
+  THINSNAP_OVERRIDE_VERB(ControllerExpandVolume)
   // Between the roles also by name, see kByName.
-  THINSNAP_DECLARE_VERB(ControllerGetVolume)
-  THINSNAP_DECLARE_VERB(ControllerModifyVolume)
-  THINSNAP_DECLARE_VERB(GetSnapshot)
-  THINSNAP_DECLARE_VERB(NodeStageVolume)
-  THINSNAP_DECLARE_VERB(NodeUnstageVolume)
-  THINSNAP_DECLARE_VERB(NodePublishVolume)
-  THINSNAP_DECLARE_VERB(NodeUnpublishVolume)
-  THINSNAP_DECLARE_VERB(NodeGetVolumeStats)
-  THINSNAP_DECLARE_VERB(NodeExpandVolume)
-  THINSNAP_DECLARE_VERB(NodeGetCapabilities)
-  THINSNAP_DECLARE_VERB(NodeGetInfo)
-#undef THINSNAP_DECLARE_VERB
+  THINSNAP_OVERRIDE_VERB(ControllerGetVolume)
+  THINSNAP_OVERRIDE_VERB(ControllerModifyVolume)
+  THINSNAP_OVERRIDE_VERB(GetSnapshot)
+  THINSNAP_NODE_VERBS(THINSNAP_OVERRIDE_VERB)
 
  private:
   Status CheckWritable();

@@ -161,7 +161,7 @@ Result<std::uint64_t> ChooseSize(const SizeRange& range, std::uint64_t least) {
   return size_bytes;
 }
 
-Result<csi::v1::GetSnapshotResponse> GetOneSnapshot(proto::CsiService& driver,
+Result<csi::v1::GetSnapshotResponse> GetOneSnapshot(proto::ControllerService& driver,
                                                     const proto::Call& call,
                                                     const csi::v1::GetSnapshotRequest& request) {
   TRY(RequireField(request.snapshot_id(), "snapshot_id"));

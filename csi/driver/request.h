@@ -74,7 +74,7 @@ Result<PageStart> ReadToken(const std::string& token);
 std::string MakeToken(const std::string& pool, const std::string& id);
 
 // GetSnapshot where ListSnapshots is known: the one that it finds, or kNotFound.
-Result<csi::v1::GetSnapshotResponse> GetOneSnapshot(proto::CsiService& driver,
+Result<csi::v1::GetSnapshotResponse> GetOneSnapshot(proto::ControllerService& driver,
                                                     const proto::Call& call,
                                                     const csi::v1::GetSnapshotRequest& request);
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/core/log.h"
+#include "csi/driver/role_certificates.h"
 #include "csi/driver/stopped.h"
 #include "csi/proto/csi_server.h"
 #include "csi/transfer/repository_source.h"
@@ -22,7 +23,7 @@ std::unique_ptr<transfer::RepositorySource> ChooseSource(Runtime& runtime, kube:
 
 // "10.0.0.7:4000" where the server listens on "0.0.0.0:4000" and says that its host is 10.0.0.7.
 std::string Advertised(const NodeDriverOptions& options, const std::string& address) {
-  if (options.advertised_host.empty() || address.empty()) return address;
+  if (options.advertised_host.empty()) return address;
   return options.advertised_host + address.substr(address.rfind(':'));
 }
 
@@ -37,27 +38,32 @@ Status RunNodeDriver(Runtime& runtime, TaskGroup& group, Random& random, pool::T
   NodeParts parts(runtime, work, random, pool, mounter, runner, kube, *source, options);
   source->Start(work);
 
-  std::unique_ptr<proto::CsiServer> server;
+  std::unique_ptr<proto::CsiServer> socket, network;
   const auto serve = [&]() -> Status {
     TRY(parts.Start());
-    proto::CsiServer::Options serving;
-    serving.unix_socket = options.socket_path;
-    serving.listen_address = options.listen_address;
-    serving.tls = options.tls;
-    server = TRY(proto::CsiServer::Start(runtime, work, parts.driver(), serving));
+    const proto::Services services = {.identity = &parts.driver(), .controller = &parts.driver()};
+    if (!options.listen_address.empty()) {
+      ASSERT(options.tls != nullptr);
+      network = TRY(proto::CsiServer::OnNetwork(runtime, work, services, options.listen_address,
+                                                *options.tls, kControllerTlsName));
+    }
+    proto::Services of_socket = services;
+    of_socket.node = &parts.driver();
+    socket = TRY(proto::CsiServer::OnSocket(runtime, work, of_socket, options.socket_path));
     return {};
   };
   Status outcome = serve();
   if (outcome.ok()) {
-    parts.Report(Advertised(options, server->address()));
+    parts.Report(network ? Advertised(options, network->address()) : "");
     LogInfo("driver",
             "node " + options.node_name + " serves pool " + parts.driver().pool_id().str());
-    if (options.on_ready) options.on_ready(server->address());
+    if (options.on_ready) options.on_ready(network ? network->address() : "");
     stopped.Wait();
   }
-  // First the waits of all calls end, then the server can end, then nothing uses what is above.
+  // First the waits of all calls end, then the servers can end, then nothing uses what is above.
   work.Stop();
-  server.reset();
+  socket.reset();
+  network.reset();
   work.Join();
   return outcome;
 }

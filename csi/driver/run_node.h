@@ -20,7 +20,7 @@ namespace thinsnap::driver {
 struct NodeDriverOptions : NodePartsOptions {
   std::string socket_path;  // the node's CSI socket, for the kubelet
   // "127.0.0.1:0": for the controller role, over mutual TLS with `tls`, whose certificate is valid
-  // for kTlsName; "" for none.
+  // for kNodeTlsName; "" for none. The verbs of Node exist on the socket only.
   std::string listen_address;
   const proto::TlsFiles* tls = nullptr;
   // In the ThinPool object; empty: the host of listen_address.
@@ -30,9 +30,6 @@ struct NodeDriverOptions : NodePartsOptions {
   // Called once everything is served, with the TCP address or "".
   std::function<void(const std::string& address)> on_ready;
 };
-
-// The name that certificates of both roles carry, so that a node may have any address.
-inline constexpr char kTlsName[] = "thinsnap-csi";
 
 // Serves until the group is stopped, and returns OK then. kube may be null. Pool, mounter and
 // runner outlive it.

@@ -44,22 +44,22 @@ class CsiClient final : public CsiService {
         controller_(csi::v1::Controller::NewStub(channel_)),
         node_(csi::v1::Node::NewStub(channel_)) {}
 
-#define THINSNAP_CALL_VERB(service, verb)                                                       \
+#define THINSNAP_CALL_VERB(stub, verb)                                                          \
   Result<csi::v1::verb##Response> verb(const Call& call, const csi::v1::verb##Request& request) \
       override {                                                                                \
     return Run<csi::v1::verb##Response>(                                                        \
         call, [&](grpc::ClientContext& context, grpc::CompletionQueue& queue) {                 \
-          return Stub##service().Async##verb(&context, request, &queue);                        \
+          return stub->Async##verb(&context, request, &queue);                                  \
         });                                                                                     \
   }
-  THINSNAP_CSI_VERBS(THINSNAP_CALL_VERB)
-#undef THINSNAP_CALL_VERB
+#define THINSNAP_CALL_IDENTITY(verb) THINSNAP_CALL_VERB(identity_, verb)
+#define THINSNAP_CALL_CONTROLLER(verb) THINSNAP_CALL_VERB(controller_, verb)
+#define THINSNAP_CALL_NODE(verb) THINSNAP_CALL_VERB(node_, verb)
+  THINSNAP_IDENTITY_VERBS(THINSNAP_CALL_IDENTITY)
+  THINSNAP_CONTROLLER_VERBS(THINSNAP_CALL_CONTROLLER)
+  THINSNAP_NODE_VERBS(THINSNAP_CALL_NODE)
 
  private:
-  csi::v1::Identity::Stub& StubIdentity() { return *identity_; }
-  csi::v1::Controller::Stub& StubController() { return *controller_; }
-  csi::v1::Node::Stub& StubNode() { return *node_; }
-
   // A call has a completion queue of its own. (gRPC 1.51's callbacks share one in the background,
   // whose end is not safe.) The queue knows nothing of our groups, so it is asked in short steps
   // whether to go on waiting.

@@ -1,11 +1,14 @@
 #include "csi/proto/csi_server.h"
 
+#include <algorithm>
 #include <future>
+#include <grpc/grpc_security_constants.h>
 #include <grpcpp/grpcpp.h>
 #include <memory>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
+#include <vector>
 
 #include "base/core/file.h"
 #include "base/core/log.h"
@@ -38,19 +41,23 @@ class Answer {
 
 class Dispatcher {
  public:
-  Dispatcher(Runtime& runtime, TaskGroup& group, CsiService& service)
-      : runtime_(runtime), group_(group), service_(service) {}
+  // Serves only clients whose certificate is valid for `peer`; "": whoever can connect.
+  Dispatcher(Runtime& runtime, TaskGroup& group, std::string peer)
+      : runtime_(runtime), group_(group), peer_(std::move(peer)) {}
 
-  template <typename Request, typename Response>
+  template <typename Request, typename Response, typename Verb>
   grpc::Status Run(grpc::ServerContext* context, const Request* request, Response* response,
-                   const char* name,
-                   Result<Response> (CsiService::*verb)(const Call&, const Request&)) {
+                   const char* name, Verb verb) {
+    if (!IsPeer(*context)) {
+      return {grpc::StatusCode::PERMISSION_DENIED,
+              "the client's certificate is not valid for " + peer_ + ", whom alone this is for"};
+    }
     const Call call{FromGrpcDeadline(runtime_.clock(), context->raw_deadline())};
     auto answer = std::make_shared<Answer>();
     std::future<grpc::Status> answered = answer->future();
-    group_.Spawn(std::string("csi ") + name, [this, call, request, response, name, verb,
+    group_.Spawn(std::string("csi ") + name, [call, request, response, name, verb,
                                               answer = std::move(answer)] {
-      auto result = (service_.*verb)(call, *request);
+      Result<Response> result = verb(call, *request);
       if (result.ok()) {
         *response = std::move(result).value();
         answer->Send(grpc::Status::OK);
@@ -66,111 +73,105 @@ class Dispatcher {
   }
 
  private:
+  bool IsPeer(const grpc::ServerContext& context) const {
+    if (peer_.empty()) return true;
+    const auto shown = context.auth_context();  // owns the names
+    const auto names = shown->FindPropertyValues(GRPC_X509_SAN_PROPERTY_NAME);
+    return std::find(names.begin(), names.end(), grpc::string_ref(peer_)) != names.end();
+  }
+
   Runtime& runtime_;
   TaskGroup& group_;
-  CsiService& service_;
+  const std::string peer_;
 };
 
-#define THINSNAP_SERVE_VERB(verb)                                                        \
-  grpc::Status verb(grpc::ServerContext* context, const csi::v1::verb##Request* request, \
-                    csi::v1::verb##Response* response) override {                        \
-    return dispatcher_.Run(context, request, response, #verb, &CsiService::verb);        \
+#define THINSNAP_SERVE_VERB(verb)                                                            \
+  grpc::Status verb(grpc::ServerContext* context, const csi::v1::verb##Request* request,     \
+                    csi::v1::verb##Response* response) override {                            \
+    return dispatcher_.Run(                                                                  \
+        context, request, response, #verb,                                                   \
+        [this](const Call& call, const auto& asked) { return service_.verb(call, asked); }); \
   }
-// Picks the verbs of one service out of the list.
-#define THINSNAP_SERVE_IDENTITY_Identity(verb) THINSNAP_SERVE_VERB(verb)
-#define THINSNAP_SERVE_IDENTITY_Controller(verb)
-#define THINSNAP_SERVE_IDENTITY_Node(verb)
-#define THINSNAP_SERVE_IDENTITY(service, verb) THINSNAP_SERVE_IDENTITY_##service(verb)
-#define THINSNAP_SERVE_CONTROLLER_Identity(verb)
-#define THINSNAP_SERVE_CONTROLLER_Controller(verb) THINSNAP_SERVE_VERB(verb)
-#define THINSNAP_SERVE_CONTROLLER_Node(verb)
-#define THINSNAP_SERVE_CONTROLLER(service, verb) THINSNAP_SERVE_CONTROLLER_##service(verb)
-#define THINSNAP_SERVE_NODE_Identity(verb)
-#define THINSNAP_SERVE_NODE_Controller(verb)
-#define THINSNAP_SERVE_NODE_Node(verb) THINSNAP_SERVE_VERB(verb)
-#define THINSNAP_SERVE_NODE(service, verb) THINSNAP_SERVE_NODE_##service(verb)
 
 class IdentityAdapter final : public csi::v1::Identity::Service {
  public:
-  explicit IdentityAdapter(Dispatcher& dispatcher) : dispatcher_(dispatcher) {}
-  THINSNAP_CSI_VERBS(THINSNAP_SERVE_IDENTITY)
+  IdentityAdapter(Dispatcher& dispatcher, IdentityService& service)
+      : dispatcher_(dispatcher), service_(service) {}
+  THINSNAP_IDENTITY_VERBS(THINSNAP_SERVE_VERB)
 
  private:
   Dispatcher& dispatcher_;
+  IdentityService& service_;
 };
 
 class ControllerAdapter final : public csi::v1::Controller::Service {
  public:
-  explicit ControllerAdapter(Dispatcher& dispatcher) : dispatcher_(dispatcher) {}
-  THINSNAP_CSI_VERBS(THINSNAP_SERVE_CONTROLLER)
+  ControllerAdapter(Dispatcher& dispatcher, ControllerService& service)
+      : dispatcher_(dispatcher), service_(service) {}
+  THINSNAP_CONTROLLER_VERBS(THINSNAP_SERVE_VERB)
 
  private:
   Dispatcher& dispatcher_;
+  ControllerService& service_;
 };
 
 class NodeAdapter final : public csi::v1::Node::Service {
  public:
-  explicit NodeAdapter(Dispatcher& dispatcher) : dispatcher_(dispatcher) {}
-  THINSNAP_CSI_VERBS(THINSNAP_SERVE_NODE)
+  NodeAdapter(Dispatcher& dispatcher, NodeService& service)
+      : dispatcher_(dispatcher), service_(service) {}
+  THINSNAP_NODE_VERBS(THINSNAP_SERVE_VERB)
 
  private:
   Dispatcher& dispatcher_;
+  NodeService& service_;
 };
 
 class GrpcCsiServer final : public CsiServer {
  public:
-  GrpcCsiServer(Runtime& runtime, TaskGroup& group, CsiService& service)
-      : dispatcher_(runtime, group, service),
-        identity_(dispatcher_),
-        controller_(dispatcher_),
-        node_(dispatcher_) {}
+  GrpcCsiServer(Runtime& runtime, TaskGroup& group, const Services& services, std::string peer)
+      : dispatcher_(runtime, group, std::move(peer)) {
+    // Two drivers on one address are a mistake that must be seen.
+    builder_.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    Register<IdentityAdapter>(services.identity);
+    Register<ControllerAdapter>(services.controller);
+    Register<NodeAdapter>(services.node);
+  }
   ~GrpcCsiServer() override {
     if (server_) server_->Shutdown(gpr_now(GPR_CLOCK_MONOTONIC));
     if (!socket_.empty()) unlink(socket_.c_str());
   }
 
-  Status Listen(const Options& options) {
-    grpc::ServerBuilder builder;
-    // Two drivers on one address are a mistake that must be seen.
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-    if (!options.unix_socket.empty()) {
-      if (options.unix_socket.size() > kLongestSocketPath) {
-        return Error(Code::kInvalidArgument,
-                     "socket path " + options.unix_socket + " has " +
-                         std::to_string(options.unix_socket.size()) + " bytes; at most " +
-                         std::to_string(kLongestSocketPath) + " are possible");
-      }
-      unlink(options.unix_socket.c_str());
-      builder.AddListeningPort("unix:" + options.unix_socket, grpc::InsecureServerCredentials());
+  Status ListenOnSocket(const std::string& path) {
+    if (path.size() > kLongestSocketPath) {
+      return Error(Code::kInvalidArgument,
+                   "socket path " + path + " has " + std::to_string(path.size()) +
+                       " bytes; at most " + std::to_string(kLongestSocketPath) + " are possible");
     }
-    int port = -1;
-    if (!options.listen_address.empty()) {
-      ASSERT(options.tls != nullptr);
-      grpc::SslServerCredentialsOptions ssl(
-          GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-      ssl.pem_root_certs = options.tls->ca_pem;
-      ssl.pem_key_cert_pairs.push_back(
-          {std::string(options.tls->key_pem.Reveal()), options.tls->cert_pem});
-      builder.AddListeningPort(options.listen_address, grpc::SslServerCredentials(ssl), &port);
+    unlink(path.c_str());
+    builder_.AddListeningPort("unix:" + path, grpc::InsecureServerCredentials());
+    server_ = builder_.BuildAndStart();
+    if (!server_) {
+      return Error(Code::kUnavailable, "cannot listen on " + path + ": in use or not permitted");
     }
-    builder.RegisterService(&identity_);
-    builder.RegisterService(&controller_);
-    if (options.node_verbs) builder.RegisterService(&node_);
-    server_ = builder.BuildAndStart();
-    if (!server_ || (port == 0 && !options.listen_address.empty())) {
-      return Error(Code::kUnavailable, "cannot listen on " + options.unix_socket + " " +
-                                           options.listen_address +
+    socket_ = path;
+    // Whoever can connect commands the volumes of this machine.
+    if (chmod(socket_.c_str(), 0600) != 0) return ErrnoError(errno, "chmod " + socket_);
+    return {};
+  }
+
+  Status ListenOnNetwork(const std::string& address, const TlsFiles& tls) {
+    grpc::SslServerCredentialsOptions ssl(
+        GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+    ssl.pem_root_certs = tls.ca_pem;
+    ssl.pem_key_cert_pairs.push_back({std::string(tls.key_pem.Reveal()), tls.cert_pem});
+    int port = 0;
+    builder_.AddListeningPort(address, grpc::SslServerCredentials(ssl), &port);
+    server_ = builder_.BuildAndStart();
+    if (!server_ || port == 0) {
+      return Error(Code::kUnavailable, "cannot listen on " + address +
                                            ": in use, not permitted, or a certificate is bad");
     }
-    if (!options.unix_socket.empty()) {
-      socket_ = options.unix_socket;
-      // Whoever can connect commands the volumes of this machine.
-      if (chmod(socket_.c_str(), 0600) != 0) return ErrnoError(errno, "chmod " + socket_);
-    }
-    if (!options.listen_address.empty()) {
-      const auto colon = options.listen_address.rfind(':');
-      address_ = options.listen_address.substr(0, colon) + ":" + std::to_string(port);
-    }
+    address_ = address.substr(0, address.rfind(':')) + ":" + std::to_string(port);
     return {};
   }
 
@@ -179,20 +180,38 @@ class GrpcCsiServer final : public CsiServer {
  private:
   static constexpr std::size_t kLongestSocketPath = 107;  // sockaddr_un
 
+  template <typename Adapter, typename Service>
+  void Register(Service* service) {
+    if (service == nullptr) return;
+    adapters_.push_back(std::make_unique<Adapter>(dispatcher_, *service));
+    builder_.RegisterService(adapters_.back().get());
+  }
+
   Dispatcher dispatcher_;
-  IdentityAdapter identity_;
-  ControllerAdapter controller_;
-  NodeAdapter node_;
+  std::vector<std::unique_ptr<grpc::Service>> adapters_;
+  grpc::ServerBuilder builder_;
   std::unique_ptr<grpc::Server> server_;
   std::string socket_, address_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<CsiServer>> CsiServer::Start(Runtime& runtime, TaskGroup& group,
-                                                    CsiService& service, const Options& options) {
-  auto server = std::make_unique<GrpcCsiServer>(runtime, group, service);
-  TRY(server->Listen(options));
+Result<std::unique_ptr<CsiServer>> CsiServer::OnSocket(Runtime& runtime, TaskGroup& group,
+                                                       const Services& services,
+                                                       const std::string& path) {
+  auto server = std::make_unique<GrpcCsiServer>(runtime, group, services, "");
+  TRY(server->ListenOnSocket(path));
+  return std::unique_ptr<CsiServer>(std::move(server));
+}
+
+Result<std::unique_ptr<CsiServer>> CsiServer::OnNetwork(Runtime& runtime, TaskGroup& group,
+                                                        const Services& services,
+                                                        const std::string& address,
+                                                        const TlsFiles& tls,
+                                                        const std::string& peer) {
+  ASSERT(!peer.empty());
+  auto server = std::make_unique<GrpcCsiServer>(runtime, group, services, peer);
+  TRY(server->ListenOnNetwork(address, tls));
   return std::unique_ptr<CsiServer>(std::move(server));
 }
 

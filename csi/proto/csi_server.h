@@ -1,5 +1,5 @@
-// The server's end: a CsiService over gRPC. Each call runs as a task of the group, so that stopping
-// the group ends every wait of every call.
+// The server's end: services of CSI over gRPC. Each call runs as a task of the group, so that
+// stopping the group ends every wait of every call.
 #pragma once
 
 #include <memory>
@@ -11,24 +11,29 @@
 
 namespace thinsnap::proto {
 
+// What a server serves; what is null does not exist there. They outlive the server.
+struct Services {
+  IdentityService* identity = nullptr;
+  ControllerService* controller = nullptr;
+  NodeService* node = nullptr;
+};
+
 class CsiServer {
  public:
-  struct Options {
-    std::string
-        unix_socket;  // a path; "" for none. What lies there from an earlier run is replaced.
-    std::string listen_address;  // "host:port", port 0 picks one; "" for none
-    const TlsFiles* tls =
-        nullptr;  // required with listen_address; clients must show a certificate of that authority
-    bool node_verbs = true;  // whether the Node service is registered
-  };
-
-  // The service outlives the server. kInvalidArgument, kUnavailable when an address cannot be
-  // bound.
-  static Result<std::unique_ptr<CsiServer>> Start(Runtime& runtime, TaskGroup& group,
-                                                  CsiService& service, const Options& options);
+  // On a unix socket that only this user may connect to. What lies there from an earlier run is
+  // replaced. kInvalidArgument, kUnavailable when it cannot be bound.
+  static Result<std::unique_ptr<CsiServer>> OnSocket(Runtime& runtime, TaskGroup& group,
+                                                     const Services& services,
+                                                     const std::string& path);
+  // On "host:port", port 0 picks one. A client must show a certificate of the authority in `tls`
+  // that is valid for the name `peer`; one of another name is answered PERMISSION_DENIED.
+  static Result<std::unique_ptr<CsiServer>> OnNetwork(Runtime& runtime, TaskGroup& group,
+                                                      const Services& services,
+                                                      const std::string& address,
+                                                      const TlsFiles& tls, const std::string& peer);
   virtual ~CsiServer() = default;  // stops serving; waits for calls that run
 
-  // "host:port" with the port that was picked.
+  // "host:port" with the port that was picked; "" on a socket.
   virtual const std::string& address() const = 0;
 };
 

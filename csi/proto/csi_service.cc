@@ -2,11 +2,15 @@
 
 namespace thinsnap::proto {
 
-#define THINSNAP_REFUSE_VERB(service, verb)                                                      \
-  Result<csi::v1::verb##Response> CsiService::verb(const Call&, const csi::v1::verb##Request&) { \
-    return Error(Code::kUnimplemented, "this driver does not have the verb " #verb);             \
+#define THINSNAP_REFUSE_VERB(service, verb)                                                   \
+  Result<csi::v1::verb##Response> service::verb(const Call&, const csi::v1::verb##Request&) { \
+    return Error(Code::kUnimplemented, "this driver does not have the verb " #verb);          \
   }
-THINSNAP_CSI_VERBS(THINSNAP_REFUSE_VERB)
-#undef THINSNAP_REFUSE_VERB
+#define THINSNAP_REFUSE_IDENTITY(verb) THINSNAP_REFUSE_VERB(IdentityService, verb)
+#define THINSNAP_REFUSE_CONTROLLER(verb) THINSNAP_REFUSE_VERB(ControllerService, verb)
+#define THINSNAP_REFUSE_NODE(verb) THINSNAP_REFUSE_VERB(NodeService, verb)
+THINSNAP_IDENTITY_VERBS(THINSNAP_REFUSE_IDENTITY)
+THINSNAP_CONTROLLER_VERBS(THINSNAP_REFUSE_CONTROLLER)
+THINSNAP_NODE_VERBS(THINSNAP_REFUSE_NODE)
 
 }  // namespace thinsnap::proto

@@ -1,5 +1,6 @@
-// CsiService: the verbs of CSI as one plain interface. A driver implements it, CsiServer serves it
-// over gRPC, CsiClient is it on the other end of a socket, and a simulation calls it directly.
+// The services of CSI as plain interfaces. A driver implements those that it has, CsiServer serves
+// them over gRPC, CsiClient is all of them on the other end of a connection, and a simulation calls
+// them directly.
 //
 // Only the messages are included here; gRPC's own headers stay in this folder's .cc files.
 #pragma once
@@ -8,34 +9,41 @@
 #include "base/core/result.h"
 #include "csi/proto/csi.pb.h"
 
-// X(service, verb) for every unary verb that is served.
-#define THINSNAP_CSI_VERBS(X)               \
-  X(Identity, GetPluginInfo)                \
-  X(Identity, GetPluginCapabilities)        \
-  X(Identity, Probe)                        \
-  X(Controller, CreateVolume)               \
-  X(Controller, DeleteVolume)               \
-  X(Controller, ControllerPublishVolume)    \
-  X(Controller, ControllerUnpublishVolume)  \
-  X(Controller, ValidateVolumeCapabilities) \
-  X(Controller, ListVolumes)                \
-  X(Controller, GetCapacity)                \
-  X(Controller, ControllerGetCapabilities)  \
-  X(Controller, CreateSnapshot)             \
-  X(Controller, DeleteSnapshot)             \
-  X(Controller, ListSnapshots)              \
-  X(Controller, GetSnapshot)                \
-  X(Controller, ControllerExpandVolume)     \
-  X(Controller, ControllerGetVolume)        \
-  X(Controller, ControllerModifyVolume)     \
-  X(Node, NodeStageVolume)                  \
-  X(Node, NodeUnstageVolume)                \
-  X(Node, NodePublishVolume)                \
-  X(Node, NodeUnpublishVolume)              \
-  X(Node, NodeGetVolumeStats)               \
-  X(Node, NodeExpandVolume)                 \
-  X(Node, NodeGetCapabilities)              \
-  X(Node, NodeGetInfo)
+// X(verb) for every unary verb of a service.
+#define THINSNAP_IDENTITY_VERBS(X) \
+  X(GetPluginInfo)                 \
+  X(GetPluginCapabilities)         \
+  X(Probe)
+#define THINSNAP_CONTROLLER_VERBS(X) \
+  X(CreateVolume)                    \
+  X(DeleteVolume)                    \
+  X(ControllerPublishVolume)         \
+  X(ControllerUnpublishVolume)       \
+  X(ValidateVolumeCapabilities)      \
+  X(ListVolumes)                     \
+  X(GetCapacity)                     \
+  X(ControllerGetCapabilities)       \
+  X(CreateSnapshot)                  \
+  X(DeleteSnapshot)                  \
+  X(ListSnapshots)                   \
+  X(GetSnapshot)                     \
+  X(ControllerExpandVolume)          \
+  X(ControllerGetVolume)             \
+  X(ControllerModifyVolume)
+#define THINSNAP_NODE_VERBS(X) \
+  X(NodeStageVolume)           \
+  X(NodeUnstageVolume)         \
+  X(NodePublishVolume)         \
+  X(NodeUnpublishVolume)       \
+  X(NodeGetVolumeStats)        \
+  X(NodeExpandVolume)          \
+  X(NodeGetCapabilities)       \
+  X(NodeGetInfo)
+
+// The declaration of a verb in a class that implements it.
+#define THINSNAP_OVERRIDE_VERB(verb)                            \
+  Result<csi::v1::verb##Response> verb(const proto::Call& call, \
+                                       const csi::v1::verb##Request& request) override;
 
 namespace thinsnap::proto {
 
@@ -44,18 +52,34 @@ struct Call {
   MonoTime deadline = kForever;
 };
 
-// Thread-safe, blocking. Verbs that an implementation does not have answer kUnimplemented. The code
-// of an Error is the gRPC code of the same name; kUnknownOutcome travels as UNAVAILABLE, since
-// every verb of CSI may be repeated.
-class CsiService {
- public:
-  virtual ~CsiService() = default;
-
-#define THINSNAP_DECLARE_VERB(service, verb)                     \
+// All services are thread-safe and blocking. Verbs that an implementation does not have answer
+// kUnimplemented. The code of an Error is the gRPC code of the same name; kUnknownOutcome travels
+// as UNAVAILABLE, since every verb of CSI may be repeated.
+#define THINSNAP_DECLARE_VERB(verb)                              \
   virtual Result<csi::v1::verb##Response> verb(const Call& call, \
                                                const csi::v1::verb##Request& request);
-  THINSNAP_CSI_VERBS(THINSNAP_DECLARE_VERB)
-#undef THINSNAP_DECLARE_VERB
+
+class IdentityService {
+ public:
+  virtual ~IdentityService() = default;
+  THINSNAP_IDENTITY_VERBS(THINSNAP_DECLARE_VERB)
 };
+
+class ControllerService {
+ public:
+  virtual ~ControllerService() = default;
+  THINSNAP_CONTROLLER_VERBS(THINSNAP_DECLARE_VERB)
+};
+
+class NodeService {
+ public:
+  virtual ~NodeService() = default;
+  THINSNAP_NODE_VERBS(THINSNAP_DECLARE_VERB)
+};
+
+#undef THINSNAP_DECLARE_VERB
+
+// A whole driver, as the socket of a node has it.
+class CsiService : public IdentityService, public ControllerService, public NodeService {};
 
 }  // namespace thinsnap::proto

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "base/core/file.h"
-#include "csi/driver/run_node.h"
+#include "csi/driver/role_certificates.h"
 #include "simulator/containers/cgroups.h"
 #include "simulator/containers/child_process.h"
 #include "simulator/containers/remove_tree.h"
@@ -25,10 +25,10 @@ Result<net::KeyPair> LoadOrMakeAuthority(const std::string& folder, Clock& clock
 }
 
 Status WriteDriverTls(const std::string& folder, const net::KeyPair& authority,
-                      const std::string& name, Clock& clock) {
+                      const std::string& role, Clock& clock) {
   net::CertificateRequest request;
-  request.common_name = name;
-  request.dns_names = {driver::kTlsName};
+  request.common_name = role;
+  request.dns_names = {role};
   const net::KeyPair pair = TRY(net::IssueCertificate(authority, request, clock));
   TRY(WriteFileAtomic(folder + "/" + kTlsCa, authority.cert_pem));
   TRY(WriteFileAtomic(folder + "/" + kTlsCert, pair.cert_pem));
@@ -54,7 +54,7 @@ Status NodeFleet::WriteFiles(const std::string& name) {
   TRY(WriteFileAtomic(folder + "/" + kNodeKubeconfig, kubelet, 0600));
   const std::string driver = TRY(api_.KubeconfigFor(SystemAccount(kNodeAccount)));
   TRY(WriteFileAtomic(folder + "/" + kDriverKubeconfig, driver, 0600));
-  return WriteDriverTls(folder, authority_, name, runtime_.clock());
+  return WriteDriverTls(folder, authority_, driver::kNodeTlsName, runtime_.clock());
 }
 
 Status NodeFleet::Start(const std::string& name) {

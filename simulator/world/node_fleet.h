@@ -61,8 +61,8 @@ class NodeFleet {
 
 // The certificate authority of the driver's own connections, kept in the folder.
 Result<net::KeyPair> LoadOrMakeAuthority(const std::string& folder, Clock& clock);
-// A certificate that both roles of the driver use, as three files.
+// A certificate for the role of that name, as three files.
 Status WriteDriverTls(const std::string& folder, const net::KeyPair& authority,
-                      const std::string& name, Clock& clock);
+                      const std::string& role, Clock& clock);
 
 }  // namespace thinsnap::world

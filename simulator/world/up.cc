@@ -18,6 +18,7 @@
 #include "base/data/json.h"
 #include "base/kube/informer.h"
 #include "base/kube/object.h"
+#include "csi/driver/role_certificates.h"
 #include "simulator/apiserver/api_server.h"
 #include "simulator/containers/cgroups.h"
 #include "simulator/containers/child_process.h"
@@ -210,7 +211,7 @@ void World::Run(const std::string& name, std::vector<std::string> arguments) {
 }
 
 Status World::StartPrograms() {
-  TRY(WriteDriverTls(options_.data + "/tls", authority_, "controller", clock_));
+  TRY(WriteDriverTls(options_.data + "/tls", authority_, driver::kControllerTlsName, clock_));
   const std::string tls = options_.data + "/tls/";
   Run("thinsnap-csi", {
     "controller", "--endpoint", kControllerEndpoint, "--kubeconfig",

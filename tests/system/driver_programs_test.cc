@@ -1,5 +1,6 @@
-// thinsnap-csi as a DaemonSet starts it: the node role as a process with the certificates that its
-// own verb made, a folder as the pool, and the kubelet's end of its sockets here.
+// thinsnap-csi as a DaemonSet and a Deployment start it: both roles as processes with the
+// certificates that its own verb made, a folder as the pool, and the kubelet's end of the node's
+// sockets here.
 #include <algorithm>
 #include <array>
 #include <csignal>
@@ -64,12 +65,16 @@ class DriverProgramsTest : public testing::Test, protected EchoServer {
     const CommandOutput made = Program({"certificates", "--kubeconfig", config()});
     ASSERT_EQ(made.exit_code, 0) << made.err;
     WriteTls("thinsnap-csi-node-tls", "node-tls");
+    WriteTls("thinsnap-csi-controller-tls", "controller-tls");
   }
   void TearDown() override {
+    controller_ = {};
     node_ = {};
     namespace_ = {};
     if (!HasFailure()) return;
-    std::cout << ReadFile(Path("node.log")).ValueOr("");
+    for (const char* log : {"node.log", "controller.log"}) {
+      std::cout << "== " << log << "\n" << ReadFile(Path(log)).ValueOr("");
+    }
   }
 
   std::string Path(const std::string& name) const { return folder_ + "/" + name; }
@@ -176,10 +181,35 @@ class DriverProgramsTest : public testing::Test, protected EchoServer {
   std::string Registration() const { return Path("registry/csi.thinsnap.io-reg.sock"); }
   void SayRegistered(const std::string& error) { ASSERT_ANSWER(TellPlugin(Registration(), error)); }
 
+  static csi::v1::VolumeCapability Capability() {
+    csi::v1::VolumeCapability capability;
+    capability.mutable_mount();
+    capability.mutable_access_mode()->set_mode(
+        csi::v1::VolumeCapability::AccessMode::SINGLE_NODE_WRITER);
+    return capability;
+  }
   proto::Call Soon() { return {clock_.MonoNow() + seconds(30)}; }
+  void StageAndPublish(const std::string& volume) {
+    csi::v1::NodeStageVolumeRequest stage;
+    stage.set_volume_id(volume);
+    stage.set_staging_target_path(Path("staging"));
+    *stage.mutable_volume_capability() = Capability();
+    fs::create_directories(Path("staging"));
+    ASSERT_ANSWER(csi_->NodeStageVolume(Soon(), stage));
+    csi::v1::NodePublishVolumeRequest publish;
+    publish.set_volume_id(volume);
+    publish.set_staging_target_path(Path("staging"));
+    publish.set_target_path(Path("pods/v"));
+    *publish.mutable_volume_capability() = Capability();
+    ASSERT_ANSWER(csi_->NodePublishVolume(Soon(), publish));
+  }
+  // A path as a pod of the node sees it.
+  std::string InPod(const std::string& file) const {
+    return "/proc/" + std::to_string(namespace_.pid()) + "/root" + Path("pods/v/") + file;
+  }
 
   std::unique_ptr<kube::KubeClient> admin_;
-  containers::ChildProcess namespace_, node_;
+  containers::ChildProcess namespace_, node_, controller_;
   std::unique_ptr<proto::CsiService> csi_;  // of the node
 };
 
@@ -213,6 +243,55 @@ TEST_F(DriverProgramsTest, ANodeIsReadyWhenTheKubeletHasTakenIt) {
   node_.Signal(SIGTERM);
   EXPECT_EQ(node_.Wait(seconds(30)).ValueOr(-1), 0);
   EXPECT_FALSE(fs::exists(Path("registry/csi.thinsnap.io-reg.sock")));
+}
+
+TEST_F(DriverProgramsTest, AVolumeOutlivesTheProgramsThatMadeIt) {
+  StartNode();
+  controller_ = StartRole("controller", {}, {});
+  ASSERT_TRUE(Until([&] { return fs::exists(Path("controller.sock")); }));
+  const auto controller = proto::ConnectCsi(runtime_, "unix://" + Path("controller.sock"));
+  csi::v1::CreateVolumeRequest wanted;
+  wanted.set_name("pvc-1");
+  wanted.mutable_capacity_range()->set_required_bytes(64 * kMiB);
+  *wanted.add_volume_capabilities() = Capability();
+  std::string volume;
+  // Until the controller knows of the pool.
+  ASSERT_TRUE(Until([&] {
+    const auto made = controller->CreateVolume(Soon(), wanted);
+    if (made.ok()) volume = made->volume().volume_id();
+    return made.ok();
+  }));
+  StageAndPublish(volume);
+  std::ofstream(InPod("file")) << "of the first life";
+  EXPECT_EQ(Figure("thinsnap_pool_volumes"), 1);
+
+  for (const int signal : {SIGKILL, SIGTERM}) {
+    node_.Signal(signal);
+    ASSERT_TRUE(node_.Wait(seconds(30)).ok());
+    std::ofstream(InPod("file"), std::ios::app) << ", of none";
+    fs::remove(Path("registry/csi.thinsnap.io-reg.sock"));
+    StartNode();
+    StageAndPublish(volume);  // as a kubelet that was started again asks
+  }
+  EXPECT_EQ(ReadFile(InPod("file")).ValueOr(""), "of the first life, of none, of none");
+  csi::v1::NodeGetVolumeStatsRequest stats;
+  stats.set_volume_id(volume);
+  stats.set_volume_path(Path("pods/v"));
+  ASSERT_ANSWER(csi_->NodeGetVolumeStats(Soon(), stats));
+
+  csi::v1::DeleteVolumeRequest removal;
+  removal.set_volume_id(volume);
+  EXPECT_TRUE(controller->DeleteVolume(Soon(), removal).Is(Code::kFailedPrecondition));
+  csi::v1::NodeUnpublishVolumeRequest unpublish;
+  unpublish.set_volume_id(volume);
+  unpublish.set_target_path(Path("pods/v"));
+  ASSERT_ANSWER(csi_->NodeUnpublishVolume(Soon(), unpublish));
+  csi::v1::NodeUnstageVolumeRequest unstage;
+  unstage.set_volume_id(volume);
+  unstage.set_staging_target_path(Path("staging"));
+  ASSERT_ANSWER(csi_->NodeUnstageVolume(Soon(), unstage));
+  ASSERT_ANSWER(controller->DeleteVolume(Soon(), removal));
+  EXPECT_EQ(Figure("thinsnap_pool_volumes"), 0);
 }
 
 TEST_F(DriverProgramsTest, WhatANodeCannotStartWithIsNamed) {

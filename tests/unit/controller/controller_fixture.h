@@ -17,6 +17,7 @@
 #include "base/kube/object.h"
 #include "base/net/certificate.h"
 #include "csi/controller/run_controller.h"
+#include "csi/driver/role_certificates.h"
 #include "csi/pool/handle.h"
 #include "simulator/apiserver/api_server.h"
 #include "simulator/sidecars/crds.h"
@@ -40,12 +41,8 @@ class ControllerFixture : public testing::Test {
     Install();
     auto authority = net::MakeAuthority("test", clock_);
     ASSERT_TRUE(authority.ok());
-    net::CertificateRequest certificate;
-    certificate.common_name = driver::kTlsName;
-    certificate.dns_names = {driver::kTlsName};
-    auto pair = net::IssueCertificate(*authority, certificate, clock_);
-    ASSERT_TRUE(pair.ok());
-    tls_ = {authority->cert_pem, pair->cert_pem, pair->key_pem};
+    node_tls_ = Issue(*authority, driver::kNodeTlsName);
+    controller_tls_ = Issue(*authority, driver::kControllerTlsName);
     for (const char* name : {"node-a", "node-b"}) StartNode(name);
     StartController();
     WaitForPools(2);
@@ -56,6 +53,16 @@ class ControllerFixture : public testing::Test {
     group_.Stop();
     group_.Join();
     nodes_.clear();
+  }
+
+  proto::TlsFiles Issue(const net::KeyPair& authority, const std::string& role) {
+    net::CertificateRequest certificate;
+    certificate.common_name = role;
+    certificate.dns_names = {role};
+    auto pair = net::IssueCertificate(authority, certificate, clock_);
+    EXPECT_TRUE(pair.ok());
+    if (!pair.ok()) return {};
+    return {authority.cert_pem, pair->cert_pem, pair->key_pem};
   }
 
   std::unique_ptr<kube::KubeClient> ClientOf(const std::string& account) {
@@ -106,7 +113,7 @@ class ControllerFixture : public testing::Test {
       node.world->kube = node.kube.get();
       node.world->options.node_name = name;
       node.world->options.listen_address = "127.0.0.1:0";
-      node.world->options.tls = &tls_;
+      node.world->options.tls = &node_tls_;
       node.world->options.heartbeat = std::chrono::milliseconds(50);
       Json object = kube::NewObject(kube::types::kNode, {"", name});
       ASSERT_TRUE(admin_->Create(kube::types::kNode, object).ok());
@@ -119,7 +126,7 @@ class ControllerFixture : public testing::Test {
     Channel<bool> ready(runtime_, 1);
     ControllerDriverOptions options;
     options.socket_path = folder_.path() + "/controller.sock";
-    options.tls = &tls_;
+    options.tls = &controller_tls_;
     options.silence = std::chrono::seconds(8);
     options.on_ready = [&] { ASSERT_TRUE(ready.Send(true).ok()); };
     group_.Spawn("controller", [this, options] {
@@ -222,7 +229,7 @@ class ControllerFixture : public testing::Test {
   driver::TestFolder folder_;
   std::unique_ptr<apiserver::ApiServer> server_;
   std::unique_ptr<kube::KubeClient> admin_, controller_kube_;
-  proto::TlsFiles tls_;
+  proto::TlsFiles node_tls_, controller_tls_;
   std::map<std::string, Node> nodes_;
   TaskGroup group_;
   std::unique_ptr<proto::CsiService> controller_;

@@ -29,7 +29,7 @@ struct Folder {
 };
 
 // Answers as it is told to.
-class FakeDriver final : public proto::CsiService {
+class FakeDriver final : public proto::IdentityService {
  public:
   Result<csi::v1::GetPluginInfoResponse> GetPluginInfo(
       const proto::Call&, const csi::v1::GetPluginInfoRequest&) override {
@@ -55,9 +55,7 @@ class HealthTest : public testing::Test {
   }
 
   void Serve() {
-    proto::CsiServer::Options options;
-    options.unix_socket = socket_;
-    auto server = proto::CsiServer::Start(runtime_, group_, driver_, options);
+    auto server = proto::CsiServer::OnSocket(runtime_, group_, {.identity = &driver_}, socket_);
     ASSERT_TRUE(server.ok());
     server_ = std::move(*server);
   }
