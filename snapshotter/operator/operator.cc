@@ -8,6 +8,7 @@
 #include "base/kube/event_recorder.h"
 #include "base/kube/informer.h"
 #include "base/kube/object.h"
+#include "snapshotter/api/crds.h"
 #include "snapshotter/operator/reconcilers.h"
 
 namespace thinsnap::backup {
@@ -19,7 +20,8 @@ using kube::ObjectKey;
 // The CRDs may come after the operator.
 Status WaitForKinds(Runtime& runtime, kube::KubeClient& client, const Kinds& kinds) {
   bool said = false;
-  for (const auto* type : {&kinds.backup_storage, &kinds.restore_session, &kinds.addon}) {
+  for (const auto* type :
+       {&kinds.backup_storage, &kinds.restore_session, &kinds.addon, &kinds.function}) {
     for (;;) {
       kube::ListOptions options;
       options.limit = 1;
@@ -33,6 +35,29 @@ Status WaitForKinds(Runtime& runtime, kube::KubeClient& client, const Kinds& kin
       TRY(runtime.SleepFor(std::chrono::milliseconds(200)));
     }
   }
+  return {};
+}
+
+bool SameSpec(const Json& a, const Json& b) {
+  const auto *left = Find(a, "spec"), *right = Find(b, "spec");
+  return left != nullptr && right != nullptr && *left == *right;
+}
+
+// A field that somebody else set is left to them.
+Status InstallOne(kube::KubeClient& client, const kube::ResourceType& type, const Json& object) {
+  const ObjectKey key = kube::KeyOf(object);
+  const auto current = client.Get(type, key);
+  if (current.ok() && SameSpec(*current, object)) return {};
+  if (!current.ok() && !current.Is(Code::kNotFound)) return current.error();
+  kube::PatchOptions options;
+  options.field_manager = "thinsnap-operator";
+  const auto applied = client.Patch(type, key, kube::PatchType::kApply, object, options);
+  if (applied.Is(Code::kAborted)) {
+    LogInfo("operator", type.kind + " " + key.name +
+                            " stays as somebody changed it: " + applied.error().message());
+    return {};
+  }
+  if (!applied.ok()) return applied.error();
   return {};
 }
 
@@ -68,11 +93,33 @@ void SayOutcome(Context& context, const kube::ResourceType& type, const ObjectKe
 
 }  // namespace
 
+Status InstallCatalog(Runtime& runtime, kube::KubeClient& client, const Kinds& kinds) {
+  for (const Json& object : CatalogObjects(kinds.domain)) {
+    for (const auto* type : {&kinds.addon, &kinds.function}) {
+      if (type->kind != StringAt(object, "kind")) continue;
+      bool said = false;
+      for (;;) {
+        const Status installed = InstallOne(client, *type, object);
+        if (installed.ok()) break;
+        if (installed.Is(Code::kCancelled)) return installed;
+        if (!said) {
+          LogWarning("operator", "cannot write " + type->kind + " " + kube::NameOf(object) + ": " +
+                                     installed.error().message() + "; this is tried again");
+        }
+        said = true;
+        TRY(runtime.SleepFor(std::chrono::seconds(1)));
+      }
+    }
+  }
+  return {};
+}
+
 Status RunOperator(Runtime& runtime, Random& random, kube::KubeClient& client,
                    const StoreOpener& open_store, TaskGroup& group,
                    const OperatorOptions& options) {
   const Kinds kinds(options.domain);
   TRY(WaitForKinds(runtime, client, kinds));
+  TRY(InstallCatalog(runtime, client, kinds));
   kube::EventRecorder events(client, runtime.clock(), random, "thinsnap-operator");
   Backends backends(runtime, random, client, open_store);
   Memory memory;

@@ -10,8 +10,13 @@
 
 namespace thinsnap::backup {
 
+// Makes the Addons and Functions those of this version, whoever installed an older one, but for
+// fields that somebody else set. Waits for an API server that does not answer or allow it;
+// kCancelled when it is stopped meanwhile.
+Status InstallCatalog(Runtime& runtime, kube::KubeClient& client, const Kinds& kinds);
+
 // Runs until the calling task's group is stopped; returns kCancelled then. Waits for its CRDs to be
-// served.
+// served, and installs the catalog.
 Status RunOperator(Runtime& runtime, Random& random, kube::KubeClient& client,
                    const StoreOpener& open_store, TaskGroup& group, const OperatorOptions& options);
 
