@@ -28,7 +28,7 @@ IMAGES = {
         "description": "Kubernetes volumes on thin storage, whose snapshots reach object storage",
         "programs": ["thinsnap-csi"],
         # What csi/ starts. The shell is for xfs_admin, and for whoever looks into the pod of a node that is in trouble.
-        "runs": ["blkid", "e2fsck", "mkfs.ext4", "resize2fs", "tune2fs", "mkfs.xfs", "xfs_admin", "xfs_db", "xfs_growfs",
+        "runs": ["blkid", "dumpe2fs", "e2fsck", "mkfs.ext4", "resize2fs", "tune2fs", "mkfs.xfs", "xfs_admin", "xfs_db", "xfs_growfs",
                  "xfs_repair", "busybox"],
         "links": {"/usr/bin/sh": "busybox"},
         "files": ["/etc/mke2fs.conf"],
