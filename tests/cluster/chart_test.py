@@ -29,8 +29,8 @@ def objects(text):
 
 
 def template(program, *words, fails=False):
-    return helm(program, "template", "thinsnap", f"{DEPLOY}/chart", "--include-crds", "--namespace", "thinsnap-system", *words,
-                fails=fails)
+    return helm(program, "template", "thinsnap", f"{DEPLOY}/chart", "--include-crds", "--kube-version", "1.36.3",
+                "--namespace", "thinsnap-system", *words, fails=fails)
 
 
 def main():
