@@ -96,7 +96,7 @@ Status IsCurrent(const proto::TlsFiles& loaded, const Flags& flags) {
 }
 
 Result<std::unique_ptr<net::HttpServer>> StartHealth(Runtime& runtime, const Flags& flags,
-                                                     const proto::TlsFiles& tls, Counters* counters,
+                                                     const proto::TlsFiles& tls, Counters& counters,
                                                      std::function<Status()> is_ready) {
   if (flags.health.empty()) return std::unique_ptr<net::HttpServer>();
   driver::HealthOptions options;
@@ -104,7 +104,7 @@ Result<std::unique_ptr<net::HttpServer>> StartHealth(Runtime& runtime, const Fla
   options.socket_path = TRY(SocketPath(flags.endpoint));
   options.is_live = [&tls, &flags] { return IsCurrent(tls, flags); };
   options.is_ready = std::move(is_ready);
-  options.counters = counters;
+  options.counters = &counters;
   return driver::ServeHealth(runtime, std::move(options)).In("--health");
 }
 
@@ -119,7 +119,9 @@ Status RunController(Runtime& runtime, TaskGroup& group, TaskGroup& farewell, Ra
   options.leader_election = flags.leader_election;
   options.identity = Environment("HOSTNAME") + "_" + random.Uuid();
   options.farewell = &farewell;
-  const auto health = TRY(StartHealth(runtime, flags, tls, nullptr, {}));
+  Counters counters;
+  options.counters = &counters;
+  const auto health = TRY(StartHealth(runtime, flags, tls, counters, {}));
   return controller::RunControllerDriver(runtime, group, random, *kube, options);
 }
 
@@ -172,10 +174,11 @@ Status RunNode(Runtime& runtime, TaskGroup& group, Random& random, const Flags& 
   const auto pool = TRY(OpenPool(runtime.clock(), random, runner, flags));
   Counters counters;
   driver::ShowPool(counters, *pool, runtime.clock());
+  options.counters = &counters;
 
   Registration registration;
   const auto health =
-      TRY(StartHealth(runtime, flags, tls, &counters, [&] { return registration.Get(); }));
+      TRY(StartHealth(runtime, flags, tls, counters, [&] { return registration.Get(); }));
   std::unique_ptr<proto::RegistrationServer> registrar;
   Status registering;
   options.on_ready = [&](const std::string&) {

@@ -3,15 +3,25 @@
 #include <atomic>
 #include <string>
 #include <unistd.h>
+#include <utility>
 
 #include "base/core/clock.h"
+#include "base/core/log_request.h"
 
 namespace thinsnap {
 namespace {
 std::atomic<LogLevel> smallest_level{LogLevel::kInfo};
+
+std::string& RequestOfThread() {
+  static thread_local std::string id;
+  return id;
+}
 }  // namespace
 
 void SetLogLevel(LogLevel level) { smallest_level = level; }
+
+LogRequest::LogRequest(std::string id) : outer_(std::exchange(RequestOfThread(), std::move(id))) {}
+LogRequest::~LogRequest() { RequestOfThread() = std::move(outer_); }
 
 void Log(LogLevel level, std::string_view component, std::string_view message) {
   if (level < smallest_level) return;
@@ -24,6 +34,9 @@ void Log(LogLevel level, std::string_view component, std::string_view message) {
   line += component;
   line += ": ";
   for (const char c : message) line += c == '\n' || c == '\r' ? ' ' : c;
+  if (const std::string& request = RequestOfThread(); !request.empty()) {
+    line += " (request " + request + ")";
+  }
   line += '\n';
   // One write, so that lines of several processes do not mix. A log that cannot be written is not
   // worth failing for.

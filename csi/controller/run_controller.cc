@@ -71,7 +71,8 @@ Status RunControllerDriver(Runtime& runtime, TaskGroup& group, Random&, kube::Ku
   }
   directory.Start(work);
   auto server = proto::CsiServer::OnSocket(
-      runtime, work, {.identity = &driver, .controller = &driver}, options.socket_path);
+      runtime, work, {.identity = &driver, .controller = &driver, .counters = options.counters},
+      options.socket_path);
   Status outcome;
   if (server.ok()) {
     if (pools) {

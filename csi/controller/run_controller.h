@@ -5,6 +5,7 @@
 #include <functional>
 #include <string>
 
+#include "base/core/counters.h"
 #include "base/core/random.h"
 #include "base/core/runtime.h"
 #include "base/kube/client.h"
@@ -22,6 +23,7 @@ struct ControllerDriverOptions {
   std::string identity;            // of this process in the Lease
   TaskGroup* farewell = nullptr;   // where the Lease is released; required for the election
   Duration silence = kSilence;     // after which a pool that writes no heartbeat is passed over
+  Counters* counters = nullptr;    // where calls are counted; may be null
   std::function<void()> on_ready;  // called once the socket is served
 };
 

@@ -41,7 +41,8 @@ Status RunNodeDriver(Runtime& runtime, TaskGroup& group, Random& random, pool::T
   std::unique_ptr<proto::CsiServer> socket, network;
   const auto serve = [&]() -> Status {
     TRY(parts.Start());
-    const proto::Services services = {.identity = &parts.driver(), .controller = &parts.driver()};
+    const proto::Services services = {
+        .identity = &parts.driver(), .controller = &parts.driver(), .counters = options.counters};
     if (!options.listen_address.empty()) {
       ASSERT(options.tls != nullptr);
       network = TRY(proto::CsiServer::OnNetwork(runtime, work, services, options.listen_address,

@@ -70,6 +70,7 @@ class CsiClient final : public CsiService {
     const MonoTime deadline = call.deadline == kForever ? latest : call.deadline;
     TRY(AwaitConnection(deadline));
     grpc::ClientContext context;
+    if (!call.id.empty()) context.AddMetadata(kRequestIdKey, call.id);
     context.set_deadline(ToGrpcDeadline(runtime_.clock(), deadline));
     grpc::CompletionQueue queue;
     Response response;

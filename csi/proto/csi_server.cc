@@ -1,10 +1,13 @@
 #include "csi/proto/csi_server.h"
 
 #include <algorithm>
+#include <atomic>
 #include <future>
 #include <grpc/grpc_security_constants.h>
 #include <grpcpp/grpcpp.h>
 #include <memory>
+#include <string>
+#include <string_view>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
@@ -12,11 +15,43 @@
 
 #include "base/core/file.h"
 #include "base/core/log.h"
+#include "base/core/log_request.h"
 #include "csi/proto/csi.grpc.pb.h"
 #include "csi/proto/grpc_status.h"
+#include "csi/proto/health.grpc.pb.h"
 
 namespace thinsnap::proto {
 namespace {
+
+constexpr const char* kStarted = "thinsnap_rpc_started_total";
+constexpr const char* kTook = "thinsnap_rpc_seconds";
+
+// Ids for calls that bring none: the server's start and a number.
+class RequestIds {
+ public:
+  explicit RequestIds(WallTime start)
+      : prefix_(std::to_string(start.time_since_epoch() / std::chrono::seconds(1)) + "-") {}
+
+  std::string Of(const grpc::ServerContext& context) {
+    const auto [begin, end] = context.client_metadata().equal_range(kRequestIdKey);
+    if (begin != end) {
+      const std::string_view sent(begin->second.data(), begin->second.size());
+      if (IsRequestId(sent)) return std::string(sent);
+    }
+    return prefix_ + std::to_string(++last_);
+  }
+
+ private:
+  static bool IsRequestId(std::string_view id) {
+    constexpr std::size_t kLongest = 64;
+    constexpr auto kAllowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
+    return !id.empty() && id.size() <= kLongest &&
+           id.find_first_not_of(kAllowed) == std::string_view::npos;
+  }
+
+  const std::string prefix_;
+  std::atomic<std::uint64_t> last_ = 0;
+};
 
 // What a task answers to the thread of gRPC that waits for it. Answered exactly once, also when the
 // task was never started.
@@ -42,8 +77,14 @@ class Answer {
 class Dispatcher {
  public:
   // Serves only clients whose certificate is valid for `peer`; "": whoever can connect.
-  Dispatcher(Runtime& runtime, TaskGroup& group, std::string peer)
-      : runtime_(runtime), group_(group), peer_(std::move(peer)) {}
+  Dispatcher(Runtime& runtime, TaskGroup& group, Counters* counters, std::string peer)
+      : runtime_(runtime),
+        group_(group),
+        counters_(counters),
+        peer_(std::move(peer)),
+        ids_(runtime.clock().Now()) {
+    if (counters_ != nullptr) DescribeCalls(*counters_);
+  }
 
   template <typename Request, typename Response, typename Verb>
   grpc::Status Run(grpc::ServerContext* context, const Request* request, Response* response,
@@ -52,11 +93,14 @@ class Dispatcher {
       return {grpc::StatusCode::PERMISSION_DENIED,
               "the client's certificate is not valid for " + peer_ + ", whom alone this is for"};
     }
-    const Call call{FromGrpcDeadline(runtime_.clock(), context->raw_deadline())};
+    const MonoTime start = runtime_.clock().MonoNow();
+    if (counters_ != nullptr) counters_->Add(kStarted, {{"verb", name}});
+    const Call call{FromGrpcDeadline(runtime_.clock(), context->raw_deadline()), ids_.Of(*context)};
     auto answer = std::make_shared<Answer>();
     std::future<grpc::Status> answered = answer->future();
     group_.Spawn(std::string("csi ") + name, [call, request, response, name, verb,
                                               answer = std::move(answer)] {
+      const LogRequest logged(call.id);
       Result<Response> result = verb(call, *request);
       if (result.ok()) {
         *response = std::move(result).value();
@@ -69,7 +113,12 @@ class Dispatcher {
                        ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "the driver is stopping")
                        : ToGrpc(result.error()));
     });
-    return answered.get();
+    const grpc::Status status = answered.get();
+    if (counters_ != nullptr) {
+      counters_->Observe(kTook, {{"verb", name}, {"code", CodeLabel(status)}},
+                         runtime_.clock().MonoNow() - start);
+    }
+    return status;
   }
 
  private:
@@ -80,9 +129,15 @@ class Dispatcher {
     return std::find(names.begin(), names.end(), grpc::string_ref(peer_)) != names.end();
   }
 
+  static std::string CodeLabel(const grpc::Status& status) {
+    return status.ok() ? "OK" : std::string(CodeName(FromGrpc(status).code()));
+  }
+
   Runtime& runtime_;
   TaskGroup& group_;
+  Counters* const counters_;
   const std::string peer_;
+  RequestIds ids_;
 };
 
 #define THINSNAP_SERVE_VERB(verb)                                                            \
@@ -126,15 +181,57 @@ class NodeAdapter final : public csi::v1::Node::Service {
   NodeService& service_;
 };
 
+// Whether the driver is ready, in the words of gRPC's own health protocol. Of the services that are
+// served, and of "", which is all of them; Watch is not there.
+class HealthAdapter final : public grpc::health::v1::Health::Service {
+ public:
+  HealthAdapter(Dispatcher& dispatcher, const Services& services)
+      : dispatcher_(dispatcher), identity_(*services.identity), names_{"", "csi.v1.Identity"} {
+    if (services.controller != nullptr) names_.emplace_back("csi.v1.Controller");
+    if (services.node != nullptr) names_.emplace_back("csi.v1.Node");
+  }
+
+  grpc::Status Check(grpc::ServerContext* context,
+                     const grpc::health::v1::HealthCheckRequest* request,
+                     grpc::health::v1::HealthCheckResponse* response) override {
+    return dispatcher_.Run(
+        context, request, response, "Health/Check",
+        [this](const Call& call, const auto& asked) { return Ask(call, asked); });
+  }
+
+ private:
+  Result<grpc::health::v1::HealthCheckResponse> Ask(
+      const Call& call, const grpc::health::v1::HealthCheckRequest& request) {
+    if (std::find(names_.begin(), names_.end(), request.service()) == names_.end()) {
+      return Error(Code::kNotFound, "service \"" + request.service() + "\" is not served here");
+    }
+    const auto probed = identity_.Probe(call, {});
+    if (!probed.ok() && probed.Is(Code::kCancelled)) return probed.error();
+    grpc::health::v1::HealthCheckResponse response;
+    const bool ready = probed.ok() && (!probed->has_ready() || probed->ready().value());
+    response.set_status(ready ? grpc::health::v1::HealthCheckResponse::SERVING
+                              : grpc::health::v1::HealthCheckResponse::NOT_SERVING);
+    return response;
+  }
+
+  Dispatcher& dispatcher_;
+  IdentityService& identity_;
+  std::vector<std::string> names_;
+};
+
 class GrpcCsiServer final : public CsiServer {
  public:
   GrpcCsiServer(Runtime& runtime, TaskGroup& group, const Services& services, std::string peer)
-      : dispatcher_(runtime, group, std::move(peer)) {
+      : dispatcher_(runtime, group, services.counters, std::move(peer)) {
     // Two drivers on one address are a mistake that must be seen.
     builder_.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     Register<IdentityAdapter>(services.identity);
     Register<ControllerAdapter>(services.controller);
     Register<NodeAdapter>(services.node);
+    if (services.identity != nullptr) {
+      adapters_.push_back(std::make_unique<HealthAdapter>(dispatcher_, services));
+      builder_.RegisterService(adapters_.back().get());
+    }
   }
   ~GrpcCsiServer() override {
     if (server_) server_->Shutdown(gpr_now(GPR_CLOCK_MONOTONIC));
@@ -195,6 +292,12 @@ class GrpcCsiServer final : public CsiServer {
 };
 
 }  // namespace
+
+void DescribeCalls(Counters& counters) {
+  counters.Describe(kStarted, Counters::Kind::kCounter, "Calls that began, by verb.");
+  counters.Describe(kTook, Counters::Kind::kHistogram,
+                    "How long calls took until their answer, by verb and code.");
+}
 
 Result<std::unique_ptr<CsiServer>> CsiServer::OnSocket(Runtime& runtime, TaskGroup& group,
                                                        const Services& services,

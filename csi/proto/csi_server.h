@@ -1,22 +1,30 @@
 // The server's end: services of CSI over gRPC. Each call runs as a task of the group, so that
-// stopping the group ends every wait of every call.
+// stopping the group ends every wait of every call. It is logged under the id that the caller sent
+// as x-request-id, or one of ours. grpc.health.v1 is served beside them: SERVING while Probe says
+// that the driver is ready.
 #pragma once
 
 #include <memory>
 #include <string>
 
+#include "base/core/counters.h"
 #include "base/core/runtime.h"
 #include "csi/proto/csi_client.h"
 #include "csi/proto/csi_service.h"
 
 namespace thinsnap::proto {
 
-// What a server serves; what is null does not exist there. They outlive the server.
+// What a server serves; what is null does not exist there. All of it outlives the server.
 struct Services {
   IdentityService* identity = nullptr;
   ControllerService* controller = nullptr;
   NodeService* node = nullptr;
+  // What its calls are counted in: thinsnap_rpc_started_total and thinsnap_rpc_seconds.
+  Counters* counters = nullptr;
 };
+
+// The families of the above.
+void DescribeCalls(Counters& counters);
 
 class CsiServer {
  public:

@@ -5,6 +5,8 @@
 // Only the messages are included here; gRPC's own headers stay in this folder's .cc files.
 #pragma once
 
+#include <string>
+
 #include "base/core/clock.h"
 #include "base/core/result.h"
 #include "csi/proto/csi.pb.h"
@@ -50,6 +52,8 @@ namespace thinsnap::proto {
 // What comes with a call besides its request.
 struct Call {
   MonoTime deadline = kForever;
+  // What the log lines about it have in common, on every driver that it comes by.
+  std::string id = {};
 };
 
 // All services are thread-safe and blocking. Verbs that an implementation does not have answer

@@ -9,6 +9,9 @@
 
 namespace thinsnap::proto {
 
+// The metadata that carries Call::id.
+inline constexpr const char* kRequestIdKey = "x-request-id";
+
 grpc::Status ToGrpc(const Error& error);
 Error FromGrpc(const grpc::Status& status);
 
