@@ -81,12 +81,14 @@ class GuardedThinPool final : public ThinPool {
   Status TagSnapshot(const SnapshotId& snapshot, const Tags& tags) override {
     return inner_->TagSnapshot(snapshot, tags);
   }
-  Status Allocated(const SnapshotId& snapshot, const block::ExtentVisitor& visit) override {
-    return inner_->Allocated(snapshot, visit);
+  Result<std::unique_ptr<block::ExtentStream>> Allocated(const SnapshotId& snapshot,
+                                                         std::uint64_t from_offset) override {
+    return inner_->Allocated(snapshot, from_offset);
   }
-  Status Changed(const SnapshotId& base, const SnapshotId& target,
-                 const block::ExtentVisitor& visit) override {
-    return inner_->Changed(base, target, visit);
+  Result<std::unique_ptr<block::ExtentStream>> Changed(const SnapshotId& base,
+                                                       const SnapshotId& target,
+                                                       std::uint64_t from_offset) override {
+    return inner_->Changed(base, target, from_offset);
   }
   Result<std::string> Activate(const VolumeId& volume) override { return inner_->Activate(volume); }
   Status Deactivate(const VolumeId& volume) override { return inner_->Deactivate(volume); }

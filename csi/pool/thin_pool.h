@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/block/block_device.h"
+#include "base/block/extent_spool.h"
 #include "base/core/clock.h"
 #include "base/core/id.h"
 #include "base/core/result.h"
@@ -123,12 +124,19 @@ class ThinPool {
   virtual Status TagVolume(const VolumeId& volume, const Tags& tags) = 0;
   virtual Status TagSnapshot(const SnapshotId& snapshot, const Tags& tags) = 0;
 
-  // Ascending, non-overlapping.
-  virtual Status Allocated(const SnapshotId& snapshot, const block::ExtentVisitor& visit) = 0;
+  // The two below answer ranges from from_offset on that were collected before they return: the
+  // pool is not held while they are read, and whatever happens to the snapshots then changes
+  // nothing about them. A snapshot that is removed while they are collected is either answered
+  // whole or not at all.
+  //
+  // What may hold anything but zeros.
+  virtual Result<std::unique_ptr<block::ExtentStream>> Allocated(const SnapshotId& snapshot,
+                                                                 std::uint64_t from_offset) = 0;
   // What differs from base to target, both of one volume or base being the volume's origin.
   // kFailedPrecondition when the pool cannot say (other lineage): the caller reads everything.
-  virtual Status Changed(const SnapshotId& base, const SnapshotId& target,
-                         const block::ExtentVisitor& visit) = 0;
+  virtual Result<std::unique_ptr<block::ExtentStream>> Changed(const SnapshotId& base,
+                                                               const SnapshotId& target,
+                                                               std::uint64_t from_offset) = 0;
 
   // A block device path of the host for mounting, made ready and kept until Deactivate; the same
   // path each time.

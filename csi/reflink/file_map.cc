@@ -16,33 +16,6 @@ namespace {
 
 constexpr std::size_t kExtentsAtOnce = 512;
 
-// Joins what touches.
-class Joiner {
- public:
-  explicit Joiner(const block::ExtentVisitor& visit) : visit_(visit) {}
-
-  Status Add(std::uint64_t offset, std::uint64_t end) {
-    if (offset >= end) return {};
-    if (open_.length != 0 && open_.end() == offset) {
-      open_.length += end - offset;
-      return {};
-    }
-    TRY(Finish());
-    open_ = {offset, end - offset};
-    return {};
-  }
-
-  Status Finish() {
-    if (open_.length == 0) return {};
-    const block::Extent extent = std::exchange(open_, {});
-    return visit_(extent);
-  }
-
- private:
-  const block::ExtentVisitor& visit_;
-  block::Extent open_;
-};
-
 void CutFront(MappedExtent& extent, std::uint64_t length) {
   extent.offset += length;
   extent.physical += length;
@@ -92,23 +65,17 @@ Result<MappedExtent> FileMapReader::Next() {
   return buffer_[next_++];
 }
 
-Status VisitWritten(const std::string& path, const block::ExtentVisitor& visit) {
-  FileMapReader reader = TRY(FileMapReader::Open(path));
-  Joiner joiner(visit);
+Status CollectWritten(FileMapReader file, block::ExtentSpool& into) {
   for (;;) {
-    const MappedExtent extent = TRY(reader.Next());
-    if (extent.length == 0) return joiner.Finish();
-    TRY(joiner.Add(extent.offset, extent.offset + extent.length));
+    const MappedExtent extent = TRY(file.Next());
+    if (extent.length == 0) return {};
+    TRY(into.Add({extent.offset, extent.length}));
   }
 }
 
-Status VisitDifferent(const std::string& base, const std::string& target,
-                      const block::ExtentVisitor& visit) {
-  FileMapReader base_reader = TRY(FileMapReader::Open(base));
-  FileMapReader target_reader = TRY(FileMapReader::Open(target));
-  Joiner joiner(visit);
-  MappedExtent before = TRY(base_reader.Next());
-  MappedExtent after = TRY(target_reader.Next());
+Status CollectDifferent(FileMapReader base, FileMapReader target, block::ExtentSpool& into) {
+  MappedExtent before = TRY(base.Next());
+  MappedExtent after = TRY(target.Next());
   // A merge of two ascending lists: what only one has differs, what both have differs unless it
   // lies in the same place.
   while (before.length != 0 || after.length != 0) {
@@ -116,24 +83,24 @@ Status VisitDifferent(const std::string& base, const std::string& target,
       const std::uint64_t end = after.length == 0
                                     ? before.offset + before.length
                                     : std::min(before.offset + before.length, after.offset);
-      TRY(joiner.Add(before.offset, end));
+      TRY(into.Add({before.offset, end - before.offset}));
       CutFront(before, end - before.offset);
     } else if (before.length == 0 || after.offset < before.offset) {
       const std::uint64_t end = before.length == 0
                                     ? after.offset + after.length
                                     : std::min(after.offset + after.length, before.offset);
-      TRY(joiner.Add(after.offset, end));
+      TRY(into.Add({after.offset, end - after.offset}));
       CutFront(after, end - after.offset);
     } else {
       const std::uint64_t length = std::min(before.length, after.length);
-      if (before.physical != after.physical) TRY(joiner.Add(after.offset, after.offset + length));
+      if (before.physical != after.physical) TRY(into.Add({after.offset, length}));
       CutFront(before, length);
       CutFront(after, length);
     }
-    if (before.length == 0) before = TRY(base_reader.Next());
-    if (after.length == 0) after = TRY(target_reader.Next());
+    if (before.length == 0) before = TRY(base.Next());
+    if (after.length == 0) after = TRY(target.Next());
   }
-  return joiner.Finish();
+  return {};
 }
 
 }  // namespace thinsnap::reflink

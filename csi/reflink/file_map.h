@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "base/block/block_device.h"
+#include "base/block/extent_spool.h"
 #include "base/core/result.h"
 
 namespace thinsnap::reflink {
@@ -19,7 +19,8 @@ struct MappedExtent {
   std::uint64_t physical = 0;
 };
 
-// Pulls a file's extents in order, a few hundred at a time. The file must not change meanwhile.
+// Pulls a file's extents in order, a few hundred at a time. The file must not change meanwhile; it
+// may be removed.
 class FileMapReader {
  public:
   // Flushes delayed allocation first.
@@ -39,9 +40,8 @@ class FileMapReader {
   std::size_t next_ = 0;
 };
 
-Status VisitWritten(const std::string& path, const block::ExtentVisitor& visit);
+Status CollectWritten(FileMapReader file, block::ExtentSpool& into);
 // What may differ between two files of which one began as a clone of the other, or both of a third.
-Status VisitDifferent(const std::string& base, const std::string& target,
-                      const block::ExtentVisitor& visit);
+Status CollectDifferent(FileMapReader base, FileMapReader target, block::ExtentSpool& into);
 
 }  // namespace thinsnap::reflink

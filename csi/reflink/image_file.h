@@ -17,9 +17,10 @@ Status MakeClone(const std::string& source, const std::string& path, std::uint64
 Status RenameDurably(const std::string& from, const std::string& to);
 // A path that does not exist is removed already.
 Status RemoveTree(const std::string& path);
-// Frees the blocks of a file at once; XFS frees those of an unlinked one when it gets to it. No
-// file is fine.
-Status FreeBlocks(const std::string& path);
+// Removes a file and frees its blocks at once (XFS frees those of an unlinked one when it gets to
+// it), unless anybody has it open: who reads it reads on, and its last close frees them. No file is
+// fine.
+Status RemoveFile(const std::string& path);
 // What the file holds of its filesystem, shared blocks counted in full; 0 where there is none.
 std::uint64_t AllocatedBytes(const std::string& path);
 // What a filesystem in a sparse file, of which it uses so many bytes, can still take before the

@@ -208,11 +208,7 @@ class ReflinkThinPool final : public pool::ThinPool {
     TRY(spares_.Write(FolderOf(snapshot) + "/meta.json", ToJson(pool::ToRecord(info))));
     Step("drop:meta");
     index_.Put(info);
-    TRY(FreeBlocks(DataOf(snapshot)));
-    if (unlink(DataOf(snapshot).c_str()) != 0 && errno != ENOENT) {
-      return ErrnoError(errno, "drop the device of snapshot " + snapshot.str());
-    }
-    return {};
+    return RemoveFile(DataOf(snapshot)).In("drop the device of snapshot " + snapshot.str());
   }
 
   Result<pool::VolumeInfo> GetVolume(const pool::VolumeId& volume) override {
@@ -241,13 +237,21 @@ class ReflinkThinPool final : public pool::ThinPool {
     return Tag(TRY(index_.Get(snapshot)), tags);
   }
 
-  Status Allocated(const pool::SnapshotId& snapshot, const block::ExtentVisitor& visit) override {
-    return VisitWritten(TRY(DeviceOf(snapshot)), visit);
+  Result<std::unique_ptr<block::ExtentStream>> Allocated(const pool::SnapshotId& snapshot,
+                                                         std::uint64_t from_offset) override {
+    FileMapReader map = TRY(MapOf(snapshot));
+    block::ExtentSpool spool(from_offset);
+    TRY(CollectWritten(std::move(map), spool));
+    return std::move(spool).Finish();
   }
-  Status Changed(const pool::SnapshotId& base, const pool::SnapshotId& target,
-                 const block::ExtentVisitor& visit) override {
-    const std::string before = TRY(DeviceOf(base));
-    return VisitDifferent(before, TRY(DeviceOf(target)), visit);
+  Result<std::unique_ptr<block::ExtentStream>> Changed(const pool::SnapshotId& base,
+                                                       const pool::SnapshotId& target,
+                                                       std::uint64_t from_offset) override {
+    FileMapReader before = TRY(MapOf(base));
+    FileMapReader after = TRY(MapOf(target));
+    block::ExtentSpool spool(from_offset);
+    TRY(CollectDifferent(std::move(before), std::move(after), spool));
+    return std::move(spool).Finish();
   }
 
   Result<std::string> Activate(const pool::VolumeId& volume) override {
@@ -266,15 +270,15 @@ class ReflinkThinPool final : public pool::ThinPool {
   }
 
   Result<std::unique_ptr<block::BlockDevice>> OpenVolume(const pool::VolumeId& volume) override {
-    {
-      const std::lock_guard lock(mutex_);
-      static_cast<void>(TRY(index_.Get(volume)));
-    }
+    const std::lock_guard lock(mutex_);
+    static_cast<void>(TRY(index_.Get(volume)));
     return block::OpenFileDevice(DataOf(volume), block::OpenMode::kReadWrite);
   }
   Result<std::unique_ptr<block::BlockDevice>> OpenSnapshot(
       const pool::SnapshotId& snapshot) override {
-    return block::OpenFileDevice(TRY(DeviceOf(snapshot)), block::OpenMode::kReadOnly);
+    const std::lock_guard lock(mutex_);
+    static_cast<void>(TRY(index_.GetWithDevice(snapshot)));
+    return block::OpenFileDevice(DataOf(snapshot), block::OpenMode::kReadOnly);
   }
 
  private:
@@ -328,7 +332,7 @@ class ReflinkThinPool final : public pool::ThinPool {
     TRY(FsyncFolder(std::filesystem::path(folder).parent_path()));
     Step("remove:renamed");
     // Whoever removes for room looks at once.
-    TRY(FreeBlocks(trash + "/data"));
+    TRY(RemoveFile(trash + "/data"));
     return RemoveTree(trash);
   }
 
@@ -346,10 +350,11 @@ class ReflinkThinPool final : public pool::ThinPool {
     return {};
   }
 
-  Result<std::string> DeviceOf(const pool::SnapshotId& snapshot) {
+  // Opened under the mutex, as all that is read here: what is open is not truncated by a removal.
+  Result<FileMapReader> MapOf(const pool::SnapshotId& snapshot) {
     const std::lock_guard lock(mutex_);
     static_cast<void>(TRY(index_.GetWithDevice(snapshot)));
-    return DataOf(snapshot);
+    return FileMapReader::Open(DataOf(snapshot));
   }
 
   Status DeactivateLocked(const pool::VolumeId& volume) REQUIRES(mutex_) {

@@ -296,13 +296,13 @@ Exporter::Outcome Exporter::Upload(const Job& job, const pool::SnapshotInfo& sna
   request.cut = snapshot.cut;
   request.device_identity = snapshot.device_identity;
   request.source = source->get();
+  request.allocated = [this, id = snapshot.id] { return pool_.Allocated(id, 0); };
   request.attributes = Attributes(snapshot);
   if (base != nullptr) {
     request.base = repo::PointName(tags::PointIn(*base, repository));
     request.base_device_identity = base->device_identity;
-    request.changed = [this, base_id = base->id,
-                       target = snapshot.id](const block::ExtentVisitor& visit) {
-      return pool_.Changed(base_id, target, visit);
+    request.changed = [this, base_id = base->id, target = snapshot.id] {
+      return pool_.Changed(base_id, target, 0);
     };
   }
   LogInfo("export", "snapshot " + snapshot.id.str() + " to repository " + repository +

@@ -242,17 +242,27 @@ class SimThinPool final : public ThinPool {
     });
   }
 
-  // The visitors below may take long and call back into the pool: they walk a copy, which costs
-  // nothing.
-  Status Allocated(const SnapshotId& snapshot, const block::ExtentVisitor& visit) override {
-    const BlockTree tree = TRY(TreeOf(snapshot, "Allocated"));
-    return tree.VisitAllocated(visit);
+  Result<std::unique_ptr<block::ExtentStream>> Allocated(const SnapshotId& snapshot,
+                                                         std::uint64_t from_offset) override {
+    using Ranges = std::unique_ptr<block::ExtentStream>;
+    return Guarded<Ranges>("Allocated", [&]() -> Result<Ranges> {
+      const std::shared_ptr<const BlockTree> tree = TRY(TreeOf(snapshot));
+      return block::CollectExtents(
+          [&tree](const block::ExtentVisitor& visit) { return tree->VisitAllocated(visit); },
+          from_offset);
+    });
   }
-  Status Changed(const SnapshotId& base, const SnapshotId& target,
-                 const block::ExtentVisitor& visit) override {
-    const BlockTree before = TRY(TreeOf(base, "Changed"));
-    const BlockTree after = TRY(TreeOf(target, "Changed"));
-    return after.VisitChanged(before, visit);
+  Result<std::unique_ptr<block::ExtentStream>> Changed(const SnapshotId& base,
+                                                       const SnapshotId& target,
+                                                       std::uint64_t from_offset) override {
+    using Ranges = std::unique_ptr<block::ExtentStream>;
+    return Guarded<Ranges>("Changed", [&]() -> Result<Ranges> {
+      const std::shared_ptr<const BlockTree> before = TRY(TreeOf(base));
+      const std::shared_ptr<const BlockTree> after = TRY(TreeOf(target));
+      return block::CollectExtents(
+          [&](const block::ExtentVisitor& visit) { return after->VisitChanged(*before, visit); },
+          from_offset);
+    });
   }
 
   Result<std::string> Activate(const VolumeId& volume) override {
@@ -329,11 +339,10 @@ class SimThinPool final : public ThinPool {
     });
   }
 
-  Result<BlockTree> TreeOf(const SnapshotId& snapshot, std::string_view verb) {
-    return Guarded<BlockTree>(verb, [&]() -> Result<BlockTree> {
-      static_cast<void>(TRY(image_->index.GetWithDevice(snapshot)));
-      return BlockTree(*image_->snapshots.at(snapshot));
-    });
+  // With the image's mutex held.
+  Result<std::shared_ptr<const BlockTree>> TreeOf(const SnapshotId& snapshot) const {
+    static_cast<void>(TRY(image_->index.GetWithDevice(snapshot)));
+    return std::shared_ptr<const BlockTree>(image_->snapshots.at(snapshot));
   }
 
   const std::shared_ptr<SimPoolImage> image_;

@@ -101,7 +101,9 @@ Status ExportPipeline::Plan() {
                    [this](std::uint64_t first_block, std::uint16_t wanted) {
                      return PlanSegment(first_block, wanted);
                    });
-  TRY(in_.ranges([&](const block::Extent& extent) { return plan.Add(extent); }));
+  while (const std::optional<block::Extent> extent = TRY(in_.ranges->Next())) {
+    TRY(plan.Add(*extent));
+  }
   TRY(plan.Finish());
   work_.Close();
   return {};

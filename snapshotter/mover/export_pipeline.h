@@ -35,7 +35,7 @@ struct PipelineInput {
   repo::SessionKeeper& keeper;
   const std::set<repo::PackId>& absent;  // tombstoned packs
   // What to read. patch: everything else is as in the base; otherwise everything else is zeros.
-  std::function<Status(const block::ExtentVisitor&)> ranges;
+  std::unique_ptr<block::ExtentStream> ranges;
   bool patch = false;
   repo::MapReader* base_map = nullptr;
   repo::PackTable base_table = {};

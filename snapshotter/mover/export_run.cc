@@ -190,12 +190,20 @@ Result<PipelineOutput> ExportRun::Move() {
   }
 }
 
+Result<std::unique_ptr<block::ExtentStream>> ExportRun::Ranges() const {
+  if (mode_ == ExportMode::kChanged) return request_.changed();
+  if (request_.allocated) return request_.allocated();
+  return block::CollectExtents(
+      [this](const block::ExtentVisitor& visit) { return request_.source->Allocated(visit); });
+}
+
 Result<PipelineOutput> ExportRun::Pass() {
   block::BlockDevice& source = *request_.source;
   const bool patch = mode_ == ExportMode::kChanged;
   const std::uint64_t leaves =
       (repo::BlocksOf(source.size_bytes()) + repo::kFanOut - 1) / repo::kFanOut;
   const std::uint64_t watched = leaves == 0 ? 0 : random_.Below(leaves) * repo::kFanOut;
+  std::unique_ptr<block::ExtentStream> ranges = TRY(Ranges());
   const auto left = keeper_->packs();
   std::vector<repo::SessionPack> usable;
   for (const repo::SessionPack& pack : left) {
@@ -208,14 +216,13 @@ Result<PipelineOutput> ExportRun::Pass() {
       .source = source,
       .keeper = *keeper_,
       .absent = tombstoned_,
-      .ranges = [&source](const block::ExtentVisitor& visit) { return source.Allocated(visit); },
+      .ranges = std::move(ranges),
       .patch = patch,
       .left = std::move(usable),
       .watched_leaf = watched,
       .inline_table_bytes = request_.inline_table_bytes,
       .progress = request_.progress,
   };
-  if (patch) input.ranges = request_.changed;
   if (base_) {
     input.base_map = base_->map.get();
     input.base_table = base_->table;

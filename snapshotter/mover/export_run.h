@@ -46,6 +46,7 @@ class ExportRun {
   void ChooseMode();
   Result<PipelineOutput> Move();
   Result<PipelineOutput> Pass();
+  Result<std::unique_ptr<block::ExtentStream>> Ranges() const;
   Result<bool> UnchangedIsUnchanged(const PipelineOutput& output);
   void FallBack(repo::ExportMode mode, const std::string& reason, bool alarm);
   Result<std::optional<repo::PointInfo>> Commit(PipelineOutput output);

@@ -17,7 +17,7 @@ class SegmentPlan {
   SegmentPlan(std::uint64_t size_bytes, Emit emit)
       : size_bytes_(size_bytes), emit_(std::move(emit)) {}
 
-  // Ascending and non-overlapping, as ExtentVisitor promises; kInternal if not. Cut at the volume's
+  // Ascending and non-overlapping, as ExtentStream promises; kInternal if not. Cut at the volume's
   // end.
   Status Add(const block::Extent& extent);
   Status Finish();

@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "base/block/block_device.h"
+#include "base/block/extent_spool.h"
 #include "base/core/result.h"
 #include "snapshotter/repo/repository.h"
 
@@ -33,9 +35,12 @@ struct ExportRequest {
   // fingerprints after a full read.
   std::optional<repo::PointName> base;
   std::string base_device_identity;
-  // What differs from the base's snapshot, streamed by the pool. Absent or failing with
-  // kFailedPrecondition: everything allocated is read and fingerprints decide.
-  std::function<Status(const block::ExtentVisitor&)> changed;
+  using Ranges = std::function<Result<std::unique_ptr<block::ExtentStream>>()>;
+  // What a full read has to read. Absent: what the source itself says (an image file).
+  Ranges allocated;
+  // What differs from the base's snapshot. Absent or failing with kFailedPrecondition: everything
+  // allocated is read and fingerprints decide.
+  Ranges changed;
   // Shares nothing with what is stored: for those who no longer trust it.
   bool anew = false;
   Json attributes;

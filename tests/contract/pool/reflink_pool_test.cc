@@ -171,6 +171,48 @@ TEST_F(ReflinkPoolTest, AFullFilesystemCanBeFreed) {
   EXPECT_EQ(unlink(hog.c_str()), 0);
 }
 
+// Whoever reads a snapshot, an export for instance, reads it to its end; its blocks come back with
+// the last reader, and at once where there is none.
+TEST_F(ReflinkPoolTest, ARemovalTakesNothingFromWhoReads) {
+  const auto pool = Open();
+  const auto volume =
+      pool->Create({.name = "v", .size_bytes = 64 * kMiB, .source = {}, .tags = {}});
+  {
+    auto device = pool->OpenVolume(volume->id);
+    ASSERT_TRUE((*device)->WriteAt(0, Bytes(32 * kMiB, 7)).ok());
+    ASSERT_TRUE((*device)->Flush().ok());
+  }
+  const auto removed = pool->Snapshot({.name = "a", .volume = volume->id, .tags = {}}, quiesce_);
+  const auto dropped = pool->Snapshot({.name = "b", .volume = volume->id, .tags = {}}, quiesce_);
+  auto first = pool->OpenSnapshot(removed->id);
+  auto second = pool->OpenSnapshot(dropped->id);
+  ASSERT_TRUE(first.ok() && second.ok());
+  ASSERT_TRUE(pool->RemoveSnapshot(removed->id).ok());
+  ASSERT_TRUE(pool->DropDevice(dropped->id).ok());
+  for (auto* device : {&first, &second}) {
+    Bytes bytes(kMiB);
+    const Status read = (**device)->ReadAt(31 * kMiB, bytes);
+    ASSERT_TRUE(read.ok()) << read.error().ToString();
+    EXPECT_EQ(bytes, Bytes(kMiB, 7));
+  }
+}
+
+TEST_F(ReflinkPoolTest, WhatNobodyReadsIsFreedAtOnce) {
+  ASSERT_TRUE(MakeFolders(folder_).ok());
+  const std::string path = folder_ + "/file";
+  UniqueFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  ASSERT_EQ(posix_fallocate(fd.get(), 0, 1 << 20), 0);
+  const std::string other = folder_ + "/other";
+  ASSERT_EQ(link(path.c_str(), other.c_str()), 0);
+  ASSERT_TRUE(reflink::RemoveFile(path).ok());
+  EXPECT_GE(reflink::AllocatedBytes(other), kMiB) << "it is open here";
+  ASSERT_EQ(link(other.c_str(), path.c_str()), 0);
+  fd.Reset();
+  ASSERT_TRUE(reflink::RemoveFile(path).ok());
+  EXPECT_EQ(reflink::AllocatedBytes(other), 0U);
+  EXPECT_TRUE(reflink::RemoveFile(path).ok()) << "it is removed already";
+}
+
 // The workload of the crash test; each line on the pipe is one acknowledgement.
 void Workload(ThinPool& pool, Quiesce& quiesce, int acknowledge) {
   const auto say = [acknowledge](const std::string& line) {

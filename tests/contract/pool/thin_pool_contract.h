@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "base/core/bytes.h"
 #include "base/core/clock.h"
 #include "base/core/random.h"
 #include "csi/pool/thin_pool.h"
@@ -45,6 +46,68 @@ class CountingQuiesce final : public Quiesce {
   int frozen = 0;
   int thawed = 0;
   bool fail_freeze = false;
+};
+
+inline constexpr std::uint64_t kSize = 64 * kMiB;
+inline constexpr std::uint64_t kBlock = 64 * kKiB;
+
+class ThinPoolTest : public testing::TestWithParam<PoolKind> {
+ protected:
+  void SetUp() override {
+    fixture_ = GetParam().make(clock_, random_);
+    if (const std::string missing = fixture_->Prepare(); !missing.empty()) {
+      GTEST_SKIP() << GetParam().name << ": " << missing;
+    }
+    pool_ = fixture_->Open();
+    ASSERT_NE(pool_, nullptr);
+  }
+
+  void Reopen() {
+    pool_.reset();
+    pool_ = fixture_->Open();
+    ASSERT_NE(pool_, nullptr);
+  }
+
+  VolumeInfo MakeVolume(const std::string& name, std::uint64_t size = kSize) {
+    auto made =
+        pool_->Create({.name = name, .size_bytes = size, .source = {}, .tags = {{"owner", name}}});
+    EXPECT_TRUE(made.ok()) << made.error().ToString();
+    return *made;
+  }
+
+  SnapshotInfo Cut(const std::string& name, const VolumeId& volume) {
+    auto made = pool_->Snapshot({.name = name, .volume = volume, .tags = {}}, quiesce_);
+    EXPECT_TRUE(made.ok()) << made.error().ToString();
+    return *made;
+  }
+
+  static Bytes Pattern(std::uint64_t length, std::uint8_t value) { return Bytes(length, value); }
+
+  void Write(const VolumeId& volume, std::uint64_t offset, const Bytes& bytes) {
+    auto device = pool_->OpenVolume(volume);
+    ASSERT_TRUE(device.ok()) << device.error().ToString();
+    ASSERT_TRUE((*device)->WriteAt(offset, bytes).ok());
+    ASSERT_TRUE((*device)->Flush().ok());
+  }
+
+  static Bytes Read(block::BlockDevice& device, std::uint64_t offset, std::uint64_t length) {
+    Bytes bytes(length, 0xee);
+    const Status read = device.ReadAt(offset, bytes);
+    EXPECT_TRUE(read.ok()) << read.error().ToString();
+    return bytes;
+  }
+
+  Bytes ReadSnapshot(const SnapshotId& snapshot, std::uint64_t offset, std::uint64_t length) {
+    auto device = pool_->OpenSnapshot(snapshot);
+    EXPECT_TRUE(device.ok()) << device.error().ToString();
+    return Read(**device, offset, length);
+  }
+
+  SystemClock clock_;
+  SeededRandom random_{7};
+  CountingQuiesce quiesce_;
+  std::unique_ptr<PoolFixture> fixture_;
+  std::unique_ptr<ThinPool> pool_;
 };
 
 }  // namespace thinsnap::pool

@@ -73,8 +73,9 @@ class EngineRun {
     if (base != nullptr) {
       request.base = base->name;
       request.base_device_identity = base->device_identity;
-      request.changed = [&device](const block::ExtentVisitor& visit) {
-        return device.Changed(visit);
+      request.changed = [&device] {
+        return block::CollectExtents(
+            [&device](const block::ExtentVisitor& visit) { return device.Changed(visit); });
       };
     }
     truth[request.snapshot] = device.bytes();

@@ -118,8 +118,9 @@ class MoverTest : public ::testing::Test {
     if (base != nullptr) {
       request.base = base->name;
       request.base_device_identity = base->device_identity;
-      request.changed = [&device](const block::ExtentVisitor& visit) {
-        return device.Changed(visit);
+      request.changed = [&device] {
+        return block::CollectExtents(
+            [&device](const block::ExtentVisitor& visit) { return device.Changed(visit); });
       };
     }
     return request;

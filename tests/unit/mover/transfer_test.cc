@@ -1,5 +1,7 @@
 #include "snapshotter/mover/transfer.h"
 
+#include <mutex>
+
 #include "snapshotter/mover/verify_blocks.h"
 #include "snapshotter/repo/keyring.h"
 #include "snapshotter/repo/map_reader.h"
@@ -195,9 +197,11 @@ TEST_F(TransferTest, RangesThatAreNotKnownMeanReading) {
   ASSERT_OK(first);
   Scatter(device, 3);
   auto request = Request(device, &*first);
-  request.changed = [](const block::ExtentVisitor& visit) -> Status {
-    TRY(visit({0, 4096}));
-    return Error(Code::kFailedPrecondition, "the pool has lost track");
+  request.changed = [] {
+    return block::CollectExtents([](const block::ExtentVisitor& visit) -> Status {
+      TRY(visit({0, 4096}));
+      return Error(Code::kFailedPrecondition, "the pool has lost track");
+    });
   };
   const auto second = Export(request);
   ASSERT_OK(second);
@@ -224,14 +228,56 @@ TEST_F(TransferTest, AChangeThatRangesLeaveOutIsNoticed) {
   EXPECT_FALSE(point->alarm.empty());
 }
 
+// Answers one question at a time, as the device of a pool with one lock does.
+class OneAtATime final : public block::BlockDevice {
+ public:
+  explicit OneAtATime(MemoryDevice& inner) : inner_(inner) {}
+
+  std::uint64_t size_bytes() const override { return inner_.size_bytes(); }
+  Status ReadAt(std::uint64_t offset, MutableByteSpan into) override {
+    const std::lock_guard lock(mutex_);
+    return inner_.ReadAt(offset, into);
+  }
+  Status WriteAt(std::uint64_t offset, ByteSpan bytes) override {
+    const std::lock_guard lock(mutex_);
+    return inner_.WriteAt(offset, bytes);
+  }
+  Status Discard(std::uint64_t offset, std::uint64_t length) override {
+    const std::lock_guard lock(mutex_);
+    return inner_.Discard(offset, length);
+  }
+  Status Flush() override { return inner_.Flush(); }
+  Status Allocated(const block::ExtentVisitor& visit) override {
+    const std::lock_guard lock(mutex_);
+    return inner_.Allocated(visit);
+  }
+
+ private:
+  std::mutex mutex_;
+  MemoryDevice& inner_;
+};
+
+// More segments than may be under way: whoever names the ranges is not held while they are read.
+TEST_F(TransferTest, NamingTheRangesKeepsNobodyFromReadingThem) {
+  MemoryDevice device(SomeBytes(random_, 64 * kMiB));
+  OneAtATime source(device);
+  auto request = Request(device);
+  request.source = &source;
+  const auto first = Export(request);
+  ASSERT_OK(first);
+  ExpectRestores(*first, device.bytes());
+}
+
 TEST_F(TransferTest, RangesOutOfOrderAreRefused) {
   MemoryDevice device(SomeBytes(random_, 4 * kMiB));
   const auto first = Export(Request(device));
   ASSERT_OK(first);
   auto request = Request(device, &*first);
-  request.changed = [](const block::ExtentVisitor& visit) -> Status {
-    TRY(visit({kMiB, 4096}));
-    return visit({0, 4096});
+  request.changed = [] {
+    return block::CollectExtents([](const block::ExtentVisitor& visit) -> Status {
+      TRY(visit({kMiB, 4096}));
+      return visit({0, 4096});
+    });
   };
   EXPECT_TRUE(Export(request).Is(Code::kInternal));
 }
