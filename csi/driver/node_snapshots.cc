@@ -109,7 +109,7 @@ Result<csi::v1::CreateSnapshotResponse> NodeDriver::CreateSnapshot(
   if (snapshot && !IsListed(*snapshot)) {
     // Deleted, and kept for increments only. The name is wanted for a new point in time.
     TRY(CheckWritable());
-    TRY(exporter_.Remove(snapshot->id));
+    TRY(exporter_.GiveUp(snapshot->id));
     snapshot.reset();
   }
   csi::v1::CreateSnapshotResponse response;
@@ -173,7 +173,7 @@ Result<csi::v1::DeleteSnapshotResponse> NodeDriver::DeleteSnapshot(
     // A pool without room for a tag has none for a base.
     if (!hidden.ok() && !hidden.Is(Code::kResourceExhausted)) return hidden.error();
   }
-  if (!hidden.ok()) TRY(exporter_.Remove(snapshot->id));
+  if (!hidden.ok()) TRY(pool_.RemoveSnapshot(snapshot->id));
   TRY(exporter_.Forget(snapshot->id));
   return csi::v1::DeleteSnapshotResponse();
 }

@@ -292,10 +292,6 @@ Result<csi::v1::DeleteVolumeResponse> NodeDriver::DeleteVolume(
   TRY(hold.Check());
   const auto volume = pool_.GetVolume(handle->volume);
   if (volume.ok()) {
-    if (const std::string staged = tags::Get(volume->tags, mount::kStagedTag); !staged.empty()) {
-      return Error(Code::kFailedPrecondition,
-                   "volume " + request.volume_id() + " is in use: staged at " + staged);
-    }
     TRY(importer_.Cancel(handle->volume));
     TRY(pool_.RemoveVolume(handle->volume));
   } else if (!volume.Is(Code::kNotFound)) {

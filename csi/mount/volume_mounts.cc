@@ -112,7 +112,7 @@ Status VolumeMounts::RecoverOne(const pool::VolumeInfo& info) {
   const std::string staging = TagOf(info.tags, kStagedTag);
   if (staging.empty()) return {};
   if (!TRY(IsThere(staging, TagOf(info.tags, kUsageTag)))) return Forget(info.id);
-  SetDevice(info.id, TRY(pool_.Activate(info.id)));
+  Keep(info.id, TRY(LeaseFor(info.id, staging)));
   if (!TRY(mounter_.Find(staging))) return {};
   return mounter_.Thaw(staging);
 }
@@ -126,20 +126,37 @@ Result<bool> VolumeMounts::IsThere(const std::string& staging, const std::string
 std::optional<std::string> VolumeMounts::DeviceOf(const pool::VolumeId& volume) {
   const std::lock_guard lock(mutex_);
   const auto found = devices_.find(volume);
-  return found == devices_.end() ? std::nullopt : std::optional(found->second);
+  return found == devices_.end() ? std::nullopt : std::optional(found->second.path);
 }
 
-void VolumeMounts::SetDevice(const pool::VolumeId& volume, const std::string& device) {
-  const std::lock_guard lock(mutex_);
-  if (device.empty()) {
-    devices_.erase(volume);
-  } else {
-    devices_[volume] = device;
+Result<VolumeMounts::StagedDevice> VolumeMounts::LeaseFor(const pool::VolumeId& volume,
+                                                          const std::string& staging) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = devices_.find(volume); found != devices_.end()) return found->second;
   }
+  StagedDevice device;
+  device.lease = TRY(pool_.LeaseVolume(volume, {.name = "it is staged at " + staging}));
+  device.path = TRY(device.lease->Node());
+  return device;
+}
+
+void VolumeMounts::Keep(const pool::VolumeId& volume, const StagedDevice& device) {
+  const std::lock_guard lock(mutex_);
+  devices_[volume] = device;
+}
+
+void VolumeMounts::LetGo(const pool::VolumeId& volume) {
+  std::shared_ptr<pool::Lease> ends;  // without the lock
+  const std::lock_guard lock(mutex_);
+  const auto found = devices_.find(volume);
+  if (found == devices_.end()) return;
+  ends = std::move(found->second.lease);
+  devices_.erase(found);
 }
 
 Status VolumeMounts::Forget(const pool::VolumeId& volume) {
-  SetDevice(volume, "");
+  LetGo(volume);
   return pool_.TagVolume(volume, {{kStagedTag, ""}, {kUsageTag, ""}});
 }
 
@@ -160,7 +177,8 @@ Result<std::vector<MountEntry>> VolumeMounts::MountsOf(const std::string& device
 }
 
 Result<bool> VolumeMounts::IsBlank(const pool::VolumeId& volume) {
-  const auto device = TRY(pool_.OpenVolume(volume));
+  const auto lease = TRY(pool_.LeaseVolume(volume, {.name = "it is looked at"}));
+  const auto device = TRY(lease->Open());
   return ReadsAsZeros(*device);
 }
 
@@ -262,7 +280,9 @@ Status VolumeMounts::Stage(const pool::VolumeId& volume, const std::string& stag
   const Busy busy(*this, volume);
   TRY(busy.Check());
   const pool::VolumeInfo info = TRY(pool_.GetVolume(volume));
-  const std::string device = TRY(pool_.Activate(volume));
+  // Goes again with any answer but one that says what it is staged for.
+  const StagedDevice leased = TRY(LeaseFor(volume, staging));
+  const std::string& device = leased.path;
   const std::string as = DescribeUsage(usage);
   const std::string staged = TagOf(info.tags, kStagedTag);
   const std::string staged_as = TagOf(info.tags, kUsageTag);
@@ -285,7 +305,7 @@ Status VolumeMounts::Stage(const pool::VolumeId& volume, const std::string& stag
   }
   // First the tag: whoever cuts a snapshot from here on looks for mounts.
   TRY(pool_.TagVolume(volume, {{kStagedTag, staging}, {kUsageTag, as}}));
-  SetDevice(volume, device);
+  Keep(volume, leased);
   if (usage.block) return {};
   if (auto mounted = MountStaged(info, device, staging, usage); !mounted.ok()) {
     // What could not be unmounted again is still staged.
@@ -307,13 +327,20 @@ Status VolumeMounts::Unstage(const pool::VolumeId& volume, const std::string& st
   const std::string staged = TagOf(info->tags, kStagedTag);
   // Not staged, or elsewhere: not what this call is about.
   if (staged != staging) return {};
+  if (const auto device = DeviceOf(volume)) {
+    const auto staged_at = TRY(mounter_.Find(staging));
+    for (const MountEntry& entry : TRY(MountsOf(*device))) {
+      if (staged_at && entry.target == staged_at->target) continue;
+      return Error(Code::kFailedPrecondition,
+                   "volume " + volume.str() + " is still published at " + entry.target);
+    }
+  }
   TRY(mounter_.Unmount(staging));
   const bool raw = TagOf(info->tags, kUsageTag).starts_with("block");
   if (const auto device = DeviceOf(volume); device && raw) {
     // The kernel may give the number of the device to another volume.
     TRY(mounter_.SetDeviceReadOnly(*device, false));
   }
-  TRY(pool_.Deactivate(volume));
   return Forget(volume);
 }
 
@@ -338,7 +365,9 @@ Status VolumeMounts::Publish(const pool::VolumeId& volume, const std::string& st
                                                 " holds a filesystem of type " + fs_type +
                                                 ", but fsType " + usage.fs_type + " is asked for");
   }
-  const std::string device = TRY(pool_.Activate(volume));
+  const StagedDevice leased = TRY(LeaseFor(volume, staging));
+  Keep(volume, leased);
+  const std::string& device = leased.path;
   const bool ro = read_only || usage.read_only;
   const std::string as = DescribeUsage(usage) + (ro ? " published ro" : " published rw");
   // Find() sees through links in the paths; the mount table has none.

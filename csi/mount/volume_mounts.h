@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -73,13 +74,20 @@ class VolumeMounts {
 
  private:
   class Busy;
+  struct StagedDevice {
+    std::shared_ptr<pool::Lease> lease;
+    std::string path;
+  };
   Result<std::string> PrepareFilesystem(const pool::VolumeInfo& info, const std::string& device,
                                         const std::string& staging, const std::string& wanted,
                                         bool& made);
   Status ReplayLog(const std::string& device, const std::string& staging);
   Status MountStaged(const pool::VolumeInfo& info, const std::string& device,
                      const std::string& staging, const Usage& usage);
-  void SetDevice(const pool::VolumeId& volume, const std::string& device);
+  // The device that was kept, or a new lease.
+  Result<StagedDevice> LeaseFor(const pool::VolumeId& volume, const std::string& staging);
+  void Keep(const pool::VolumeId& volume, const StagedDevice& device);
+  void LetGo(const pool::VolumeId& volume);
   // Whether the kernel knows of a staging that the tags tell of.
   Status RecoverOne(const pool::VolumeInfo& info);
   Result<bool> IsThere(const std::string& staging, const std::string& staged_as);
@@ -98,7 +106,7 @@ class VolumeMounts {
   const std::string default_fs_type_;
   std::mutex mutex_;
   std::set<pool::VolumeId> busy_ GUARDED_BY(mutex_);
-  std::map<pool::VolumeId, std::string> devices_ GUARDED_BY(mutex_);  // of what is staged
+  std::map<pool::VolumeId, StagedDevice> devices_ GUARDED_BY(mutex_);
   std::map<std::string, std::string> published_as_
       GUARDED_BY(mutex_);  // target -> how, of this life
 };

@@ -90,13 +90,17 @@ class GuardedThinPool final : public ThinPool {
                                                        std::uint64_t from_offset) override {
     return inner_->Changed(base, target, from_offset);
   }
-  Result<std::string> Activate(const VolumeId& volume) override { return inner_->Activate(volume); }
-  Status Deactivate(const VolumeId& volume) override { return inner_->Deactivate(volume); }
-  Result<std::unique_ptr<block::BlockDevice>> OpenVolume(const VolumeId& volume) override {
-    return inner_->OpenVolume(volume);
+  Result<std::unique_ptr<Pin>> PinVolume(const VolumeId& volume, Holder holder) override {
+    return inner_->PinVolume(volume, std::move(holder));
   }
-  Result<std::unique_ptr<block::BlockDevice>> OpenSnapshot(const SnapshotId& snapshot) override {
-    return inner_->OpenSnapshot(snapshot);
+  Result<std::unique_ptr<Pin>> PinSnapshot(const SnapshotId& snapshot, Holder holder) override {
+    return inner_->PinSnapshot(snapshot, std::move(holder));
+  }
+  Result<std::unique_ptr<Lease>> LeaseVolume(const VolumeId& volume, Holder holder) override {
+    return inner_->LeaseVolume(volume, std::move(holder));
+  }
+  Result<std::unique_ptr<Lease>> LeaseSnapshot(const SnapshotId& snapshot, Holder holder) override {
+    return inner_->LeaseSnapshot(snapshot, std::move(holder));
   }
 
  private:

@@ -126,6 +126,9 @@ SnapshotId PoolIndex::NewSnapshotId(const VolumeId& volume, WallTime now, Random
   return SnapshotId(NewUlid(now, random, newest.str()));
 }
 
+std::string NameOf(const VolumeId& volume) { return "volume " + volume.str(); }
+std::string NameOf(const SnapshotId& snapshot) { return "snapshot " + snapshot.str(); }
+
 void ApplyTags(const Tags& changes, Tags& tags) {
   for (const auto& [key, value] : changes) {
     if (value.empty()) {

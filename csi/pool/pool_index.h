@@ -45,6 +45,10 @@ class PoolIndex {
   std::map<std::string, SnapshotId> snapshot_names_;
 };
 
+// As messages and pins name them.
+std::string NameOf(const VolumeId& volume);
+std::string NameOf(const SnapshotId& snapshot);
+
 // Applies a TagVolume or TagSnapshot: empty values remove.
 void ApplyTags(const Tags& changes, Tags& tags);
 

@@ -6,6 +6,17 @@
 //   first use. Volume    a thin device; named by a ULID, found by the caller's name in a tag.
 //   Snapshot  a read-only point in time of a volume; it outlives its volume.
 //   Tag       a small key and value stored with a volume or snapshot, atomically with its creation.
+//   Pin       keeps a volume or snapshot from removal and from losing its device (csi/pool/pins.h).
+//   Lease     a pin with the device: open to read and write, or as a node of the host.
+//
+// What LVM does for a verb
+//   Create, Snapshot   lvcreate with the tags, in one commit; -s without -L cuts, and suspends an
+//                      active origin by itself. Ids and names are tags: LVM's names are narrower.
+//   Lease              lvchange -ay -K; Node() is /dev/dm-N once udev has settled. The last lease
+//                      runs lvchange -an; one that fails is repeated in the background.
+//   Remove             lvremove, which the kernel refuses too while somebody has the device open.
+//   DropDevice         the record goes to the pool's volume of records first, then lvremove.
+//   Allocated, Changed the pool's metadata, read under one reserve_metadata_snap for all who wait.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +32,7 @@
 #include "base/core/clock.h"
 #include "base/core/id.h"
 #include "base/core/result.h"
+#include "csi/pool/pins.h"
 
 namespace thinsnap::pool {
 
@@ -90,6 +102,18 @@ struct SnapshotRequest {
   Tags tags;
 };
 
+// A pin that also has the device. Leases of one volume share it; it is let go with the last one.
+// Ends before the pool does.
+class Lease : public Pin {
+ public:
+  // The device's path on this host for mounting: canonical, there already, and the same for every
+  // lease of the volume. Of a snapshot: read-only.
+  virtual Result<std::string> Node() = 0;
+  // For export and import: what it reads and writes is not seen through a mount of the node, nor
+  // the other way round. Ends before the lease does.
+  virtual Result<std::unique_ptr<block::BlockDevice>> Open() = 0;
+};
+
 // Thread-safe, blocking. Repeating a call that succeeded is harmless and answers the same.
 // Everything is durable when it returns. Codes: kNotFound; kAlreadyExists when the name stands for
 // something else (what is said); kResourceExhausted when the guard refuses, with the figures;
@@ -108,11 +132,12 @@ class ThinPool {
       const std::vector<SnapshotRequest>& requests, Quiesce& quiesce) = 0;
   // Only grows; a smaller size is already satisfied. Returns the new size.
   virtual Result<std::uint64_t> Resize(const VolumeId& volume, std::uint64_t size_bytes) = 0;
-  // Missing is fine. Snapshots and clones stay.
+  // Missing is fine. Snapshots and clones stay. What a user pinned stays too: kFailedPrecondition
+  // names him. Jobs that pinned it are ended and no others begin: kAborted until they let go.
   virtual Status RemoveVolume(const VolumeId& volume) = 0;
   virtual Status RemoveSnapshot(const SnapshotId& snapshot) = 0;
   // Gives the thin device back and keeps the record (name, volume, cut, size, tags) until
-  // RemoveSnapshot.
+  // RemoveSnapshot. Nobody is disturbed: what a job pinned is answered kAborted.
   virtual Status DropDevice(const SnapshotId& snapshot) = 0;
 
   virtual Result<VolumeInfo> GetVolume(const VolumeId& volume) = 0;
@@ -138,13 +163,12 @@ class ThinPool {
                                                                const SnapshotId& target,
                                                                std::uint64_t from_offset) = 0;
 
-  // A block device path of the host for mounting, made ready and kept until Deactivate; the same
-  // path each time.
-  virtual Result<std::string> Activate(const VolumeId& volume) = 0;
-  virtual Status Deactivate(const VolumeId& volume) = 0;
-  // For export and import. A volume opened here must not be mounted.
-  virtual Result<std::unique_ptr<block::BlockDevice>> OpenVolume(const VolumeId& volume) = 0;
-  virtual Result<std::unique_ptr<block::BlockDevice>> OpenSnapshot(const SnapshotId& snapshot) = 0;
+  // kNotFound; kFailedPrecondition when only the record is left; kAborted when it is being removed.
+  virtual Result<std::unique_ptr<Pin>> PinVolume(const VolumeId& volume, Holder holder) = 0;
+  virtual Result<std::unique_ptr<Pin>> PinSnapshot(const SnapshotId& snapshot, Holder holder) = 0;
+  virtual Result<std::unique_ptr<Lease>> LeaseVolume(const VolumeId& volume, Holder holder) = 0;
+  virtual Result<std::unique_ptr<Lease>> LeaseSnapshot(const SnapshotId& snapshot,
+                                                       Holder holder) = 0;
 };
 
 }  // namespace thinsnap::pool

@@ -56,7 +56,8 @@ Status MakeClone(const std::string& source, const std::string& path, std::uint64
 Status RemoveFile(const std::string& path) {
   const UniqueFd fd(open(path.c_str(), O_RDWR | O_CLOEXEC));
   if (!fd) return errno == ENOENT ? Status() : ErrnoError(errno, "open " + path);
-  if (unlink(path.c_str()) != 0 && errno != ENOENT) return ErrnoError(errno, "remove " + path, kNoRoom);
+  if (unlink(path.c_str()) != 0 && errno != ENOENT)
+    return ErrnoError(errno, "remove " + path, kNoRoom);
   // The kernel grants a write lease only to the one who alone has the file open (fcntl(2)), in
   // whatever process; without a name nobody else comes.
   if (fcntl(fd.get(), F_SETLEASE, F_WRLCK) != 0) return {};

@@ -23,15 +23,15 @@ constexpr unsigned kLoopMajor = 7;
 std::string DevicePath(int number) { return "/dev/loop" + std::to_string(number); }
 
 // Opens /dev/loopN; makes the node where /dev is a plain folder (a chroot).
-Result<UniqueFd> OpenLoop(int number) {
+Result<UniqueFd> OpenLoop(int number, int flags) {
   const std::string path = DevicePath(number);
-  UniqueFd fd(open(path.c_str(), O_RDWR | O_CLOEXEC));
+  UniqueFd fd(open(path.c_str(), flags | O_CLOEXEC));
   if (!fd && errno == ENOENT) {
     const dev_t device = makedev(kLoopMajor, static_cast<unsigned>(number));
     if (mknod(path.c_str(), S_IFBLK | 0660, device) != 0 && errno != EEXIST) {
       return ErrnoError(errno, "create " + path, kNoRoom);
     }
-    fd.Reset(open(path.c_str(), O_RDWR | O_CLOEXEC));
+    fd.Reset(open(path.c_str(), flags | O_CLOEXEC));
   }
   if (!fd) return ErrnoError(errno, "open " + path);
   return fd;
@@ -39,7 +39,7 @@ Result<UniqueFd> OpenLoop(int number) {
 
 // The loop device that has this file, by device and inode: names differ between mount namespaces.
 // It is open since before the look, so that it cannot be cleared after it.
-std::optional<LoopDevice> FindAttached(const struct stat& file) {
+std::optional<LoopDevice> FindAttached(const struct stat& file, int flags) {
   const std::unique_ptr<DIR, int (*)(DIR*)> folder(opendir("/sys/block"), closedir);
   if (folder == nullptr) return std::nullopt;
   while (const dirent* entry = readdir(folder.get())) {
@@ -50,7 +50,7 @@ std::optional<LoopDevice> FindAttached(const struct stat& file) {
     int number = 0;
     const auto [end, error] = std::from_chars(name.data() + 4, name.data() + name.size(), number);
     if (error != std::errc() || end != name.data() + name.size()) continue;
-    Result<UniqueFd> fd = OpenLoop(number);
+    Result<UniqueFd> fd = OpenLoop(number, flags);
     loop_info64 info{};
     if (fd.ok() && ioctl(fd->get(), LOOP_GET_STATUS64, &info) == 0 &&
         info.lo_inode == file.st_ino && info.lo_device == file.st_dev) {
@@ -62,19 +62,21 @@ std::optional<LoopDevice> FindAttached(const struct stat& file) {
 
 }  // namespace
 
-Result<LoopDevice> AttachLoopDevice(const std::string& file, unsigned sector_bytes) {
-  const UniqueFd backing(open(file.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC));
+Result<LoopDevice> AttachLoopDevice(const std::string& file, unsigned sector_bytes,
+                                    bool read_only) {
+  const int flags = read_only ? O_RDONLY : O_RDWR;
+  const UniqueFd backing(open(file.c_str(), flags | O_DIRECT | O_CLOEXEC));
   if (!backing) return ErrnoError(errno, "open " + file);
   struct stat info{};
   if (fstat(backing.get(), &info) != 0) return ErrnoError(errno, "stat " + file);
-  if (auto attached = FindAttached(info)) return std::move(*attached);
+  if (auto attached = FindAttached(info, flags)) return std::move(*attached);
   const UniqueFd control(open("/dev/loop-control", O_RDWR | O_CLOEXEC));
   if (!control) return ErrnoError(errno, "open /dev/loop-control", kMissing);
   // Finding a free device and taking it are two steps: another process may be faster.
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     const int number = ioctl(control.get(), LOOP_CTL_GET_FREE);
     if (number < 0) return ErrnoError(errno, "find a free loop device");
-    UniqueFd fd = TRY(OpenLoop(number));
+    UniqueFd fd = TRY(OpenLoop(number, flags));
     loop_config config{};
     config.fd = static_cast<__u32>(backing.get());
     config.block_size = sector_bytes;
@@ -95,14 +97,17 @@ Status RefreshLoopDevice(const LoopDevice& device) {
   return {};
 }
 
-Status DetachLoopDevice(LoopDevice device) {
-  // Exclusive opening fails while a filesystem or another exclusive user has the device. The fd at
-  // hand is not exclusive and does not stand in the way.
-  const UniqueFd exclusive(open(device.path.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
+Status CheckNotMounted(const std::string& file) {
+  struct stat info{};
+  if (stat(file.c_str(), &info) != 0) return ErrnoError(errno, "stat " + file);
+  const auto attached = FindAttached(info, O_RDONLY);
+  if (!attached) return {};
+  // The descriptor at hand is not exclusive and does not stand in the way.
+  const UniqueFd exclusive(open(attached->path.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
   if (!exclusive && errno == EBUSY) {
-    return Error(Code::kFailedPrecondition, device.path + " is mounted or in use");
+    return Error(Code::kFailedPrecondition, attached->path + " is mounted or in use");
   }
-  return {};  // closing the last descriptor detaches it
+  return {};
 }
 
 Status SyncLoopDevice(const LoopDevice& device) {

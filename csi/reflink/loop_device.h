@@ -16,11 +16,12 @@ struct LoopDevice {
 // Attaches the file, or finds the device that already has it (a mount outlives the process that
 // made it). sector_bytes 0: the kernel's choice, which is 512 for a fresh file and 4096 for a
 // reflinked one.
-Result<LoopDevice> AttachLoopDevice(const std::string& file, unsigned sector_bytes = 0);
+Result<LoopDevice> AttachLoopDevice(const std::string& file, unsigned sector_bytes = 0,
+                                    bool read_only = false);
 // Lets the device take the file's new size.
 Status RefreshLoopDevice(const LoopDevice& device);
-// kFailedPrecondition when it is mounted or open elsewhere.
-Status DetachLoopDevice(LoopDevice device);
+// kFailedPrecondition when a device has the file and is mounted, or somebody has it for himself.
+Status CheckNotMounted(const std::string& file);
 // Writes out what the page cache holds for writers of the raw device.
 Status SyncLoopDevice(const LoopDevice& device);
 

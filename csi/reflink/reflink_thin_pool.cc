@@ -4,7 +4,7 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <filesystem>
-#include <map>
+#include <memory>
 #include <mutex>
 #include <sys/file.h>
 #include <sys/statvfs.h>
@@ -16,6 +16,7 @@
 #include "base/data/json.h"
 #include "csi/pool/pool_index.h"
 #include "csi/pool/record.h"
+#include "csi/reflink/file_lease.h"
 #include "csi/reflink/file_map.h"
 #include "csi/reflink/image_file.h"
 #include "csi/reflink/loop_device.h"
@@ -25,8 +26,6 @@ namespace thinsnap::reflink {
 namespace {
 
 constexpr std::uint64_t kGrain = 4096;
-// The same for a volume and for its clones: a small ext4 made on 512 cannot be mounted on 4096.
-constexpr unsigned kSectorBytes = 4096;
 
 class ReflinkThinPool final : public pool::ThinPool {
  public:
@@ -177,27 +176,29 @@ class ReflinkThinPool final : public pool::ThinPool {
     info.size_bytes = size;
     TRY(spares_.Write(FolderOf(volume) + "/meta.json", ToJson(pool::ToRecord(info))));
     index_.Put(info);
-    if (const auto active = active_.find(volume); active != active_.end()) {
-      TRY(RefreshLoopDevice(active->second));
-    }
+    if (const auto device = devices_.Find(DataOf(volume))) TRY(RefreshLoopDevice(*device));
     return size;
   }
 
   Status RemoveVolume(const pool::VolumeId& volume) override {
+    const auto retirement = TRY(pins_->Retire(pool::NameOf(volume), pool::Jobs::kEnd));
     const std::lock_guard lock(mutex_);
     if (!index_.Get(volume).ok()) return {};
-    TRY(DeactivateLocked(volume));
+    // A mount of an earlier life that nobody took up again.
+    TRY(CheckNotMounted(DataOf(volume)).In(pool::NameOf(volume)));
     TRY(Discard(FolderOf(volume), volume.str()));
     index_.Erase(volume);
     return {};
   }
 
   Status RemoveSnapshot(const pool::SnapshotId& snapshot) override {
+    const auto retirement = TRY(pins_->Retire(pool::NameOf(snapshot), pool::Jobs::kEnd));
     const std::lock_guard lock(mutex_);
     return Remove(snapshot);
   }
 
   Status DropDevice(const pool::SnapshotId& snapshot) override {
+    const auto retirement = TRY(pins_->Retire(pool::NameOf(snapshot), pool::Jobs::kSpare));
     const std::lock_guard lock(mutex_);
     pool::SnapshotInfo info = TRY(index_.Get(snapshot));
     if (!info.has_device) return {};
@@ -254,31 +255,27 @@ class ReflinkThinPool final : public pool::ThinPool {
     return std::move(spool).Finish();
   }
 
-  Result<std::string> Activate(const pool::VolumeId& volume) override {
+  Result<std::unique_ptr<pool::Pin>> PinVolume(const pool::VolumeId& volume,
+                                               pool::Holder holder) override {
     const std::lock_guard lock(mutex_);
     static_cast<void>(TRY(index_.Get(volume)));
-    auto active = active_.find(volume);
-    if (active == active_.end()) {
-      active = active_.emplace(volume, TRY(AttachLoopDevice(DataOf(volume), kSectorBytes))).first;
-    }
-    return active->second.path;
+    return pins_->Add(pool::NameOf(volume), std::move(holder));
   }
-
-  Status Deactivate(const pool::VolumeId& volume) override {
-    const std::lock_guard lock(mutex_);
-    return DeactivateLocked(volume);
-  }
-
-  Result<std::unique_ptr<block::BlockDevice>> OpenVolume(const pool::VolumeId& volume) override {
-    const std::lock_guard lock(mutex_);
-    static_cast<void>(TRY(index_.Get(volume)));
-    return block::OpenFileDevice(DataOf(volume), block::OpenMode::kReadWrite);
-  }
-  Result<std::unique_ptr<block::BlockDevice>> OpenSnapshot(
-      const pool::SnapshotId& snapshot) override {
+  Result<std::unique_ptr<pool::Pin>> PinSnapshot(const pool::SnapshotId& snapshot,
+                                                 pool::Holder holder) override {
     const std::lock_guard lock(mutex_);
     static_cast<void>(TRY(index_.GetWithDevice(snapshot)));
-    return block::OpenFileDevice(DataOf(snapshot), block::OpenMode::kReadOnly);
+    return pins_->Add(pool::NameOf(snapshot), std::move(holder));
+  }
+  Result<std::unique_ptr<pool::Lease>> LeaseVolume(const pool::VolumeId& volume,
+                                                   pool::Holder holder) override {
+    return MakeFileLease(TRY(PinVolume(volume, std::move(holder))), devices_, DataOf(volume),
+                         block::OpenMode::kReadWrite);
+  }
+  Result<std::unique_ptr<pool::Lease>> LeaseSnapshot(const pool::SnapshotId& snapshot,
+                                                     pool::Holder holder) override {
+    return MakeFileLease(TRY(PinSnapshot(snapshot, std::move(holder))), devices_, DataOf(snapshot),
+                         block::OpenMode::kReadOnly);
   }
 
  private:
@@ -306,8 +303,8 @@ class ReflinkThinPool final : public pool::ThinPool {
     }
     for (const pool::SnapshotInfo& info : fresh) {
       if (!outcome.ok()) break;
-      if (const auto active = active_.find(info.volume); active != active_.end()) {
-        outcome = SyncLoopDevice(active->second);
+      if (const auto device = devices_.Find(DataOf(info.volume))) {
+        outcome = SyncLoopDevice(*device);
       }
       if (outcome.ok()) {
         outcome =
@@ -355,24 +352,6 @@ class ReflinkThinPool final : public pool::ThinPool {
     const std::lock_guard lock(mutex_);
     static_cast<void>(TRY(index_.GetWithDevice(snapshot)));
     return FileMapReader::Open(DataOf(snapshot));
-  }
-
-  Status DeactivateLocked(const pool::VolumeId& volume) REQUIRES(mutex_) {
-    const auto active = active_.find(volume);
-    // After a restart of the process a mount may hold a device that this map does not know:
-    // attaching finds it.
-    LoopDevice device = active != active_.end()
-                            ? std::move(active->second)
-                            : TRY(AttachLoopDevice(DataOf(volume), kSectorBytes));
-    if (active != active_.end()) active_.erase(active);
-    const std::string path = device.path;
-    UniqueFd keep(dup(device.fd.get()));
-    Status detached = DetachLoopDevice(std::move(device));
-    if (!detached.ok()) {
-      active_.emplace(volume, LoopDevice{path, std::move(keep)});
-      return std::move(detached).error().In("volume " + volume.str());
-    }
-    return {};
   }
 
   Status Empty(const std::string& folder) {
@@ -435,11 +414,12 @@ class ReflinkThinPool final : public pool::ThinPool {
   const ReflinkPoolOptions options_;
   UniqueFd lock_;
   pool::PoolId id_;  // constant after Open
+  const std::shared_ptr<pool::PinTable> pins_ = std::make_shared<pool::PinTable>();
+  ActiveDevices devices_;
 
   std::mutex mutex_;  // guards all below and the folders
   pool::PoolIndex index_ GUARDED_BY(mutex_);
   SpareFiles spares_ GUARDED_BY(mutex_);  // what is there already is changed also in a full pool
-  std::map<pool::VolumeId, LoopDevice> active_ GUARDED_BY(mutex_);
 };
 
 }  // namespace

@@ -186,12 +186,11 @@ void Exporter::Look(const pool::VolumeId& volume) {
 
 bool Exporter::IsWanted(const pool::SnapshotInfo& snapshot, const std::string& repository) const {
   return IsPending(snapshot) && tags::PointIn(snapshot, repository).empty() &&
-         !cancelled_.contains(snapshot.id) && !retiring_.contains(snapshot.id);
+         !cancelled_.contains(snapshot.id);
 }
 
 const pool::SnapshotInfo* Exporter::Choose(Job& job,
-                                           const std::vector<pool::SnapshotInfo>& siblings,
-                                           const pool::SnapshotInfo*& base) {
+                                           const std::vector<pool::SnapshotInfo>& siblings) {
   const std::string& repository = job.series.repository;
   const std::lock_guard lock(mutex_);
   auto chosen = siblings.begin();
@@ -204,10 +203,6 @@ const pool::SnapshotInfo* Exporter::Choose(Job& job,
   }
   if (chosen == siblings.end()) return nullptr;
   job.snapshot = chosen->id;
-  job.uses.insert(chosen->id);
-  base = ChooseBase(siblings, *chosen, repository);
-  if (base != nullptr && retiring_.contains(base->id)) base = nullptr;
-  if (base != nullptr) job.uses.insert(base->id);
   return &*chosen;
 }
 
@@ -215,11 +210,11 @@ void Exporter::Run(const std::shared_ptr<Job>& job) {
   Outcome outcome;
   const auto siblings = SnapshotsOf(job->series.volume);
   if (siblings.ok()) {
-    const pool::SnapshotInfo* base = nullptr;
-    const pool::SnapshotInfo* snapshot = Choose(*job, *siblings, base);
+    const pool::SnapshotInfo* snapshot = Choose(*job, *siblings);
     ends_->Notify();
     if (snapshot != nullptr) {
       outcome.status = Error(Code::kCancelled, "the export was cancelled");
+      const pool::SnapshotInfo* base = ChooseBase(*siblings, *snapshot, job->series.repository);
       job->group.Spawn("export " + snapshot->id.str() + " to " + job->series.repository,
                        [&] { outcome = Upload(*job, *snapshot, base); });
       job->group.Join();
@@ -275,7 +270,7 @@ void Exporter::Finish(const std::shared_ptr<Job>& job, const Outcome& outcome) {
   work_->Notify();
 }
 
-Exporter::Outcome Exporter::Upload(const Job& job, const pool::SnapshotInfo& snapshot,
+Exporter::Outcome Exporter::Upload(Job& job, const pool::SnapshotInfo& snapshot,
                                    const pool::SnapshotInfo* base) {
   const std::string& repository = job.series.repository;
   const auto config = repositories_.Config(repository);
@@ -287,7 +282,12 @@ Exporter::Outcome Exporter::Upload(const Job& job, const pool::SnapshotInfo& sna
   }
   const auto opened = repositories_.Open(repository);
   if (!opened.ok()) return {opened.error(), true};
-  const auto source = pool_.OpenSnapshot(snapshot.id);
+  const pool::Holder holder{pool::HolderKind::kJob,
+                            "the export of " + snapshot.id.str() + " to repository " + repository,
+                            [&job] { job.group.Stop(); }};
+  const auto lease = pool_.LeaseSnapshot(snapshot.id, holder);
+  if (!lease.ok()) return {lease.error(), false};
+  const auto source = (*lease)->Open();
   if (!source.ok()) return {source.error(), false};
   const pool::SnapshotHandle handle{pool_id_, snapshot.volume, snapshot.id, ""};
   mover::ExportRequest request;
@@ -298,10 +298,14 @@ Exporter::Outcome Exporter::Upload(const Job& job, const pool::SnapshotInfo& sna
   request.source = source->get();
   request.allocated = [this, id = snapshot.id] { return pool_.Allocated(id, 0); };
   request.attributes = Attributes(snapshot);
-  if (base != nullptr) {
+  // Kept until it is compared with. One that is going away is no base.
+  auto base_pin = base == nullptr ? Error(Code::kNotFound, "there is no base")
+                                  : pool_.PinSnapshot(base->id, holder);
+  if (base_pin.ok()) {
     request.base = repo::PointName(tags::PointIn(*base, repository));
     request.base_device_identity = base->device_identity;
-    request.changed = [this, base_id = base->id, target = snapshot.id] {
+    request.changed = [this, &base_pin, base_id = base->id, target = snapshot.id] {
+      const auto pin = std::move(base_pin);
       return pool_.Changed(base_id, target, 0);
     };
   }
@@ -395,32 +399,13 @@ Status Exporter::Forget(const pool::SnapshotId& snapshot) {
   }
 }
 
-template <typename Verb>
-Status Exporter::Retire(const pool::SnapshotId& snapshot, Verb verb) {
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto& job : jobs_) {
-      if (!job->uses.contains(snapshot)) continue;
-      return Error(Code::kAborted, "snapshot " + snapshot.str() + " is used by the export of " +
-                                       job->snapshot.str() + " to repository " +
-                                       job->series.repository);
-    }
-    if (!retiring_.insert(snapshot).second) {
-      return Error(Code::kAborted, "snapshot " + snapshot.str() + " is being removed");
-    }
+Status Exporter::GiveUp(const pool::SnapshotId& snapshot) {
+  // Without its device nobody can begin to use it; and to drop it disturbs nobody who does.
+  if (const Status dropped = pool_.DropDevice(snapshot);
+      !dropped.ok() && !dropped.Is(Code::kNotFound)) {
+    return dropped;
   }
-  const Status done = verb();
-  const std::lock_guard lock(mutex_);
-  retiring_.erase(snapshot);
-  return done;
-}
-
-Status Exporter::Remove(const pool::SnapshotId& snapshot) {
-  return Retire(snapshot, [&] { return pool_.RemoveSnapshot(snapshot); });
-}
-
-Status Exporter::Drop(const pool::SnapshotId& snapshot) {
-  return Retire(snapshot, [&] { return pool_.DropDevice(snapshot); });
+  return pool_.RemoveSnapshot(snapshot);
 }
 
 Status Exporter::Trim(const pool::VolumeId& volume, bool tight) {
@@ -428,13 +413,14 @@ Status Exporter::Trim(const pool::VolumeId& volume, bool tight) {
   const auto found = pool_.GetVolume(volume);
   if (!found.ok() && !found.Is(Code::kNotFound)) return found.error();
   const LocalCopiesPlan plan = PlanLocalCopies(snapshots, found.ok(), tight);
+  const auto is_used = [](const Status& status) {
+    return status.Is(Code::kAborted) || status.Is(Code::kFailedPrecondition);
+  };
   for (const auto& id : plan.remove) {
-    if (const Status removed = Remove(id); !removed.ok() && !removed.Is(Code::kAborted)) {
-      return removed;
-    }
+    if (const Status removed = GiveUp(id); !removed.ok() && !is_used(removed)) return removed;
   }
   for (const auto& id : plan.drop) {
-    if (const Status dropped = Drop(id); !dropped.ok() && !dropped.Is(Code::kAborted)) {
+    if (const Status dropped = pool_.DropDevice(id); !dropped.ok() && !is_used(dropped)) {
       return dropped;
     }
   }

@@ -63,10 +63,8 @@ class Exporter {
   // It is exported, hidden or gone: what was kept of it is dropped.
   Status Forget(const pool::SnapshotId& snapshot);
 
-  // RemoveSnapshot and DropDevice of the pool, but kAborted, naming it, while an export reads the
-  // snapshot or compares with it.
-  Status Remove(const pool::SnapshotId& snapshot);
-  Status Drop(const pool::SnapshotId& snapshot);
+  // Removes a snapshot that nobody asks for any more; kAborted while a job uses it, which goes on.
+  Status GiveUp(const pool::SnapshotId& snapshot);
   // Gives back what local copies and bases no longer need; what an export uses stays until the
   // next time.
   Status Trim(const pool::VolumeId& volume, bool tight = false);
@@ -92,8 +90,7 @@ class Exporter {
         : group(runtime, &parent), series(std::move(for_series)) {}
     TaskGroup group;  // so that it can be ended alone
     const Series series;
-    pool::SnapshotId snapshot;        // empty until it is chosen
-    std::set<pool::SnapshotId> uses;  // it and the base
+    pool::SnapshotId snapshot;  // empty until it is chosen
   };
   struct Report {
     int polls = 0;
@@ -118,16 +115,11 @@ class Exporter {
   Result<std::vector<pool::SnapshotInfo>> SnapshotsOf(const pool::VolumeId& volume);
   bool IsWanted(const pool::SnapshotInfo& snapshot, const std::string& repository) const
       REQUIRES(mutex_);
-  // The oldest snapshot of the series that is not exported; null if there is none. Sets what the
-  // job uses; `base` may stay null.
-  const pool::SnapshotInfo* Choose(Job& job, const std::vector<pool::SnapshotInfo>& siblings,
-                                   const pool::SnapshotInfo*& base);
-  Outcome Upload(const Job& job, const pool::SnapshotInfo& snapshot,
-                 const pool::SnapshotInfo* base);
+  // The oldest snapshot of the series that is not exported; null if there is none.
+  const pool::SnapshotInfo* Choose(Job& job, const std::vector<pool::SnapshotInfo>& siblings);
+  Outcome Upload(Job& job, const pool::SnapshotInfo& snapshot, const pool::SnapshotInfo* base);
   void Finish(const std::shared_ptr<Job>& job, const Outcome& outcome);
   Json Attributes(const pool::SnapshotInfo& snapshot) const;
-  template <typename Verb>
-  Status Retire(const pool::SnapshotId& snapshot, Verb verb);
 
   Runtime& runtime_;
   TaskGroup& group_;
@@ -148,7 +140,6 @@ class Exporter {
   std::map<std::string, Lane> lanes_ GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<Job>> jobs_ GUARDED_BY(mutex_);
   std::set<pool::SnapshotId> cancelled_ GUARDED_BY(mutex_);
-  std::set<pool::SnapshotId> retiring_ GUARDED_BY(mutex_);  // no base for anybody any more
   std::map<pool::SnapshotId, Report> reports_ GUARDED_BY(mutex_);
 };
 

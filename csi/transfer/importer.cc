@@ -119,7 +119,11 @@ Importer::Outcome Importer::Fill(const pool::VolumeId& volume, Job& job) {
   if (!point.ok()) return {point.error(), IsFinal(point.error())};
   const auto repository = repositories_.Open(job.from.repository);
   if (!repository.ok()) return {repository.error(), false};
-  const auto target = pool_.OpenVolume(volume);
+  const auto lease =
+      pool_.LeaseVolume(volume, {pool::HolderKind::kJob, "the import of " + job.from.ToString(),
+                                 [&job] { job.group.Stop(); }});
+  if (!lease.ok()) return {lease.error(), false};
+  const auto target = (*lease)->Open();
   if (!target.ok()) return {target.error(), false};
   mover::ImportRequest request;
   request.point = point->name;

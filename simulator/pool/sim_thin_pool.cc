@@ -2,7 +2,6 @@
 
 #include <map>
 #include <mutex>
-#include <set>
 
 #include "csi/pool/pool_index.h"
 #include "simulator/pool/block_tree.h"
@@ -98,6 +97,20 @@ class SimBlockDevice final : public block::BlockDevice {
   const FaultHook fault_;
 };
 
+class SimLease final : public Lease {
+ public:
+  using Opener = std::function<Result<std::unique_ptr<block::BlockDevice>>()>;
+  SimLease(std::unique_ptr<Pin> pin, const std::string& id, Opener open)
+      : pin_(std::move(pin)), node_("/dev/thinsnap/" + id), open_(std::move(open)) {}
+  Result<std::string> Node() override { return node_; }
+  Result<std::unique_ptr<block::BlockDevice>> Open() override { return open_(); }
+
+ private:
+  const std::unique_ptr<Pin> pin_;
+  const std::string node_;
+  const Opener open_;
+};
+
 class SimThinPool final : public ThinPool {
  public:
   SimThinPool(std::shared_ptr<SimPoolImage> image, Clock& clock, Random& random,
@@ -179,10 +192,8 @@ class SimThinPool final : public ThinPool {
   }
 
   Status RemoveVolume(const VolumeId& volume) override {
+    const auto retirement = TRY(pins_->Retire(NameOf(volume), Jobs::kEnd));
     return Guarded<void>("RemoveVolume", [&]() -> Status {
-      if (active_.contains(volume)) {
-        return Error(Code::kFailedPrecondition, "volume " + volume.str() + " is in use");
-      }
       image_->volumes.erase(volume);
       image_->index.Erase(volume);
       return {};
@@ -190,6 +201,7 @@ class SimThinPool final : public ThinPool {
   }
 
   Status RemoveSnapshot(const SnapshotId& snapshot) override {
+    const auto retirement = TRY(pins_->Retire(NameOf(snapshot), Jobs::kEnd));
     return Guarded<void>("RemoveSnapshot", [&]() -> Status {
       image_->snapshots.erase(snapshot);
       image_->index.Erase(snapshot);
@@ -198,6 +210,7 @@ class SimThinPool final : public ThinPool {
   }
 
   Status DropDevice(const SnapshotId& snapshot) override {
+    const auto retirement = TRY(pins_->Retire(NameOf(snapshot), Jobs::kSpare));
     return Guarded<void>("DropDevice", [&]() -> Status {
       SnapshotInfo info = TRY(image_->index.Get(snapshot));
       image_->snapshots.erase(snapshot);
@@ -265,30 +278,42 @@ class SimThinPool final : public ThinPool {
     });
   }
 
-  Result<std::string> Activate(const VolumeId& volume) override {
-    return Guarded<std::string>("Activate", [&]() -> Result<std::string> {
+  Result<std::unique_ptr<Pin>> PinVolume(const VolumeId& volume, Holder holder) override {
+    using Pinned = std::unique_ptr<Pin>;
+    return Guarded<Pinned>("PinVolume", [&]() -> Result<Pinned> {
       static_cast<void>(TRY(image_->index.Get(volume)));
-      active_.insert(volume);
-      return "/dev/thinsnap/" + volume.str();
+      return pins_->Add(NameOf(volume), std::move(holder));
     });
   }
-  Status Deactivate(const VolumeId& volume) override {
-    return Guarded<void>("Deactivate", [&]() -> Status {
-      active_.erase(volume);
-      return {};
+  Result<std::unique_ptr<Pin>> PinSnapshot(const SnapshotId& snapshot, Holder holder) override {
+    using Pinned = std::unique_ptr<Pin>;
+    return Guarded<Pinned>("PinSnapshot", [&]() -> Result<Pinned> {
+      static_cast<void>(TRY(image_->index.GetWithDevice(snapshot)));
+      return pins_->Add(NameOf(snapshot), std::move(holder));
     });
+  }
+  Result<std::unique_ptr<Lease>> LeaseVolume(const VolumeId& volume, Holder holder) override {
+    return std::unique_ptr<Lease>(
+        std::make_unique<SimLease>(TRY(PinVolume(volume, std::move(holder))), volume.str(),
+                                   [this, volume] { return OpenVolume(volume); }));
+  }
+  Result<std::unique_ptr<Lease>> LeaseSnapshot(const SnapshotId& snapshot, Holder holder) override {
+    return std::unique_ptr<Lease>(
+        std::make_unique<SimLease>(TRY(PinSnapshot(snapshot, std::move(holder))), snapshot.str(),
+                                   [this, snapshot] { return OpenSnapshot(snapshot); }));
   }
 
-  Result<std::unique_ptr<block::BlockDevice>> OpenVolume(const VolumeId& volume) override {
-    using Device = std::unique_ptr<block::BlockDevice>;
+ private:
+  using Device = std::unique_ptr<block::BlockDevice>;
+
+  Result<Device> OpenVolume(const VolumeId& volume) {
     return Guarded<Device>("OpenVolume", [&]() -> Result<Device> {
       const VolumeInfo info = TRY(image_->index.Get(volume));
       return Device(std::make_unique<SimBlockDevice>(image_, image_->volumes.at(volume),
                                                      info.size_bytes, true, options_.fault));
     });
   }
-  Result<std::unique_ptr<block::BlockDevice>> OpenSnapshot(const SnapshotId& snapshot) override {
-    using Device = std::unique_ptr<block::BlockDevice>;
+  Result<Device> OpenSnapshot(const SnapshotId& snapshot) {
     return Guarded<Device>("OpenSnapshot", [&]() -> Result<Device> {
       const SnapshotInfo info = TRY(image_->index.GetWithDevice(snapshot));
       return Device(std::make_unique<SimBlockDevice>(image_, image_->snapshots.at(snapshot),
@@ -296,7 +321,6 @@ class SimThinPool final : public ThinPool {
     });
   }
 
- private:
   // Runs the verb under the pool's lock, with the fault that was asked for.
   template <typename T, typename Body>
   Result<T> Guarded(std::string_view verb, Body body) {
@@ -349,7 +373,8 @@ class SimThinPool final : public ThinPool {
   Clock& clock_;
   Random& random_;
   const SimThinPoolOptions options_;
-  std::set<VolumeId> active_;  // goes with the process, like a mapping
+  // Goes with the process, like a mapping.
+  const std::shared_ptr<PinTable> pins_ = std::make_shared<PinTable>();
 };
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "base/core/file.h"
 #include "csi/mount/freezer.h"
 #include "csi/pool/handle.h"
+#include "tests/contract/pool/leased_device.h"
 #include "tests/sanity/sanity_fixture.h"
 
 namespace thinsnap::driver {
@@ -303,7 +304,7 @@ TEST_P(ContentTest, MkfsThatWasCutOffIsDoneAgain) {
   const std::string volume = Volume("v");
   const auto id = pool::VolumeHandle::Parse(volume)->volume;
   {
-    auto device = world_->pool->OpenVolume(id);
+    auto device = pool::OpenVolume(*world_->pool, id);
     ASSERT_OK(device);
     ASSERT_OK((*device)->WriteAt(kMiB, AsBytes("half a filesystem")));
     ASSERT_OK((*device)->Flush());

@@ -166,6 +166,31 @@ TEST_P(NodeCasesTest, WholeLifeHasStatistics) {  // 89
   }
 }
 
+TEST_P(NodeCasesTest, AFailedStageLeavesNothingInUse) {
+  const std::string volume = Volume("v");
+  ASSERT_OK(Stage(volume));
+  EXPECT_CODE(Delete(volume), Code::kFailedPrecondition);
+  ASSERT_OK(Unstage(volume));
+  EXPECT_CODE(Stage(volume, MountCapability(Mode::SINGLE_NODE_WRITER, "xfs")),
+              Code::kFailedPrecondition);
+  ASSERT_OK(Delete(volume));
+}
+
+TEST_P(NodeCasesTest, WhatIsPublishedStaysStaged) {
+  const std::string volume = Volume("v");
+  ASSERT_OK(Stage(volume));
+  ASSERT_OK(Publish(volume, target_));
+  EXPECT_CODE(Unstage(volume), Code::kFailedPrecondition);
+  // Known also to a driver that starts again.
+  StopNode();
+  StartNode();
+  EXPECT_CODE(Unstage(volume), Code::kFailedPrecondition);
+  EXPECT_CODE(Delete(volume), Code::kFailedPrecondition);
+  ASSERT_OK(Unpublish(volume, target_));
+  ASSERT_OK(Unstage(volume));
+  ASSERT_OK(Delete(volume));
+}
+
 TEST_P(NodeCasesTest, StagedElsewhereIsRefused) {
   const std::string volume = Volume("v"), first = staging_;
   ASSERT_OK(Stage(volume));

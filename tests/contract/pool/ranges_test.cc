@@ -69,7 +69,7 @@ TEST_P(PoolRangesTest, ChangedCoversEveryChangeAndLittleElse) {
   Write(volume.id, 5 * kBlock, Pattern(kBlock, 2));
   Write(volume.id, 100 * kBlock, Pattern(kBlock, 2));
   {
-    auto device = pool_->OpenVolume(volume.id);
+    auto device = OpenVolume(*pool_, volume.id);
     ASSERT_TRUE((*device)->Discard(8 * kBlock, kBlock).ok());
     ASSERT_TRUE((*device)->Flush().ok());
   }
@@ -112,7 +112,7 @@ TEST_P(PoolRangesTest, ApplyingTheChangesToTheBaseGivesTheTarget) {
   SnapshotInfo base;
   for (int round = 0; round < 4; ++round) {
     {
-      auto device = pool_->OpenVolume(volume.id);
+      auto device = OpenVolume(*pool_, volume.id);
       for (int i = 0; i < 12; ++i) {
         const std::uint64_t offset = random_.Below(1000) * 4096;
         const std::uint64_t length =
@@ -133,7 +133,7 @@ TEST_P(PoolRangesTest, ApplyingTheChangesToTheBaseGivesTheTarget) {
     ASSERT_EQ(ReadSnapshot(target.id, 0, model.size()), model);
     if (round > 0) {
       Bytes rebuilt = at_base;
-      auto device = pool_->OpenSnapshot(target.id);
+      auto device = OpenSnapshot(*pool_, target.id);
       for (const block::Extent& extent : Read(pool_->Changed(base.id, target.id, 0))) {
         const std::uint64_t end = std::min<std::uint64_t>(extent.end(), rebuilt.size());
         const Bytes bytes = Read(**device, extent.offset, end - extent.offset);
@@ -159,7 +159,7 @@ std::vector<block::Extent> Scattered() {
 TEST_P(PoolRangesTest, RangesBeginWhereAskedFor) {
   const VolumeInfo volume = MakeVolume("pvc-1", 2 * kScattered * kBlock);
   {
-    auto device = pool_->OpenVolume(volume.id);
+    auto device = OpenVolume(*pool_, volume.id);
     for (const block::Extent& extent : Scattered()) {
       ASSERT_TRUE((*device)->WriteAt(extent.offset, Pattern(extent.length, 1)).ok());
     }
@@ -185,7 +185,7 @@ TEST_P(PoolRangesTest, RangesBeginWhereAskedFor) {
 TEST_P(PoolRangesTest, RangesOutliveWhatTheyWereCollectedFrom) {
   const VolumeInfo volume = MakeVolume("pvc-1", 2 * kScattered * kBlock);
   {
-    auto device = pool_->OpenVolume(volume.id);
+    auto device = OpenVolume(*pool_, volume.id);
     for (const block::Extent& extent : Scattered()) {
       ASSERT_TRUE((*device)->WriteAt(extent.offset, Pattern(extent.length, 1)).ok());
     }
@@ -193,7 +193,7 @@ TEST_P(PoolRangesTest, RangesOutliveWhatTheyWereCollectedFrom) {
   }
   const SnapshotInfo base = Cut("base", volume.id);
   {
-    auto device = pool_->OpenVolume(volume.id);
+    auto device = OpenVolume(*pool_, volume.id);
     ASSERT_TRUE((*device)->Discard(0, volume.size_bytes).ok());
     ASSERT_TRUE((*device)->Flush().ok());
   }
@@ -226,7 +226,7 @@ TEST_P(PoolRangesTest, ABaseRemovedWhileItIsComparedIsNeverHalfSeen) {
     const std::string name = std::to_string(round);
     const VolumeInfo volume = MakeVolume("pvc-" + name, 2 * kScattered * kBlock);
     {
-      auto device = pool_->OpenVolume(volume.id);
+      auto device = OpenVolume(*pool_, volume.id);
       for (const block::Extent& extent : all) {
         ASSERT_TRUE((*device)->WriteAt(extent.offset, Pattern(4096, 1)).ok());
       }
@@ -234,7 +234,7 @@ TEST_P(PoolRangesTest, ABaseRemovedWhileItIsComparedIsNeverHalfSeen) {
     }
     const SnapshotInfo base = Cut("base-" + name, volume.id);
     {
-      auto device = pool_->OpenVolume(volume.id);
+      auto device = OpenVolume(*pool_, volume.id);
       ASSERT_TRUE((*device)->Discard(0, volume.size_bytes).ok());
       ASSERT_TRUE((*device)->Flush().ok());
     }

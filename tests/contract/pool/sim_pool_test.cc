@@ -25,7 +25,7 @@ TEST(SimThinPoolTest, RunsFullAndSaysSo) {
   SeededRandom random(1);
   const auto pool = OpenSimThinPool(NewSimPoolImage(random, 4 * kChunkBytes), clock, random);
   const auto volume = pool->Create({.name = "v", .size_bytes = kMiB, .source = {}, .tags = {}});
-  auto device = pool->OpenVolume(volume->id);
+  auto device = OpenVolume(*pool, volume->id);
   EXPECT_TRUE((*device)->WriteAt(0, Bytes(4 * kChunkBytes, 1)).ok());
   EXPECT_TRUE((*device)->WriteAt(4 * kChunkBytes, Bytes(1, 1)).Is(Code::kResourceExhausted));
   // A snapshot makes the next write take a chunk although the volume does not grow.
@@ -132,7 +132,7 @@ TEST(GuardTest, ARepeatedCallIsNotRefused) {
   const CreateRequest request{.name = "v", .size_bytes = kMiB, .source = {}, .tags = {}};
   const auto volume = pool->Create(request);
   ASSERT_TRUE(volume.ok());
-  auto device = pool->OpenVolume(volume->id);
+  auto device = OpenVolume(*pool, volume->id);
   ASSERT_TRUE((*device)->WriteAt(0, Bytes(16 * kChunkBytes, 1)).ok());
   EXPECT_TRUE(pool->Create({.name = "w", .size_bytes = kMiB, .source = {}, .tags = {}})
                   .Is(Code::kResourceExhausted));

@@ -10,6 +10,7 @@
 #include "base/core/clock.h"
 #include "base/core/random.h"
 #include "csi/pool/thin_pool.h"
+#include "tests/contract/pool/leased_device.h"
 
 namespace thinsnap::pool {
 
@@ -84,7 +85,7 @@ class ThinPoolTest : public testing::TestWithParam<PoolKind> {
   static Bytes Pattern(std::uint64_t length, std::uint8_t value) { return Bytes(length, value); }
 
   void Write(const VolumeId& volume, std::uint64_t offset, const Bytes& bytes) {
-    auto device = pool_->OpenVolume(volume);
+    auto device = OpenVolume(*pool_, volume);
     ASSERT_TRUE(device.ok()) << device.error().ToString();
     ASSERT_TRUE((*device)->WriteAt(offset, bytes).ok());
     ASSERT_TRUE((*device)->Flush().ok());
@@ -98,7 +99,7 @@ class ThinPoolTest : public testing::TestWithParam<PoolKind> {
   }
 
   Bytes ReadSnapshot(const SnapshotId& snapshot, std::uint64_t offset, std::uint64_t length) {
-    auto device = pool_->OpenSnapshot(snapshot);
+    auto device = OpenSnapshot(*pool_, snapshot);
     EXPECT_TRUE(device.ok()) << device.error().ToString();
     return Read(**device, offset, length);
   }

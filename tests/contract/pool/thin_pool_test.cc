@@ -72,7 +72,7 @@ TEST_P(ThinPoolTest, ASnapshotKeepsItsBytes) {
   EXPECT_EQ(quiesce_.thawed, 1);
   Write(volume.id, 0, Pattern(kBlock, 2));
   EXPECT_EQ(ReadSnapshot(snapshot.id, 0, kBlock), Pattern(kBlock, 1));
-  auto device = pool_->OpenSnapshot(snapshot.id);
+  auto device = OpenSnapshot(*pool_, snapshot.id);
   EXPECT_FALSE((*device)->WriteAt(0, Pattern(kBlock, 3)).ok());
 }
 
@@ -127,7 +127,7 @@ TEST_P(ThinPoolTest, ACloneStartsWithTheSnapshotsBytes) {
   ASSERT_TRUE(clone.ok()) << clone.error().ToString();
   EXPECT_EQ(clone->size_bytes, 2 * kSize);
   EXPECT_EQ(clone->origin, snapshot.id);
-  auto device = pool_->OpenVolume(clone->id);
+  auto device = OpenVolume(*pool_, clone->id);
   EXPECT_EQ(Read(**device, 0, kBlock), Pattern(kBlock, 5));
   EXPECT_EQ(Read(**device, 2 * kSize - kBlock, kBlock), Pattern(kBlock, 0));
   Write(clone->id, 0, Pattern(kBlock, 6));
@@ -163,7 +163,7 @@ TEST_P(ThinPoolTest, DropDeviceKeepsTheRecord) {
   const SnapshotInfo record = *pool_->GetSnapshot(snapshot.id);
   EXPECT_FALSE(record.has_device);
   EXPECT_EQ(record.cut, snapshot.cut);
-  EXPECT_TRUE(pool_->OpenSnapshot(snapshot.id).Is(Code::kFailedPrecondition));
+  EXPECT_TRUE(OpenSnapshot(*pool_, snapshot.id).Is(Code::kFailedPrecondition));
   EXPECT_EQ(Cut("snap", volume.id).id, snapshot.id) << "the name still stands for it";
   EXPECT_TRUE(pool_->RemoveSnapshot(snapshot.id).ok());
   EXPECT_TRUE(pool_->ListSnapshots()->empty());

@@ -2,6 +2,7 @@
 // while the CO repeats its calls: nothing acknowledged is lost, and at the end nothing is left.
 #include <set>
 
+#include "tests/contract/pool/leased_device.h"
 #include "tests/unit/driver/crash_world.h"
 
 namespace thinsnap::driver {
@@ -134,12 +135,12 @@ class CrashRun {
     world.Call(&NodeDriver::DeleteSnapshot, request);
   }
   void Write(const std::string& volume, const std::string& text) {
-    auto device = world.pool().OpenVolume(pool::VolumeHandle::Parse(volume)->volume);
+    auto device = pool::OpenVolume(world.pool(), pool::VolumeHandle::Parse(volume)->volume);
     ASSERT_TRUE(device.ok());
     ASSERT_TRUE((*device)->WriteAt(64 * kKiB, AsBytes(text)).ok());
   }
   std::string Read(const std::string& volume) {
-    auto device = world.pool().OpenVolume(pool::VolumeHandle::Parse(volume)->volume);
+    auto device = pool::OpenVolume(world.pool(), pool::VolumeHandle::Parse(volume)->volume);
     if (!device.ok()) return device.error().ToString();
     Bytes bytes(3);
     EXPECT_TRUE((*device)->ReadAt(64 * kKiB, bytes).ok());

@@ -150,8 +150,8 @@ pool::SimThinPoolOptions PoolOptions(Effects& effects, Process& process) {
   pool::SimThinPoolOptions options;
   options.fault = [&](std::string_view verb) {
     static const std::set<std::string_view> kReads{
-        "GetStatus",  "GetVolume",    "GetSnapshot", "ListVolumes", "ListSnapshots",
-        "OpenVolume", "OpenSnapshot", "Allocated",   "Changed",     "ReadAt"};
+        "GetStatus",   "GetVolume",  "GetSnapshot",  "ListVolumes", "ListSnapshots", "PinVolume",
+        "PinSnapshot", "OpenVolume", "OpenSnapshot", "Allocated",   "Changed",       "ReadAt"};
     if (process.dead()) return pool::PoolFault::kFailBefore;
     if (kReads.contains(verb)) {
       return effects.IsUnread("pool " + std::string(verb)) ? pool::PoolFault::kFailBefore

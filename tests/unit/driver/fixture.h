@@ -13,6 +13,7 @@
 #include "snapshotter/repo/repository.h"
 #include "snapshotter/store/chaos_store.h"
 #include "snapshotter/store/memory_store.h"
+#include "tests/contract/pool/leased_device.h"
 #include "tests/sanity/node_under_test.h"
 
 namespace thinsnap::driver {
@@ -166,13 +167,13 @@ class DriverFixture : public testing::Test {
     return pool::VolumeHandle::Parse(handle)->volume;
   }
   void Write(const std::string& volume, std::uint64_t offset, const std::string& text) {
-    auto device = world_->pool->OpenVolume(VolumeOf(volume));
+    auto device = pool::OpenVolume(*world_->pool, VolumeOf(volume));
     ASSERT_TRUE(device.ok());
     ASSERT_TRUE((*device)->WriteAt(offset, AsBytes(text)).ok());
     ASSERT_TRUE((*device)->Flush().ok());
   }
   std::string Read(const std::string& volume, std::uint64_t offset, std::size_t length) {
-    auto device = world_->pool->OpenVolume(VolumeOf(volume));
+    auto device = pool::OpenVolume(*world_->pool, VolumeOf(volume));
     EXPECT_TRUE(device.ok());
     Bytes bytes(length);
     EXPECT_TRUE((*device)->ReadAt(offset, bytes).ok());

@@ -44,9 +44,13 @@ class VolumeMountsTest : public testing::Test {
     EXPECT_TRUE(made.ok()) << (made.ok() ? "" : made.error().ToString());
     return made.ok() ? made->id : pool::VolumeId();
   }
+  std::string NodeOf(const pool::VolumeId& volume) {
+    return *(*pool_->LeaseVolume(volume, {.name = "a test"}))->Node();
+  }
   Status Write(const pool::VolumeId& volume, std::uint64_t at, ByteSpan bytes) {
-    const auto device = TRY(pool_->OpenVolume(volume));
-    return device->WriteAt(at, bytes);
+    const auto lease = TRY(pool_->LeaseVolume(volume, {.name = "a test"}));
+    return TRY(lease->Open())
+    ->WriteAt(at, bytes);
   }
   static void ExpectOk(const Status& status) {
     EXPECT_TRUE(status.ok()) << status.error().ToString();
@@ -70,7 +74,7 @@ TEST_F(VolumeMountsTest, RawDeviceThatIsALinkIsKnownByItsNumber) {
   for (int i = 0; i < 5; ++i) {
     const std::string at = std::to_string(i);
     volumes.push_back(NewVolume("v" + at));
-    mounter_.Link(*pool_->Activate(volumes.back()), "/dev/dm-" + at);
+    mounter_.Link(NodeOf(volumes.back()), "/dev/dm-" + at);
     ExpectOk(mounts_.Stage(volumes.back(), "/staging-" + at, kRaw));
     ExpectOk(mounts_.Publish(volumes.back(), "/staging-" + at, "/pod-" + at, kRaw, false));
   }
@@ -131,7 +135,7 @@ TEST_F(VolumeMountsTest, ZerosAreBlankAndOneByteIsNot) {
   ExpectOk(Write(byte, 64 * kMiB - 512, AsBytes("x")));
   ExpectOk(mounts_.Stage(zeros, "/zeros", {}));
   ExpectRefused(mounts_.Stage(byte, "/byte", {}), "not formatted");
-  EXPECT_THAT(disks_.log(), Not(testing::Contains("mkfs.ext4 " + *pool_->Activate(byte))));
+  EXPECT_THAT(disks_.log(), Not(testing::Contains("mkfs.ext4 " + NodeOf(byte))));
 }
 
 TEST(SystemMounterTest, FolderAboveIsNotMade) {

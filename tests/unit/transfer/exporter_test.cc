@@ -9,6 +9,7 @@
 #include "csi/pool/handle.h"
 #include "csi/pool/tags.h"
 #include "simulator/pool/sim_thin_pool.h"
+#include "tests/contract/pool/leased_device.h"
 #include "tests/unit/transfer/buckets.h"
 #include "tests/virtual_time.h"
 
@@ -27,7 +28,12 @@ class ExporterTest : public ::testing::Test {
     RunWell(runtime, [&] {
       runtime_ = &runtime;
       image_ = pool::NewSimPoolImage(random_, 16 * kGiB);
-      pool_ = pool::OpenSimThinPool(image_, runtime.clock(), random_);
+      pool::SimThinPoolOptions options;
+      options.fault = [this](std::string_view verb) {
+        if (const auto look = on_verb_) look(verb);
+        return pool::PoolFault::kNone;
+      };
+      pool_ = pool::OpenSimThinPool(image_, runtime.clock(), random_, options);
       std::vector<Bucket*> made;
       for (int i = 0; i < buckets; ++i) made.push_back(&buckets_.Add(runtime, random_));
       for (int i = 0; i < 8; ++i) AddVolume(i, made);
@@ -53,7 +59,7 @@ class ExporterTest : public ::testing::Test {
   }
 
   void Write(const pool::VolumeId& volume, int seed) {
-    const auto device = pool_->OpenVolume(volume);
+    const auto device = pool::OpenVolume(*pool_, volume);
     ASSERT_TRUE(device.ok());
     SeededRandom bytes(static_cast<std::uint64_t>(seed));
     Bytes block(64 * kKiB);
@@ -92,6 +98,7 @@ class ExporterTest : public ::testing::Test {
 
   SeededRandom random_{3};
   Runtime* runtime_ = nullptr;
+  std::function<void(std::string_view verb)> on_verb_;  // of the pool, before it is done
   std::shared_ptr<pool::SimPoolImage> image_;
   std::unique_ptr<pool::ThinPool> pool_;
   std::vector<pool::VolumeId> volumes_;
@@ -137,7 +144,7 @@ TEST_F(ExporterTest, ARepositoryThatIsBeingWipedIsNotWrittenTo) {
   });
 }
 
-TEST_F(ExporterTest, ABaseStaysWhileAnExportComparesWithIt) {
+TEST_F(ExporterTest, ABaseStaysUntilItIsComparedWith) {
   With(1, [&](Exporter& exporter, const std::vector<Bucket*>& buckets) {
     Pass(minutes(1));
     const pool::VolumeId volume = volumes_.front();
@@ -146,19 +153,52 @@ TEST_F(ExporterTest, ABaseStaysWhileAnExportComparesWithIt) {
       if (snapshot.volume == volume) base = snapshot.id;
     }
     Write(volume, 100);
+    // Hidden, so that a pool that is short of space would take it.
+    ASSERT_TRUE(pool_->TagSnapshot(base, {{tags::kHidden, "1"}}).ok());
+    int compared = 0;
+    on_verb_ = [&](std::string_view verb) {
+      if (verb != "Changed") return;
+      ++compared;
+      on_verb_ = nullptr;
+      EXPECT_TRUE(exporter.GiveUp(base).Is(Code::kAborted));
+      EXPECT_TRUE(exporter.Trim(volume, /*tight=*/true).ok());
+      EXPECT_TRUE(pool_->GetSnapshot(base).ok());
+    };
     buckets[0]->manners.pause = seconds(5);
     const pool::SnapshotId next = Cut(volume, "next", buckets);
     exporter.Add(volume);
-    Pass(seconds(7));
-    EXPECT_TRUE(exporter.Remove(base).Is(Code::kAborted));
-    EXPECT_TRUE(exporter.Drop(next).Is(Code::kAborted));
-    // Nor does a pool that is short of space take it away, hidden as it may be.
-    ASSERT_TRUE(pool_->TagSnapshot(base, {{tags::kHidden, "1"}}).ok());
-    EXPECT_TRUE(exporter.Trim(volume, /*tight=*/true).ok());
-    EXPECT_TRUE(pool_->GetSnapshot(base).ok());
+    Pass(seconds(30));
+    EXPECT_EQ(compared, 1);
+    // What is being read is not dropped, and the export goes on.
+    EXPECT_TRUE(pool_->DropDevice(next).Is(Code::kAborted));
     Pass(minutes(10));
     EXPECT_FALSE(tags::PointIn(*pool_->GetSnapshot(next), buckets[0]->id).empty());
     EXPECT_TRUE(pool_->GetSnapshot(base).Is(Code::kNotFound));
+  });
+}
+
+TEST_F(ExporterTest, ARemovalEndsTheExportThatReads) {
+  With(1, [&](Exporter& exporter, const std::vector<Bucket*>& buckets) {
+    buckets[0]->manners.pause = seconds(5);
+    Pass(seconds(7));
+    std::vector<pool::SnapshotId> removed;
+    for (const pool::SnapshotInfo& snapshot : *pool_->ListSnapshots()) {
+      const Status first = pool_->RemoveSnapshot(snapshot.id);
+      if (first.ok()) continue;
+      EXPECT_TRUE(first.Is(Code::kAborted)) << first.error().ToString();
+      EXPECT_NE(first.error().message().find(buckets[0]->id), std::string::npos)
+          << first.error().message();
+      removed.push_back(snapshot.id);
+    }
+    ASSERT_FALSE(removed.empty()) << "no export was under way";
+    Pass(seconds(30));
+    for (const pool::SnapshotId& snapshot : removed) {
+      const Status again = pool_->RemoveSnapshot(snapshot);
+      EXPECT_TRUE(again.ok()) << again.error().ToString();
+      EXPECT_TRUE(exporter.Forget(snapshot).ok());
+    }
+    Pass(minutes(10));
+    EXPECT_EQ(PointsIn(*buckets[0]), static_cast<int>(pool_->ListSnapshots()->size()));
   });
 }
 
@@ -173,7 +213,7 @@ TEST_F(ExporterTest, WhatIsCancelledIsNotTakenUpAgain) {
     // Still there for a while: whoever cancelled it may be slow to remove it.
     Pass(minutes(1));
     for (const pool::SnapshotInfo& snapshot : *snapshots) {
-      ASSERT_TRUE(exporter.Remove(snapshot.id).ok());
+      ASSERT_TRUE(pool_->RemoveSnapshot(snapshot.id).ok());
       ASSERT_TRUE(exporter.Forget(snapshot.id).ok());
       exporter.Add(snapshot.volume);
     }

@@ -7,6 +7,7 @@
 #include "csi/pool/handle.h"
 #include "csi/pool/tags.h"
 #include "simulator/pool/sim_thin_pool.h"
+#include "tests/contract/pool/leased_device.h"
 #include "tests/unit/transfer/buckets.h"
 #include "tests/virtual_time.h"
 
@@ -47,7 +48,7 @@ class ImporterTest : public ::testing::Test {
     create.size_bytes = kSize;
     const auto source = pool_->Create(create);
     ASSERT_TRUE(source.ok());
-    const auto device = pool_->OpenVolume(source->id);
+    auto device = pool::OpenVolume(*pool_, source->id);
     ASSERT_TRUE(device.ok());
     content_.resize(kSize);
     SeededRandom bytes(5);
@@ -63,6 +64,7 @@ class ImporterTest : public ::testing::Test {
     request.source = device->get();
     const auto point = mover::ExportBlocks(**repository, *runtime_, random_, request);
     ASSERT_TRUE(point.ok()) << point.error().ToString();
+    device->reset();
     ASSERT_TRUE(pool_->RemoveVolume(source->id).ok());
   }
 
@@ -83,7 +85,7 @@ class ImporterTest : public ::testing::Test {
     return info.ok() && !tags::Has(info->tags, tags::kImporting);
   }
   void ExpectContent(const pool::VolumeId& volume) {
-    const auto device = pool_->OpenVolume(volume);
+    const auto device = pool::OpenVolume(*pool_, volume);
     ASSERT_TRUE(device.ok());
     Bytes read(kSize);
     ASSERT_TRUE((*device)->ReadAt(0, read).ok());
