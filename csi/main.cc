@@ -32,7 +32,7 @@
 #include "csi/driver/role_certificates.h"
 #include "csi/driver/run_node.h"
 #include "csi/mount/system_mounter.h"
-#include "csi/pool/guarded_pool.h"
+#include "csi/pool/thin_pool.h"
 #include "csi/proto/registration_server.h"
 #include "csi/reflink/pool_folder.h"
 #include "csi/reflink/reflink_thin_pool.h"
@@ -138,8 +138,7 @@ Result<std::unique_ptr<pool::ThinPool>> OpenPool(Clock& clock, Random& random,
   folder.size_bytes = TRY(reflink::ParsePoolSize(flags.pool_size).In("--pool-size"));
   folder.preallocate = !flags.pool_sparse;
   auto options = TRY(reflink::PreparePoolFolder(runner, folder).In("--pool"));
-  auto opened = TRY(reflink::OpenReflinkThinPool(clock, random, std::move(options)));
-  return pool::MakeGuardedThinPool(std::move(opened), {});
+  return reflink::OpenReflinkThinPool(clock, random, std::move(options));
 }
 
 // What the kubelet said of the registration. Thread-safe.

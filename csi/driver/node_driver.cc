@@ -1,7 +1,6 @@
 // What all verbs of NodeDriver share, and the Identity service.
 #include "csi/driver/node_driver.h"
 
-#include <set>
 #include <utility>
 
 #include "base/core/log.h"
@@ -13,7 +12,7 @@ namespace thinsnap::driver {
 NodeDriver::NodeDriver(Runtime& runtime, pool::ThinPool& pool, mount::VolumeMounts& mounts,
                        pool::Quiesce& quiesce, transfer::Exporter& exporter,
                        transfer::Importer& importer, transfer::Repositories& repositories,
-                       std::string node_name)
+                       std::string node_name, pool::GuardOptions guard)
     : runtime_(runtime),
       pool_(pool),
       mounts_(mounts),
@@ -21,7 +20,8 @@ NodeDriver::NodeDriver(Runtime& runtime, pool::ThinPool& pool, mount::VolumeMoun
       exporter_(exporter),
       importer_(importer),
       repositories_(repositories),
-      node_name_(std::move(node_name)) {}
+      node_name_(std::move(node_name)),
+      guard_(pool, guard) {}
 
 Status NodeDriver::Start() {
   const auto status = TRY(pool_.GetStatus());
@@ -83,33 +83,15 @@ Result<pool::VolumeInfo> NodeDriver::FindVolume(const std::string& handle) {
   return found;
 }
 
-Result<std::optional<pool::VolumeInfo>> NodeDriver::FindVolumeByName(const std::string& name) {
-  for (pool::VolumeInfo& volume : TRY(pool_.ListVolumes())) {
-    if (volume.name == name) return std::optional(std::move(volume));
+Result<std::unique_ptr<pool::Guard::Reservation>> NodeDriver::Reserve(const pool::Wish& wish) {
+  pool::Guard::Verdict verdict = TRY(guard_.Reserve(wish));
+  if (verdict.refusal && verdict.refusal->freeing_helps) {
+    const auto freed = exporter_.MakeRoom(verdict.refusal->missing_bytes);
+    // What was refused stays refused if nothing can be freed.
+    if (freed.ok() && *freed) verdict = TRY(guard_.Reserve(wish));
   }
-  return std::optional<pool::VolumeInfo>();
-}
-
-Result<std::optional<pool::SnapshotInfo>> NodeDriver::FindSnapshotByName(const std::string& name) {
-  for (pool::SnapshotInfo& snapshot : TRY(pool_.ListSnapshots())) {
-    if (snapshot.name == name) return std::optional(std::move(snapshot));
-  }
-  return std::optional<pool::SnapshotInfo>();
-}
-
-Result<std::vector<pool::SnapshotInfo>> NodeDriver::SnapshotsOf(const pool::VolumeId& volume) {
-  auto snapshots = TRY(pool_.ListSnapshots());
-  std::erase_if(snapshots, [&](const pool::SnapshotInfo& s) { return s.volume != volume; });
-  return snapshots;
-}
-
-Status NodeDriver::MakeRoom() {
-  std::set<pool::VolumeId> volumes;
-  for (const pool::SnapshotInfo& snapshot : TRY(pool_.ListSnapshots())) {
-    volumes.insert(snapshot.volume);
-  }
-  for (const pool::VolumeId& volume : volumes) TRY(exporter_.Trim(volume, /*tight=*/true));
-  return {};
+  if (verdict.refusal) return verdict.refusal->ToError();
+  return std::move(verdict.reservation);
 }
 
 Result<csi::v1::GetPluginInfoResponse> NodeDriver::GetPluginInfo(
@@ -130,9 +112,9 @@ Result<csi::v1::ProbeResponse> NodeDriver::Probe(const proto::Call&, const csi::
     return Error(Code::kFailedPrecondition,
                  "the pool does not answer: " + status.error().message());
   }
-  if (!status->healthy) {
+  if (!status->healthy()) {
     return Error(Code::kFailedPrecondition,
-                 "pool " + pool_id_.str() + " is in trouble: " + status->reason);
+                 "pool " + pool_id_.str() + " is in trouble: " + status->Trouble());
   }
   csi::v1::ProbeResponse answer;
   answer.mutable_ready()->set_value(true);

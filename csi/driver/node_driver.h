@@ -13,6 +13,7 @@
 #include "csi/driver/busy.h"
 #include "csi/driver/request.h"
 #include "csi/mount/volume_mounts.h"
+#include "csi/pool/guard.h"
 #include "csi/pool/handle.h"
 #include "csi/pool/thin_pool.h"
 #include "csi/proto/csi_service.h"
@@ -27,7 +28,8 @@ class NodeDriver final : public proto::CsiService {
  public:
   NodeDriver(Runtime& runtime, pool::ThinPool& pool, mount::VolumeMounts& mounts,
              pool::Quiesce& quiesce, transfer::Exporter& exporter, transfer::Importer& importer,
-             transfer::Repositories& repositories, std::string node_name);
+             transfer::Repositories& repositories, std::string node_name,
+             pool::GuardOptions guard = {});
 
   // Reads the pool's id. First of all.
   Status Start();
@@ -61,9 +63,6 @@ class NodeDriver final : public proto::CsiService {
   Status CheckTopology(const csi::v1::TopologyRequirement& requirement) const;
   // kNotFound for what does not exist; kUnavailable for what is in another pool.
   Result<pool::VolumeInfo> FindVolume(const std::string& handle);
-  Result<std::optional<pool::VolumeInfo>> FindVolumeByName(const std::string& name);
-  Result<std::optional<pool::SnapshotInfo>> FindSnapshotByName(const std::string& name);
-  Result<std::vector<pool::SnapshotInfo>> SnapshotsOf(const pool::VolumeId& volume);
 
   // What CreateVolume makes, by the source that the request names.
   struct VolumePlan {
@@ -99,17 +98,14 @@ class NodeDriver final : public proto::CsiService {
   csi::v1::Snapshot Describe(const pool::SnapshotInfo& snapshot) const;
   Result<std::optional<csi::v1::Snapshot>> LookInRepository(const pool::SnapshotHandle& handle);
 
-  // Runs a verb of the pool that takes space; when the guard refuses, frees what may be freed and
-  // tries once more.
+  // Runs a verb of the pool for which there is room. What the guard refuses for want of data space
+  // is asked for once more after bases and copies were given up, if those can be enough.
   template <typename Verb>
-  auto WithRoom(Verb verb) -> decltype(verb()) {
-    auto outcome = verb();
-    if (!outcome.Is(Code::kResourceExhausted)) return outcome;
-    // What was refused stays refused if nothing can be freed.
-    if (!MakeRoom().ok()) return outcome;
+  auto WithRoom(const pool::Wish& wish, Verb verb) -> decltype(verb()) {
+    const auto room = TRY(Reserve(wish));
     return verb();
   }
-  Status MakeRoom();
+  Result<std::unique_ptr<pool::Guard::Reservation>> Reserve(const pool::Wish& wish);
 
   Runtime& runtime_;
   pool::ThinPool& pool_;
@@ -119,6 +115,7 @@ class NodeDriver final : public proto::CsiService {
   transfer::Importer& importer_;
   transfer::Repositories& repositories_;
   const std::string node_name_;
+  pool::Guard guard_;
   pool::PoolId pool_id_;
   BusyKeys busy_;
   std::mutex mutex_;

@@ -35,7 +35,7 @@ NodeParts::NodeParts(Runtime& runtime, TaskGroup& group, Random& random, pool::T
       mounts_(pool, mounter, runner, options_.default_fs_type),
       quiesce_(mounter, [this](const pool::VolumeId& volume) { return mounts_.DeviceOf(volume); }),
       driver_(runtime, pool, mounts_, quiesce_, exporter_, importer_, repositories_,
-              options_.node_name) {
+              options_.node_name, options_.guard) {
   repositories.OnChange([this](const std::string& id) {
     const auto config = source_.Find(id);
     exporter_.OnRepositoryChange(id, config.Is(Code::kNotFound) || (config.ok() && config->wiping));

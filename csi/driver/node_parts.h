@@ -14,6 +14,7 @@
 #include "csi/mount/mount_quiesce.h"
 #include "csi/mount/mounter.h"
 #include "csi/mount/volume_mounts.h"
+#include "csi/pool/guard.h"
 #include "csi/pool/thin_pool.h"
 #include "csi/transfer/exporter.h"
 #include "csi/transfer/importer.h"
@@ -26,6 +27,7 @@ struct NodePartsOptions {
   // Where the Secrets of repositories lie, and the ConfigMap of lost pools.
   std::string ns = "thinsnap-system";
   std::string default_fs_type = "ext4";
+  pool::GuardOptions guard;
   Duration heartbeat = std::chrono::seconds(10);
   // How stores are opened; empty: as their URLs say. Tests put a store in memory here.
   transfer::StoreOpener open_store;

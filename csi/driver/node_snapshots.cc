@@ -92,7 +92,7 @@ Result<pool::SnapshotInfo> NodeDriver::Cut(const pool::VolumeInfo& volume, const
         parameters.snapshot_namespace + "/" + parameters.snapshot_name;
   }
   std::erase_if(cut.tags, [](const auto& tag) { return tag.second.empty(); });
-  auto snapshot = WithRoom([&] { return pool_.Snapshot(cut, quiesce_); });
+  auto snapshot = WithRoom({}, [&] { return pool_.Snapshot(cut, quiesce_); });
   // The sidecar takes RESOURCE_EXHAUSTED as "perhaps it was cut", and such a VolumeSnapshot cannot
   // be deleted.
   if (snapshot.Is(Code::kResourceExhausted)) return Refused(snapshot.error().message());
@@ -105,7 +105,7 @@ Result<csi::v1::CreateSnapshotResponse> NodeDriver::CreateSnapshot(
   TRY(RequireField(request.source_volume_id(), "source_volume_id"));
   const BusyKeys::Hold hold(busy_, "snapshot name " + request.name());
   TRY(hold.Check());
-  auto snapshot = TRY(FindSnapshotByName(request.name()));
+  auto snapshot = TRY(pool_.FindSnapshot(request.name()));
   if (snapshot && !IsListed(*snapshot)) {
     // Deleted, and kept for increments only. The name is wanted for a new point in time.
     TRY(CheckWritable());
@@ -164,7 +164,7 @@ Result<csi::v1::DeleteSnapshotResponse> NodeDriver::DeleteSnapshot(
   }
   TRY(exporter_.Cancel(snapshot->id));
   // The export may just have ended: look again.
-  const auto siblings = TRY(SnapshotsOf(snapshot->volume));
+  const auto siblings = TRY(pool_.SnapshotsOf(snapshot->volume));
   const auto volume = pool_.GetVolume(snapshot->volume);
   if (!volume.ok() && !volume.Is(Code::kNotFound)) return volume.error();
   Status hidden = Error(Code::kNotFound, "no base");

@@ -147,13 +147,12 @@ Result<pool::VolumeInfo> NodeDriver::MakeSized(const VolumePlan& plan, std::uint
   create.size_bytes = TRY(RoundSize(size_bytes, plan.range, pool));
   create.source = std::move(source);
   create.tags = plan.tags;
-  create.fill_bytes = plan.fill_bytes;
   // What a snapshot of it says that a restore needs: never more than was asked for.
   create.tags[tags::kSize] = std::to_string(
       plan.range.required_bytes != 0 ? plan.range.required_bytes : create.size_bytes);
-  // No snapshot is worth giving up for what never fits.
-  if (create.size_bytes > pool.size_bytes) return pool_.Create(create);
-  return WithRoom([&] { return pool_.Create(create); });
+  const pool::Wish wish{
+      .name = plan.name, .size_bytes = create.size_bytes, .fill_bytes = plan.fill_bytes};
+  return WithRoom(wish, [&] { return pool_.Create(create); });
 }
 
 Result<pool::VolumeInfo> NodeDriver::MakeClone(const VolumePlan& plan) {
@@ -167,7 +166,8 @@ Result<pool::VolumeInfo> NodeDriver::MakeClone(const VolumePlan& plan) {
   cut.name = CloneName(plan.name);
   cut.volume = source.id;
   cut.tags[tags::kInternal] = "1";
-  const pool::SnapshotInfo snapshot = TRY(WithRoom([&] { return pool_.Snapshot(cut, quiesce_); }));
+  const pool::SnapshotInfo snapshot =
+      TRY(WithRoom({}, [&] { return pool_.Snapshot(cut, quiesce_); }));
   auto made = MakeSized(plan, source.size_bytes, snapshot.id);
   // Where it stays, the call is repeated; RemoveCloneSource or the next start does it.
   TRY(pool_.RemoveSnapshot(snapshot.id));
@@ -176,7 +176,7 @@ Result<pool::VolumeInfo> NodeDriver::MakeClone(const VolumePlan& plan) {
 
 Status NodeDriver::RemoveCloneSource(const VolumePlan& plan) {
   if (plan.source.empty() || plan.from_snapshot) return {};
-  const auto snapshot = TRY(FindSnapshotByName(CloneName(plan.name)));
+  const auto snapshot = TRY(pool_.FindSnapshot(CloneName(plan.name)));
   if (!snapshot || !tags::Has(snapshot->tags, tags::kInternal)) return {};
   return pool_.RemoveSnapshot(snapshot->id);
 }
@@ -215,10 +215,9 @@ Result<pool::VolumeInfo> NodeDriver::MakeImport(const VolumePlan& plan,
   importing.tags[tags::kImporting] = plan.source;
   // One that does not fit would take every volume of the pool down with it.
   importing.tags[tags::kImportBytes] = std::to_string(point->data_bytes);
-  const auto room = importer_.Reserve(point->data_bytes);
-  importing.fill_bytes = point->data_bytes + room->before_bytes();
+  importing.fill_bytes = point->data_bytes;
   pool::VolumeInfo made = TRY(MakeSized(importing, point->size_bytes, std::nullopt));
-  importer_.Start(made, source, /*blank=*/true, point->data_bytes);
+  importer_.Start(made, source, /*blank=*/true);
   return made;
 }
 
@@ -234,7 +233,7 @@ Result<csi::v1::CreateVolumeResponse> NodeDriver::CreateVolume(
   TRY(CheckWritable());
   const BusyKeys::Hold hold(busy_, "volume name " + plan.name);
   TRY(hold.Check());
-  auto volume = TRY(FindVolumeByName(plan.name));
+  auto volume = TRY(pool_.FindVolume(plan.name));
   if (volume) {
     TRY(CheckCompatible(*volume, plan));
     TRY(RemoveCloneSource(plan));
@@ -244,8 +243,7 @@ Result<csi::v1::CreateVolumeResponse> NodeDriver::CreateVolume(
     volume = TRY(MakeVolume(plan));
   }
   if (const std::string from = tags::Get(volume->tags, tags::kImporting); !from.empty()) {
-    importer_.Start(*volume, TRY(pool::SnapshotHandle::Parse(from)), /*blank=*/false,
-                    tags::GetBytes(volume->tags, tags::kImportBytes, 0));
+    importer_.Start(*volume, TRY(pool::SnapshotHandle::Parse(from)), /*blank=*/false);
     const MonoTime now = runtime_.clock().MonoNow();
     TRY(importer_.Wait(volume->id, call.deadline == kForever ? now + kWaitWithoutDeadline
                                                              : call.deadline - kAnswerTime));
@@ -361,8 +359,8 @@ csi::v1::VolumeCondition NodeDriver::PoolCondition() {
   if (!status.ok()) {
     condition.set_message("pool " + pool_id_.str() +
                           " does not answer: " + status.error().message());
-  } else if (!status->healthy) {
-    condition.set_message("pool " + pool_id_.str() + " is in trouble: " + status->reason);
+  } else if (!status->healthy()) {
+    condition.set_message("pool " + pool_id_.str() + " is in trouble: " + status->Trouble());
   }
   condition.set_abnormal(!condition.message().empty());
   if (!condition.abnormal()) condition.set_message("the pool is healthy");
@@ -376,7 +374,7 @@ Result<csi::v1::ControllerGetVolumeResponse> NodeDriver::ControllerGetVolume(
   const std::string by_name = kByName;
   if (request.volume_id().starts_with(by_name)) {
     const std::string name = request.volume_id().substr(by_name.size());
-    const auto volume = TRY(FindVolumeByName(name));
+    const auto volume = TRY(pool_.FindVolume(name));
     // An earlier call may be making it just now.
     if (!volume) TRY(BusyKeys::Hold(busy_, "volume name " + name).Check());
     if (!volume) return Error(Code::kNotFound, "there is no volume of that name here");
@@ -408,12 +406,11 @@ Result<csi::v1::GetCapacityResponse> NodeDriver::GetCapacity(
   const bool possible = request.volume_capabilities().empty() ||
                         CheckCapabilities(request.volume_capabilities()).ok();
   if (here && possible && CheckWritable().ok()) {
-    const pool::PoolStatus status = TRY(pool_.GetStatus());
-    response.set_available_capacity(
-        static_cast<std::int64_t>(status.room_bytes.value_or(status.free_bytes)));
+    const pool::Offer offer = TRY(guard_.WhatFits());
+    response.set_available_capacity(static_cast<std::int64_t>(offer.room_bytes));
     // Thin: a volume may be larger than what is free.
     response.mutable_maximum_volume_size()->set_value(
-        static_cast<std::int64_t>(status.largest_volume_bytes.value_or(status.size_bytes)));
+        static_cast<std::int64_t>(offer.largest_volume_bytes));
   } else {
     response.mutable_maximum_volume_size()->set_value(0);
   }
@@ -441,7 +438,8 @@ Result<csi::v1::ControllerExpandVolumeResponse> NodeDriver::ControllerExpandVolu
                                           pool_id_.str() + " of node " + node_name_ + " has " +
                                           std::to_string(pool.size_bytes));
     }
-    size_bytes = TRY(WithRoom([&] { return pool_.Resize(volume.id, range.required_bytes); }));
+    size_bytes = TRY(WithRoom({.size_bytes = range.required_bytes, .grown = volume.id},
+                              [&] { return pool_.Resize(volume.id, range.required_bytes); }));
   } else if (range.limit_bytes != 0 && size_bytes > range.limit_bytes) {
     return Error(Code::kOutOfRange, "the volume has " + std::to_string(size_bytes) +
                                         " bytes already, more than capacity_range.limit_bytes");

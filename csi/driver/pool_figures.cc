@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "csi/pool/tags.h"
 
@@ -32,9 +33,12 @@ constexpr Gauge kOldest = {"thinsnap_export_oldest_pending_seconds",
                            "Age of the oldest of them: the recovery point age."};
 constexpr Gauge kImporting = {"thinsnap_import_volumes", "Volumes that are being restored."};
 
-constexpr Gauge kAll[] = {kUp,       kHealthy,  kSize,     kFree,      kMetadataSize,
-                          kPromised, kOverhead, kVolumes,  kSnapshots, kMetadataFree,
-                          kPending,  kOldest,   kImporting};
+constexpr Gauge kTrouble = {"thinsnap_pool_trouble",
+                            "1 while the pool has the trouble that `kind` names."};
+
+constexpr Gauge kAll[] = {kUp,       kHealthy,  kSize,      kFree,      kMetadataSize,
+                          kPromised, kOverhead, kVolumes,   kSnapshots, kMetadataFree,
+                          kPending,  kOldest,   kImporting, kTrouble};
 
 void Describe(Counters& counters) {
   for (const Gauge& gauge : kAll) {
@@ -77,7 +81,14 @@ void SetPoolFigures(Counters& counters, const pool::PoolStatus& status,
     }
   }
   counters.Set(kUp.name, pool, 1);
-  counters.Set(kHealthy.name, pool, status.healthy ? 1 : 0);
+  counters.Set(kHealthy.name, pool, status.healthy() ? 1 : 0);
+  const std::pair<const char*, bool> troubles[] = {{"read_only", status.read_only},
+                                                   {"needs_check", status.needs_check},
+                                                   {"out_of_data_space", status.out_of_data_space},
+                                                   {"metadata_low", status.metadata_low}};
+  for (const auto& [kind, is_so] : troubles) {
+    counters.Set(kTrouble.name, {{"kind", kind}, {"pool", status.id.str()}}, is_so ? 1 : 0);
+  }
   counters.Set(kSize.name, pool, AsFigure(status.size_bytes));
   counters.Set(kFree.name, pool, AsFigure(status.free_bytes));
   counters.Set(kMetadataSize.name, pool, AsFigure(status.metadata_size_bytes));

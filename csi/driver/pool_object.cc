@@ -63,11 +63,11 @@ Result<Json> PoolReporter::StatusOf(const pool::PoolStatus& pool, bool lost) {
   status["sizeBytes"] = static_cast<std::int64_t>(pool.size_bytes);
   status["freeBytes"] = static_cast<std::int64_t>(pool.free_bytes);
   status["snapshotOverheadBytes"] = static_cast<std::int64_t>(pool.snapshot_overhead_bytes);
-  status["healthy"] = pool.healthy && !lost;
+  status["healthy"] = pool.healthy() && !lost;
   status["reason"] = lost ? "declared lost: read only, its " + std::to_string(volumes.size()) +
                                 " volumes are orphans until its id is removed from the ConfigMap " +
                                 kLostPoolsName
-                          : pool.reason;
+                          : pool.Trouble();
   status["volumes"] = static_cast<std::int64_t>(volumes.size());
   status["volumesByNamespace"] = std::move(by_namespace);
   status["heartbeatTime"] = FormatRfc3339(runtime_.clock().Now());

@@ -148,6 +148,12 @@ Result<std::unique_ptr<FrozenMount>> FreezeFilesystem(const std::string& target,
   return std::unique_ptr<FrozenMount>(std::move(frozen));
 }
 
+Status SyncFilesystem(const std::string& target) {
+  const UniqueFd filesystem = TRY(OpenTarget(target));
+  if (syncfs(filesystem.get()) != 0) return ErrnoError(errno, "sync " + target);
+  return {};
+}
+
 Status ThawFilesystem(const std::string& target) {
   const UniqueFd filesystem = TRY(OpenTarget(target));
   if (ioctl(filesystem.get(), FITHAW, 0) != 0 && errno != EINVAL) {

@@ -14,6 +14,7 @@ namespace thinsnap::mount {
 // What lies in the page cache is written out before the filesystem stands still, so that it stands
 // still shortly.
 Result<std::unique_ptr<FrozenMount>> FreezeFilesystem(const std::string& target, Duration deadline);
+Status SyncFilesystem(const std::string& target);
 Status ThawFilesystem(const std::string& target);
 
 }  // namespace thinsnap::mount

@@ -1,15 +1,13 @@
-// MountQuiesce: freezes the filesystem of a volume that is mounted here, for pools whose cut is not
-// atomic by itself.
+// MountQuiesce: freezes the filesystems of volumes that are mounted here, for pools whose cut is
+// not atomic by itself. What no mount shows is written to by nobody, or raw: then its users see to
+// it.
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 
-#include "base/core/guarded.h"
 #include "csi/mount/mounter.h"
 #include "csi/pool/thin_pool.h"
 
@@ -17,24 +15,24 @@ namespace thinsnap::mount {
 
 class MountQuiesce final : public pool::Quiesce {
  public:
-  // Where the volume's device is, or nullopt when it is not in use here. Called while a pool cuts,
-  // so it must not ask that pool.
+  // Where the volume's device is, or nullopt when it is not in use here.
   using DeviceOf = std::function<std::optional<std::string>(const pool::VolumeId&)>;
 
   MountQuiesce(Mounter& mounter, DeviceOf device_of)
       : mounter_(mounter), device_of_(std::move(device_of)) {}
 
-  // All mounts of a volume share one filesystem: freezing any of them freezes it.
-  Status Freeze(const pool::VolumeId& volume) override;
-  Status Thaw(const pool::VolumeId& volume) override;
+  // Of several, each is written out before the first stands still. kFailedPrecondition: a volume is
+  // mounted, but other mounts cover every place where it could be reached.
+  Result<std::unique_ptr<pool::Stillness>> Hold(std::span<const pool::VolumeId> volumes,
+                                                Duration most) override;
 
  private:
-  static constexpr Duration kDeadline = std::chrono::seconds(5);
+  // A path at which the volume's filesystem is reached; all of its mounts share one filesystem.
+  Result<std::optional<std::string>> Reach(const pool::VolumeId& volume,
+                                           const std::vector<MountEntry>& mounts);
 
   Mounter& mounter_;
   const DeviceOf device_of_;
-  std::mutex mutex_;
-  std::map<pool::VolumeId, std::unique_ptr<FrozenMount>> frozen_ GUARDED_BY(mutex_);
 };
 
 }  // namespace thinsnap::mount

@@ -71,6 +71,8 @@ class Mounter {
   virtual Status SetDeviceReadOnly(const std::string& device_path, bool read_only) = 0;
   virtual Result<std::uint64_t> DeviceSize(const std::string& device_path) = 0;
 
+  // Writes out what the page cache holds of the filesystem that is mounted there.
+  virtual Status Sync(const std::string& target) = 0;
   // Freezes the filesystem that is mounted there (FIFREEZE): no write is in flight when it returns.
   // Whatever happens to this process, it is thawed at the deadline. kAborted if it is frozen
   // already.

@@ -187,6 +187,8 @@ Result<std::uint64_t> SystemMounter::DeviceSize(const std::string& device_path) 
   return size_bytes;
 }
 
+Status SystemMounter::Sync(const std::string& target) { return SyncFilesystem(target); }
+
 Result<std::unique_ptr<FrozenMount>> SystemMounter::Freeze(const std::string& target,
                                                            Duration deadline) {
   return FreezeFilesystem(target, deadline);

@@ -25,6 +25,7 @@ class SystemMounter : public Mounter {
   Result<std::uint64_t> HomeOfNode(const std::string& device_path) override;
   Status SetDeviceReadOnly(const std::string& device_path, bool read_only) override;
   Result<std::uint64_t> DeviceSize(const std::string& device_path) override;
+  Status Sync(const std::string& target) override;
   Result<std::unique_ptr<FrozenMount>> Freeze(const std::string& target,
                                               Duration deadline) override;
   Status Thaw(const std::string& target) override;

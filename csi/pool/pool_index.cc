@@ -1,6 +1,5 @@
 #include "csi/pool/pool_index.h"
 
-#include <algorithm>
 #include <array>
 
 namespace thinsnap::pool {
@@ -53,6 +52,78 @@ Result<std::optional<SnapshotInfo>> PoolIndex::FindForSnapshot(
   return std::optional<SnapshotInfo>();
 }
 
+Result<std::optional<GroupInfo>> PoolIndex::FindForGroup(const GroupRequest& request) const {
+  if (request.name.empty() && request.members.size() == 1) {
+    auto alone = TRY(FindForSnapshot(request.members.front()));
+    if (!alone) return std::optional<GroupInfo>();
+    GroupInfo only;
+    only.cut = alone->cut;
+    only.members.push_back(std::move(*alone));
+    return std::optional(std::move(only));
+  }
+  if (request.name.empty()) return Error(Code::kInvalidArgument, "a group needs a name");
+  const std::string group = "group \"" + request.name + "\"";
+  if (request.members.empty()) return Error(Code::kInvalidArgument, group + " has no members");
+  std::set<VolumeId> volumes;
+  std::set<std::string> names;
+  for (const SnapshotRequest& member : request.members) {
+    if (!volumes.insert(member.volume).second) {
+      return Error(Code::kInvalidArgument, group + " names " + NameOf(member.volume) + " twice");
+    }
+    if (!names.insert(member.name).second) {
+      return Error(Code::kInvalidArgument, group + " names \"" + member.name + "\" twice");
+    }
+  }
+  if (auto existing = FindGroup(request.name)) {
+    std::set<VolumeId> had;
+    std::string list;
+    for (const SnapshotInfo& member : existing->members) {
+      had.insert(member.volume);
+      list += (list.empty() ? "" : ", ") + member.volume.str();
+    }
+    if (had == volumes) return existing;
+    return Error(Code::kAlreadyExists, group + " exists with the volumes " + list);
+  }
+  for (const SnapshotRequest& member : request.members) {
+    if (const auto other = TRY(FindForSnapshot(member))) {
+      return Error(Code::kAlreadyExists,
+                   "snapshot \"" + member.name + "\" exists and is not of " + group);
+    }
+  }
+  return std::optional<GroupInfo>();
+}
+
+std::optional<VolumeInfo> PoolIndex::FindVolume(const std::string& name) const {
+  const auto found = volume_names_.find(name);
+  if (found == volume_names_.end()) return std::nullopt;
+  return volumes_.at(found->second);
+}
+
+std::optional<SnapshotInfo> PoolIndex::FindSnapshot(const std::string& name) const {
+  const auto found = snapshot_names_.find(name);
+  if (found == snapshot_names_.end()) return std::nullopt;
+  return snapshots_.at(found->second);
+}
+
+std::optional<GroupInfo> PoolIndex::FindGroup(const std::string& name) const {
+  const auto found = groups_.find(name);
+  if (found == groups_.end()) return std::nullopt;
+  GroupInfo group;
+  group.name = name;
+  for (const SnapshotId& member : found->second) group.members.push_back(snapshots_.at(member));
+  group.id = group.members.front().group;
+  group.cut = group.members.front().cut;
+  return group;
+}
+
+std::vector<SnapshotInfo> PoolIndex::SnapshotsOf(const VolumeId& volume) const {
+  std::vector<SnapshotInfo> all;
+  const auto found = snapshots_of_.find(volume);
+  if (found == snapshots_of_.end()) return all;
+  for (const SnapshotId& id : found->second) all.push_back(snapshots_.at(id));
+  return all;
+}
+
 void PoolIndex::Put(VolumeInfo volume) {
   volume_names_[volume.name] = volume.id;
   const VolumeId id = volume.id;
@@ -61,6 +132,8 @@ void PoolIndex::Put(VolumeInfo volume) {
 
 void PoolIndex::Put(SnapshotInfo snapshot) {
   snapshot_names_[snapshot.name] = snapshot.id;
+  snapshots_of_[snapshot.volume].insert(snapshot.id);
+  if (!snapshot.group_name.empty()) groups_[snapshot.group_name].insert(snapshot.id);
   const SnapshotId id = snapshot.id;
   snapshots_[id] = std::move(snapshot);
 }
@@ -75,7 +148,16 @@ void PoolIndex::Erase(const VolumeId& volume) {
 void PoolIndex::Erase(const SnapshotId& snapshot) {
   const auto found = snapshots_.find(snapshot);
   if (found == snapshots_.end()) return;
-  snapshot_names_.erase(found->second.name);
+  const SnapshotInfo& info = found->second;
+  snapshot_names_.erase(info.name);
+  const auto forget = [&](auto& sets, const auto& key) {
+    const auto set = sets.find(key);
+    if (set == sets.end()) return;
+    set->second.erase(snapshot);
+    if (set->second.empty()) sets.erase(set);
+  };
+  forget(snapshots_of_, info.volume);
+  forget(groups_, info.group_name);
   snapshots_.erase(found);
 }
 
@@ -119,11 +201,9 @@ std::vector<SnapshotInfo> PoolIndex::Snapshots() const {
 }
 
 SnapshotId PoolIndex::NewSnapshotId(const VolumeId& volume, WallTime now, Random& random) const {
-  SnapshotId newest;
-  for (const auto& [id, snapshot] : snapshots_) {
-    if (snapshot.volume == volume) newest = std::max(newest, id);
-  }
-  return SnapshotId(NewUlid(now, random, newest.str()));
+  const auto found = snapshots_of_.find(volume);
+  const std::string newest = found == snapshots_of_.end() ? "" : found->second.rbegin()->str();
+  return SnapshotId(NewUlid(now, random, newest));
 }
 
 std::string NameOf(const VolumeId& volume) { return "volume " + volume.str(); }

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,8 @@ class PoolIndex {
                                                   std::uint64_t size_bytes) const;
   // Likewise; kNotFound: the volume.
   Result<std::optional<SnapshotInfo>> FindForSnapshot(const SnapshotRequest& request) const;
+  // Likewise, see ThinPool::SnapshotGroup. Without a name: of its only member.
+  Result<std::optional<GroupInfo>> FindForGroup(const GroupRequest& request) const;
 
   void Put(VolumeInfo volume);
   void Put(SnapshotInfo snapshot);
@@ -32,6 +35,10 @@ class PoolIndex {
   // A snapshot that still has its thin device; kFailedPrecondition says that only the record is
   // left.
   Result<SnapshotInfo> GetWithDevice(const SnapshotId& snapshot) const;
+  std::optional<VolumeInfo> FindVolume(const std::string& name) const;
+  std::optional<SnapshotInfo> FindSnapshot(const std::string& name) const;
+  std::optional<GroupInfo> FindGroup(const std::string& name) const;
+  std::vector<SnapshotInfo> SnapshotsOf(const VolumeId& volume) const;
   std::vector<VolumeInfo> Volumes() const;
   std::vector<SnapshotInfo> Snapshots() const;
 
@@ -43,6 +50,8 @@ class PoolIndex {
   std::map<SnapshotId, SnapshotInfo> snapshots_;
   std::map<std::string, VolumeId> volume_names_;
   std::map<std::string, SnapshotId> snapshot_names_;
+  std::map<VolumeId, std::set<SnapshotId>> snapshots_of_;
+  std::map<std::string, std::set<SnapshotId>> groups_;  // by name
 };
 
 // As messages and pins name them.

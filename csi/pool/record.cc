@@ -46,6 +46,8 @@ Json ToRecord(const SnapshotInfo& snapshot) {
                      {"cut", Nanoseconds(snapshot.cut)},
                      {"deviceIdentity", snapshot.device_identity},
                      {"hasDevice", snapshot.has_device},
+                     {"group", snapshot.group.str()},
+                     {"groupName", snapshot.group_name},
                      {"tags", TagsToJson(snapshot.tags)}});
 }
 
@@ -72,6 +74,8 @@ Result<SnapshotInfo> SnapshotFromRecord(const Json& record) {
   snapshot.cut = TimeFrom(record, "cut");
   snapshot.device_identity = StringAt(record, "deviceIdentity");
   snapshot.has_device = BoolAt(record, "hasDevice", true);
+  snapshot.group = GroupId(StringAt(record, "group"));
+  snapshot.group_name = StringAt(record, "groupName");
   snapshot.tags = TagsFromJson(record);
   if (!IsUlid(snapshot.id.str()) || snapshot.name.empty() || snapshot.volume.empty()) {
     return Error(Code::kDataLoss, "a snapshot's record lacks id, name or volume");

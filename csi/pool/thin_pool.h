@@ -6,17 +6,23 @@
 //   first use. Volume    a thin device; named by a ULID, found by the caller's name in a tag.
 //   Snapshot  a read-only point in time of a volume; it outlives its volume.
 //   Tag       a small key and value stored with a volume or snapshot, atomically with its creation.
+//   Group     snapshots of several volumes at one instant, under one name.
 //   Pin       keeps a volume or snapshot from removal and from losing its device (csi/pool/pins.h).
 //   Lease     a pin with the device: open to read and write, or as a node of the host.
 //
 // What LVM does for a verb
 //   Create, Snapshot   lvcreate with the tags, in one commit; -s without -L cuts, and suspends an
 //                      active origin by itself. Ids and names are tags: LVM's names are narrower.
+//   SnapshotGroup      one lvcreate -s each while a Stillness lasts; the members carry the group's
+//                      id, and a record of the pool says that it is whole. Those without are
+//                      removed at start.
 //   Lease              lvchange -ay -K; Node() is /dev/dm-N once udev has settled. The last lease
 //                      runs lvchange -an; one that fails is repeated in the background.
 //   Remove             lvremove, which the kernel refuses too while somebody has the device open.
 //   DropDevice         the record goes to the pool's volume of records first, then lvremove.
-//   Allocated, Changed the pool's metadata, read under one reserve_metadata_snap for all who wait.
+//   Allocated, Changed the pool's metadata, read under one reserve_metadata_snap for all who wait;
+//                      so is what Reclaimable counts. Mapped is the thin device's mapped_sectors.
+//   GetStatus          the status line of the thin pool, asked for without a flush.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +30,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -39,6 +46,7 @@ namespace thinsnap::pool {
 using PoolId = Id<struct PoolIdTag>;
 using VolumeId = Id<struct VolumeIdTag>;      // ULID
 using SnapshotId = Id<struct SnapshotIdTag>;  // ULID, greater than every earlier one of its volume
+using GroupId = Id<struct GroupIdTag>;        // ULID
 
 using Tags = std::map<std::string, std::string>;
 
@@ -61,7 +69,17 @@ struct SnapshotInfo {
   // same bytes. Empty when only a record is left (see DropDevice).
   std::string device_identity;
   bool has_device = true;
+  GroupId group;           // empty: cut alone
+  std::string group_name;  // the caller's
   Tags tags;
+};
+
+struct GroupInfo {
+  GroupId id;
+  std::string name;
+  WallTime cut;
+  Duration held{};                    // how long its volumes stood still; 0 where it was there
+  std::vector<SnapshotInfo> members;  // those that are left
 };
 
 struct PoolStatus {
@@ -71,29 +89,44 @@ struct PoolStatus {
   std::uint64_t metadata_size_bytes = 0,
                 metadata_free_bytes = 0;      // 0: the pool has none of its own
   std::uint64_t snapshot_overhead_bytes = 0;  // held by snapshots alone; 0 where unknown
-  // What a guard still lets be written, and the largest volume that it would let be made; nullopt
-  // without a guard.
-  std::optional<std::uint64_t> room_bytes, largest_volume_bytes;
-  bool healthy = true;
-  std::string reason;  // why not
+  // What is wrong, each by itself: the kernel took the pool's writes away; its metadata has to be
+  // repaired; writers wait or fail for want of space; its metadata will soon be full.
+  bool read_only = false, needs_check = false, out_of_data_space = false, metadata_low = false;
+
+  // Whether it takes writes and can be trusted with them.
+  bool healthy() const { return !read_only && !needs_check; }
+  // Everything of the above as a sentence; empty: nothing.
+  std::string Trouble() const;
 };
 
-// What stands still while a snapshot is cut. Freeze returns once no write is in flight; Thaw always
-// follows, also when the cut fails. csi/mount has the one that freezes mounts (with a watchdog);
-// pools that suspend by themselves ignore it. It must not call back into the pool.
+// Volumes that stand still, from Hold to Thaw or to its end.
+class Stillness {
+ public:
+  virtual ~Stillness() = default;
+  // Lets them go on. An error says that one of them did not stand still until now: what was cut
+  // meanwhile is void.
+  virtual Status Thaw() = 0;
+};
+
+// What makes volumes stand still while they are cut. csi/mount has the one that freezes mounts
+// (with a watchdog). A pool that suspends one volume by itself asks for groups only.
 class Quiesce {
  public:
   virtual ~Quiesce() = default;
-  virtual Status Freeze(const VolumeId& volume) = 0;
-  virtual Status Thaw(const VolumeId& volume) = 0;
+  // When it returns no write to any of them is in flight, and none begins before Thaw, which comes
+  // by itself after `most`. All or none; none of them twice. It may wait, and call the pool.
+  virtual Result<std::unique_ptr<Stillness>> Hold(std::span<const VolumeId> volumes,
+                                                  Duration most) = 0;
 };
+
+// A cut that needs longer is void.
+inline constexpr Duration kMostStillness = std::chrono::seconds(5);
 
 struct CreateRequest {
   std::string name;
   std::uint64_t size_bytes = 0;      // rounded up to the pool's grain
   std::optional<SnapshotId> source;  // a clone of it; at least its size
   Tags tags;
-  std::uint64_t fill_bytes = 0;  // what is about to be written: there has to be room for it
 };
 
 struct SnapshotRequest {
@@ -114,10 +147,17 @@ class Lease : public Pin {
   virtual Result<std::unique_ptr<block::BlockDevice>> Open() = 0;
 };
 
+// One member for each volume.
+struct GroupRequest {
+  std::string name;
+  std::vector<SnapshotRequest> members;
+};
+
 // Thread-safe, blocking. Repeating a call that succeeded is harmless and answers the same.
 // Everything is durable when it returns. Codes: kNotFound; kAlreadyExists when the name stands for
-// something else (what is said); kResourceExhausted when the guard refuses, with the figures;
-// kFailedPrecondition in use; kUnavailable when the pool does not answer.
+// something else (what is said); kResourceExhausted when it is full; kFailedPrecondition in use;
+// kAborted while another call is at the same thing; kUnavailable when the pool does not answer.
+// Whether there is room is for the caller to ask before (csi/pool/guard.h).
 class ThinPool {
  public:
   virtual ~ThinPool() = default;
@@ -126,10 +166,12 @@ class ThinPool {
 
   // The same name with the same size and source answers the existing volume.
   virtual Result<VolumeInfo> Create(const CreateRequest& request) = 0;
+  // The cut's time is taken while the volume stands still; a void cut is removed and answered
+  // kAborted. Other verbs go on meanwhile.
   virtual Result<SnapshotInfo> Snapshot(const SnapshotRequest& request, Quiesce& quiesce) = 0;
-  // All or none, at one instant.
-  virtual Result<std::vector<SnapshotInfo>> SnapshotGroup(
-      const std::vector<SnapshotRequest>& requests, Quiesce& quiesce) = 0;
+  // All or none, at one instant, also after a crash. kInvalidArgument: no name, or a volume or a
+  // name twice. The same name with the same volumes answers the existing group.
+  virtual Result<GroupInfo> SnapshotGroup(const GroupRequest& request, Quiesce& quiesce) = 0;
   // Only grows; a smaller size is already satisfied. Returns the new size.
   virtual Result<std::uint64_t> Resize(const VolumeId& volume, std::uint64_t size_bytes) = 0;
   // Missing is fine. Snapshots and clones stay. What a user pinned stays too: kFailedPrecondition
@@ -142,7 +184,12 @@ class ThinPool {
 
   virtual Result<VolumeInfo> GetVolume(const VolumeId& volume) = 0;
   virtual Result<SnapshotInfo> GetSnapshot(const SnapshotId& snapshot) = 0;
+  // By the caller's name.
+  virtual Result<std::optional<VolumeInfo>> FindVolume(const std::string& name) = 0;
+  virtual Result<std::optional<SnapshotInfo>> FindSnapshot(const std::string& name) = 0;
+  virtual Result<std::optional<GroupInfo>> FindGroup(const std::string& name) = 0;
   // Sorted by id.
+  virtual Result<std::vector<SnapshotInfo>> SnapshotsOf(const VolumeId& volume) = 0;
   virtual Result<std::vector<VolumeInfo>> ListVolumes() = 0;
   virtual Result<std::vector<SnapshotInfo>> ListSnapshots() = 0;
   // Sets (or with an empty value removes) the given tags, all at once; others stay.
@@ -162,6 +209,12 @@ class ThinPool {
   virtual Result<std::unique_ptr<block::ExtentStream>> Changed(const SnapshotId& base,
                                                                const SnapshotId& target,
                                                                std::uint64_t from_offset) = 0;
+
+  // Bytes that the volume has space for, shared ones too; 0: nothing was ever written to it.
+  virtual Result<std::uint64_t> Mapped(const VolumeId& volume) = 0;
+  // What becomes free at least when all of these lose their device. Those without one count
+  // nothing.
+  virtual Result<std::uint64_t> Reclaimable(std::span<const SnapshotId> snapshots) = 0;
 
   // kNotFound; kFailedPrecondition when only the record is left; kAborted when it is being removed.
   virtual Result<std::unique_ptr<Pin>> PinVolume(const VolumeId& volume, Holder holder) = 0;

@@ -52,7 +52,8 @@ Status FileMapReader::Fill() {
     if ((extent.fe_flags & (FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_DELALLOC)) != 0) {
       return Error(Code::kFailedPrecondition, "an extent has no place on disk yet");
     }
-    buffer_.push_back({extent.fe_logical, extent.fe_length, extent.fe_physical});
+    buffer_.push_back({extent.fe_logical, extent.fe_length, extent.fe_physical,
+                       (extent.fe_flags & FIEMAP_EXTENT_SHARED) != 0});
   }
   return {};
 }
@@ -63,6 +64,15 @@ Result<MappedExtent> FileMapReader::Next() {
     TRY(Fill());
   }
   return buffer_[next_++];
+}
+
+Result<std::uint64_t> CountExclusive(FileMapReader file) {
+  std::uint64_t bytes = 0;
+  for (;;) {
+    const MappedExtent extent = TRY(file.Next());
+    if (extent.length == 0) return bytes;
+    if (!extent.shared) bytes += extent.length;
+  }
 }
 
 Status CollectWritten(FileMapReader file, block::ExtentSpool& into) {

@@ -17,6 +17,7 @@ struct MappedExtent {
   std::uint64_t offset = 0;
   std::uint64_t length = 0;
   std::uint64_t physical = 0;
+  bool shared = false;  // with another file
 };
 
 // Pulls a file's extents in order, a few hundred at a time. The file must not change meanwhile; it
@@ -40,6 +41,8 @@ class FileMapReader {
   std::size_t next_ = 0;
 };
 
+// Bytes that no other file has.
+Result<std::uint64_t> CountExclusive(FileMapReader file);
 Status CollectWritten(FileMapReader file, block::ExtentSpool& into);
 // What may differ between two files of which one began as a clone of the other, or both of a third.
 Status CollectDifferent(FileMapReader base, FileMapReader target, block::ExtentSpool& into);

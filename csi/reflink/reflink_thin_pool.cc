@@ -14,8 +14,10 @@
 #include "base/core/guarded.h"
 #include "base/core/log.h"
 #include "base/data/json.h"
+#include "csi/pool/cut.h"
 #include "csi/pool/pool_index.h"
 #include "csi/pool/record.h"
+#include "csi/reflink/cut_folders.h"
 #include "csi/reflink/file_lease.h"
 #include "csi/reflink/file_map.h"
 #include "csi/reflink/image_file.h"
@@ -27,10 +29,15 @@ namespace {
 
 constexpr std::uint64_t kGrain = 4096;
 
-class ReflinkThinPool final : public pool::ThinPool {
+class ReflinkThinPool final : public pool::ThinPool, private pool::CutSteps {
  public:
   ReflinkThinPool(Clock& clock, Random& random, ReflinkPoolOptions options)
-      : clock_(clock), random_(random), options_(std::move(options)), spares_(Path("spares")) {}
+      : clock_(clock),
+        random_(random),
+        options_(std::move(options)),
+        cuts_(clock, random),
+        folders_(options_.folder, options_.on_step),
+        spares_(Path("spares")) {}
 
   Status Open() {
     TRY(MakeFolders(options_.folder, 0700));
@@ -39,7 +46,7 @@ class ReflinkThinPool final : public pool::ThinPool {
     if (flock(lock_.get(), LOCK_EX | LOCK_NB) != 0) {
       return Error(Code::kFailedPrecondition, "another process has the pool in " + options_.folder);
     }
-    for (const char* folder : {"volumes", "snapshots", "tmp", "trash"})
+    for (const char* folder : {"volumes", "snapshots", "groups", "tmp", "trash"})
       TRY(MakeFolders(Path(folder), 0700));
     TRY(Empty("tmp"));
     TRY(Empty("trash"));
@@ -47,6 +54,7 @@ class ReflinkThinPool final : public pool::ThinPool {
     TRY(spares_.Fill());
     TRY(ProbeReflinks());
     TRY(LoadId());
+    TRY(folders_.FinishGroups());
     return LoadRecords();
   }
 
@@ -58,12 +66,14 @@ class ReflinkThinPool final : public pool::ThinPool {
     status.size_bytes = info.f_blocks * info.f_frsize;
     status.free_bytes = info.f_bavail * info.f_frsize;
     status.grain_bytes = kGrain;
+    status.read_only = (info.f_flag & ST_RDONLY) != 0;
     const std::uint64_t used = status.size_bytes - info.f_bfree * info.f_frsize;
     if (!options_.image.empty()) {
       const std::uint64_t room = TRY(RoomOfImage(options_.image, used));
       status.free_bytes = std::min(status.free_bytes, room);
       status.size_bytes = std::min(status.size_bytes, used + room);
     }
+    status.out_of_data_space = status.free_bytes < kGrain;
     // What the live volumes map, they would hold without snapshots too; clones are counted twice,
     // so this is a floor.
     std::uint64_t live = 0;
@@ -113,54 +123,13 @@ class ReflinkThinPool final : public pool::ThinPool {
 
   Result<pool::SnapshotInfo> Snapshot(const pool::SnapshotRequest& request,
                                       pool::Quiesce& quiesce) override {
-    std::vector<pool::SnapshotInfo> made = TRY(SnapshotGroup({request}, quiesce));
-    return std::move(made.front());
+    pool::GroupInfo alone = TRY(cuts_.Make({"", {request}}, *this, *this, quiesce));
+    return std::move(alone.members.front());
   }
-
-  Result<std::vector<pool::SnapshotInfo>> SnapshotGroup(
-      const std::vector<pool::SnapshotRequest>& requests, pool::Quiesce& quiesce) override {
-    const std::lock_guard lock(mutex_);
-    std::vector<pool::SnapshotInfo> all;
-    std::vector<pool::SnapshotInfo> fresh;
-    for (const pool::SnapshotRequest& request : requests) {
-      std::optional<pool::SnapshotInfo> existing = TRY(index_.FindForSnapshot(request));
-      if (existing.has_value()) {
-        all.push_back(std::move(*existing));
-        continue;
-      }
-      pool::SnapshotInfo info;
-      info.cut = clock_.Now();
-      info.id = index_.NewSnapshotId(request.volume, info.cut, random_);
-      info.name = request.name;
-      info.volume = request.volume;
-      const pool::VolumeInfo volume = TRY(index_.Get(request.volume));
-      info.size_bytes = volume.size_bytes;
-      info.device_identity = "reflink:" + id_.str() + ":" + info.id.str();
-      info.tags = request.tags;
-      TRY(MakeFolders(Path("tmp/" + info.id.str()), 0700, kNoRoom));
-      all.push_back(info);
-      fresh.push_back(std::move(info));
-    }
-    Status outcome = CutFrozen(fresh, quiesce);
-    for (const pool::SnapshotInfo& info : fresh) {
-      if (!outcome.ok()) break;
-      const std::string folder = Path("tmp/" + info.id.str());
-      outcome = WriteFileAtomic(folder + "/meta.json", ToJson(pool::ToRecord(info)), 0600, kNoRoom);
-      Step("snapshot:meta");
-    }
-    for (const pool::SnapshotInfo& info : fresh) {
-      if (!outcome.ok()) break;
-      outcome = RenameDurably(Path("tmp/" + info.id.str()), FolderOf(info.id));
-      if (outcome.ok()) index_.Put(info);
-    }
-    Step("snapshot:done");
-    if (outcome.ok()) return all;
-    for (const pool::SnapshotInfo& info : fresh) {
-      RemoveTree(Path("tmp/" + info.id.str()))
-          .IgnoreError();             // emptied at the next start at the latest
-      Remove(info.id).IgnoreError();  // a member that was already in its place
-    }
-    return std::move(outcome).error().In("snapshot");
+  Result<pool::GroupInfo> SnapshotGroup(const pool::GroupRequest& request,
+                                        pool::Quiesce& quiesce) override {
+    if (request.name.empty()) return Error(Code::kInvalidArgument, "a group needs a name");
+    return cuts_.Make(request, *this, *this, quiesce);
   }
 
   Result<std::uint64_t> Resize(const pool::VolumeId& volume, std::uint64_t size_bytes) override {
@@ -229,6 +198,23 @@ class ReflinkThinPool final : public pool::ThinPool {
     return index_.Snapshots();
   }
 
+  Result<std::optional<pool::VolumeInfo>> FindVolume(const std::string& name) override {
+    const std::lock_guard lock(mutex_);
+    return index_.FindVolume(name);
+  }
+  Result<std::optional<pool::SnapshotInfo>> FindSnapshot(const std::string& name) override {
+    const std::lock_guard lock(mutex_);
+    return index_.FindSnapshot(name);
+  }
+  Result<std::optional<pool::GroupInfo>> FindGroup(const std::string& name) override {
+    const std::lock_guard lock(mutex_);
+    return index_.FindGroup(name);
+  }
+  Result<std::vector<pool::SnapshotInfo>> SnapshotsOf(const pool::VolumeId& volume) override {
+    const std::lock_guard lock(mutex_);
+    return index_.SnapshotsOf(volume);
+  }
+
   Status TagVolume(const pool::VolumeId& volume, const pool::Tags& tags) override {
     const std::lock_guard lock(mutex_);
     return Tag(TRY(index_.Get(volume)), tags);
@@ -253,6 +239,23 @@ class ReflinkThinPool final : public pool::ThinPool {
     block::ExtentSpool spool(from_offset);
     TRY(CollectDifferent(std::move(before), std::move(after), spool));
     return std::move(spool).Finish();
+  }
+
+  Result<std::uint64_t> Mapped(const pool::VolumeId& volume) override {
+    const std::lock_guard lock(mutex_);
+    static_cast<void>(TRY(index_.Get(volume)));
+    return AllocatedBytes(DataOf(volume));
+  }
+  Result<std::uint64_t> Reclaimable(std::span<const pool::SnapshotId> snapshots) override {
+    // Blocks that two of them share and nobody else has are not counted: it is a lower bound.
+    std::uint64_t bytes = 0;
+    for (const pool::SnapshotId& snapshot : snapshots) {
+      Result<FileMapReader> map = MapOf(snapshot);
+      if (map.Is(Code::kNotFound) || map.Is(Code::kFailedPrecondition)) continue;
+      if (!map.ok()) return map.error();
+      bytes += TRY(CountExclusive(std::move(*map)));
+    }
+    return bytes;
   }
 
   Result<std::unique_ptr<pool::Pin>> PinVolume(const pool::VolumeId& volume,
@@ -291,32 +294,44 @@ class ReflinkThinPool final : public pool::ThinPool {
     if (options_.on_step) options_.on_step(step);
   }
 
-  // Clones all between one freeze and one thaw.
-  Status CutFrozen(const std::vector<pool::SnapshotInfo>& fresh, pool::Quiesce& quiesce)
-      REQUIRES(mutex_) {
-    Status outcome;
-    std::vector<pool::VolumeId> frozen;
-    for (const pool::SnapshotInfo& info : fresh) {
-      outcome = quiesce.Freeze(info.volume);
-      if (!outcome.ok()) break;
-      frozen.push_back(info.volume);
+  Result<std::optional<pool::GroupInfo>> FindCut(const pool::GroupRequest& request) override {
+    const std::lock_guard lock(mutex_);
+    return index_.FindForGroup(request);
+  }
+  Result<pool::SnapshotInfo> DescribeCut(const pool::SnapshotRequest& request,
+                                         WallTime cut) override {
+    const std::lock_guard lock(mutex_);
+    const pool::VolumeInfo volume = TRY(index_.Get(request.volume));
+    pool::SnapshotInfo info;
+    info.cut = cut;
+    info.id = index_.NewSnapshotId(request.volume, cut, random_);
+    info.name = request.name;
+    info.volume = request.volume;
+    info.size_bytes = volume.size_bytes;
+    info.device_identity = "reflink:" + id_.str() + ":" + info.id.str();
+    info.tags = request.tags;
+    return info;
+  }
+  Status CopyAll(const std::vector<pool::SnapshotInfo>& members) override {
+    for (const pool::SnapshotInfo& member : members) {
+      // Writers of a raw device have no filesystem that would write out for them.
+      if (const auto device = devices_.Find(DataOf(member.volume))) TRY(SyncLoopDevice(*device));
+      TRY(folders_.Copy(members, member, DataOf(member.volume)));
     }
-    for (const pool::SnapshotInfo& info : fresh) {
-      if (!outcome.ok()) break;
-      if (const auto device = devices_.Find(DataOf(info.volume))) {
-        outcome = SyncLoopDevice(*device);
-      }
-      if (outcome.ok()) {
-        outcome =
-            MakeClone(DataOf(info.volume), Path("tmp/" + info.id.str()) + "/data", info.size_bytes);
-      }
-      Step("snapshot:clone");
+    return {};
+  }
+  Status PlaceAll(const std::vector<pool::SnapshotInfo>& members) override {
+    const std::lock_guard lock(mutex_);
+    TRY(folders_.Place(members));
+    for (const pool::SnapshotInfo& member : members) index_.Put(member);
+    return {};
+  }
+  void Abandon(const std::vector<pool::SnapshotInfo>& members) override {
+    const std::lock_guard lock(mutex_);
+    folders_.Remove(members).IgnoreError();  // emptied at the next start at the latest
+    for (const pool::SnapshotInfo& member : members) {
+      Remove(member.id).IgnoreError();  // one that was already in its place
     }
-    for (const pool::VolumeId& volume : frozen) {
-      Status thawed = quiesce.Thaw(volume);
-      if (!thawed.ok() && outcome.ok()) outcome = std::move(thawed);
-    }
-    return outcome;
   }
 
   // Removing renames first: what has a name in its place is whole.
@@ -412,6 +427,8 @@ class ReflinkThinPool final : public pool::ThinPool {
   Clock& clock_;
   Random& random_;
   const ReflinkPoolOptions options_;
+  pool::Cuts cuts_;
+  CutFolders folders_;
   UniqueFd lock_;
   pool::PoolId id_;  // constant after Open
   const std::shared_ptr<pool::PinTable> pins_ = std::make_shared<pool::PinTable>();

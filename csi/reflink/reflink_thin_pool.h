@@ -6,6 +6,7 @@
 //   pool.json                       the pool's id
 //   volumes/<ulid>/{data,meta.json}
 //   snapshots/<ulid>/{data,meta.json}   data is gone when only the record is left
+//   groups/                         whole groups on their way to snapshots/
 //   spares/                         room for records when there is none left
 //   tmp/, trash/                    half made, half removed; emptied at start
 //

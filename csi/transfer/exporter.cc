@@ -7,7 +7,6 @@
 #include "base/data/json.h"
 #include "csi/pool/handle.h"
 #include "csi/pool/tags.h"
-#include "csi/transfer/local_copies.h"
 
 namespace thinsnap::transfer {
 namespace {
@@ -139,10 +138,9 @@ Exporter::Turn Exporter::NextTurn() {
 }
 
 Result<std::vector<pool::SnapshotInfo>> Exporter::SnapshotsOf(const pool::VolumeId& volume) {
-  std::vector<pool::SnapshotInfo> snapshots = TRY(pool_.ListSnapshots());
-  std::erase_if(snapshots, [&](const pool::SnapshotInfo& s) {
-    return s.volume != volume || tags::Has(s.tags, tags::kInternal);
-  });
+  std::vector<pool::SnapshotInfo> snapshots = TRY(pool_.SnapshotsOf(volume));
+  std::erase_if(snapshots,
+                [](const pool::SnapshotInfo& s) { return tags::Has(s.tags, tags::kInternal); });
   return snapshots;
 }
 
@@ -408,11 +406,14 @@ Status Exporter::GiveUp(const pool::SnapshotId& snapshot) {
   return pool_.RemoveSnapshot(snapshot);
 }
 
-Status Exporter::Trim(const pool::VolumeId& volume, bool tight) {
+Result<LocalCopiesPlan> Exporter::PlanFor(const pool::VolumeId& volume, bool tight) {
   const auto snapshots = TRY(SnapshotsOf(volume));
   const auto found = pool_.GetVolume(volume);
   if (!found.ok() && !found.Is(Code::kNotFound)) return found.error();
-  const LocalCopiesPlan plan = PlanLocalCopies(snapshots, found.ok(), tight);
+  return PlanLocalCopies(snapshots, found.ok(), tight);
+}
+
+Status Exporter::Carry(const LocalCopiesPlan& plan) {
   const auto is_used = [](const Status& status) {
     return status.Is(Code::kAborted) || status.Is(Code::kFailedPrecondition);
   };
@@ -425,6 +426,45 @@ Status Exporter::Trim(const pool::VolumeId& volume, bool tight) {
     }
   }
   return {};
+}
+
+Status Exporter::Trim(const pool::VolumeId& volume) {
+  return Carry(TRY(PlanFor(volume, /*tight=*/false)));
+}
+
+Result<bool> Exporter::MakeRoom(std::uint64_t missing_bytes) {
+  struct Offer {
+    std::uint64_t bytes = 0;
+    LocalCopiesPlan plan;
+  };
+  std::set<pool::VolumeId> volumes;
+  for (const pool::SnapshotInfo& snapshot : TRY(pool_.ListSnapshots())) {
+    volumes.insert(snapshot.volume);
+  }
+  std::vector<Offer> offers;
+  std::vector<pool::SnapshotId> all;
+  for (const pool::VolumeId& volume : volumes) {
+    Offer offer;
+    offer.plan = TRY(PlanFor(volume, /*tight=*/true));
+    std::vector<pool::SnapshotId> given_up = offer.plan.remove;
+    given_up.insert(given_up.end(), offer.plan.drop.begin(), offer.plan.drop.end());
+    if (given_up.empty()) continue;
+    offer.bytes = TRY(pool_.Reclaimable(given_up));
+    all.insert(all.end(), given_up.begin(), given_up.end());
+    offers.push_back(std::move(offer));
+  }
+  const std::uint64_t possible = TRY(pool_.Reclaimable(all));
+  if (possible < missing_bytes) return false;
+  std::stable_sort(offers.begin(), offers.end(),
+                   [](const Offer& a, const Offer& b) { return a.bytes > b.bytes; });
+  const std::uint64_t free_before = TRY(pool_.GetStatus())
+  .free_bytes;
+  for (const Offer& offer : offers) {
+    TRY(Carry(offer.plan));
+    const pool::PoolStatus now = TRY(pool_.GetStatus());
+    if (now.free_bytes >= free_before + missing_bytes) break;
+  }
+  return true;
 }
 
 }  // namespace thinsnap::transfer

@@ -24,6 +24,7 @@
 #include "base/core/runtime.h"
 #include "csi/pool/thin_pool.h"
 #include "csi/transfer/backoff.h"
+#include "csi/transfer/local_copies.h"
 #include "csi/transfer/repositories.h"
 #include "snapshotter/mover/transfer.h"
 
@@ -67,7 +68,10 @@ class Exporter {
   Status GiveUp(const pool::SnapshotId& snapshot);
   // Gives back what local copies and bases no longer need; what an export uses stays until the
   // next time.
-  Status Trim(const pool::VolumeId& volume, bool tight = false);
+  Status Trim(const pool::VolumeId& volume);
+  // Gives up bases and surplus copies until so much has become free, those of the volume that gives
+  // most first. False, and nothing is given up, where all of them together cannot be enough.
+  Result<bool> MakeRoom(std::uint64_t missing_bytes);
 
  private:
   struct Series {
@@ -113,6 +117,8 @@ class Exporter {
   void Look(const pool::VolumeId& volume);
   void Run(const std::shared_ptr<Job>& job);
   Result<std::vector<pool::SnapshotInfo>> SnapshotsOf(const pool::VolumeId& volume);
+  Result<LocalCopiesPlan> PlanFor(const pool::VolumeId& volume, bool tight);
+  Status Carry(const LocalCopiesPlan& plan);
   bool IsWanted(const pool::SnapshotInfo& snapshot, const std::string& repository) const
       REQUIRES(mutex_);
   // The oldest snapshot of the series that is not exported; null if there is none.

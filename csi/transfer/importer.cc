@@ -29,23 +29,6 @@ Result<repo::PointInfo> FindPoint(Repositories& repositories, const pool::Snapsh
   return point;
 }
 
-Importer::Reservation::~Reservation() {
-  const std::lock_guard lock(importer_.mutex_);
-  importer_.reservations_.erase(this);
-}
-
-std::unique_ptr<Importer::Reservation> Importer::Reserve(std::uint64_t bytes) {
-  std::unique_ptr<Reservation> made(new Reservation(*this, bytes));
-  const std::lock_guard lock(mutex_);
-  for (const Reservation* other : reservations_) made->before_bytes_ += other->bytes_;
-  for (const auto& [volume, job] : jobs_) {
-    if (job->done) continue;
-    made->before_bytes_ += job->data_bytes - std::min(job->data_bytes, job->progress.done_bytes);
-  }
-  reservations_.insert(made.get());
-  return made;
-}
-
 Status Importer::Resume() {
   for (const pool::VolumeInfo& volume : TRY(pool_.ListVolumes())) {
     const std::string from = tags::Get(volume.tags, tags::kImporting);
@@ -57,7 +40,7 @@ Status Importer::Resume() {
                                "\": " + handle.error().message());
       continue;
     }
-    Start(volume, *handle, false, tags::GetBytes(volume.tags, tags::kImportBytes, 0));
+    Start(volume, *handle, false);
   }
   return {};
 }
@@ -86,14 +69,12 @@ std::vector<std::shared_ptr<Importer::Job>> Importer::TakeEnded() {
   return ended;
 }
 
-void Importer::Start(const pool::VolumeInfo& volume, const pool::SnapshotHandle& from, bool blank,
-                     std::uint64_t data_bytes) {
+void Importer::Start(const pool::VolumeInfo& volume, const pool::SnapshotHandle& from, bool blank) {
   std::vector<std::shared_ptr<Job>> ended;
   auto job = std::make_shared<Job>(runtime_, group_);
   job->name = volume.name;
   job->from = from;
   job->blank = blank;
-  job->data_bytes = data_bytes;
   {
     const std::lock_guard lock(mutex_);
     ended = TakeEnded();

@@ -36,22 +36,6 @@ struct ImporterOptions {
 // Thread-safe.
 class Importer {
  public:
-  // Bytes that a volume which is about to be made will be filled with. As long as it lives, those
-  // who reserve later count them.
-  class Reservation {
-   public:
-    ~Reservation();
-    // What others have yet to write, as of when this was made.
-    std::uint64_t before_bytes() const { return before_bytes_; }
-
-   private:
-    friend class Importer;
-    Reservation(Importer& importer, std::uint64_t bytes) : importer_(importer), bytes_(bytes) {}
-    Importer& importer_;
-    const std::uint64_t bytes_;
-    std::uint64_t before_bytes_ = 0;
-  };
-
   Importer(Runtime& runtime, TaskGroup& group, Random& random, pool::ThinPool& pool,
            Repositories& repositories, ImporterOptions options = {})
       : runtime_(runtime),
@@ -67,11 +51,8 @@ class Importer {
   // Only a pool that serves is written to: while it does not, nothing is begun, and what runs is
   // stopped; it goes on afterwards. It serves until told otherwise.
   void SetServing(bool serving);
-  std::unique_ptr<Reservation> Reserve(std::uint64_t bytes);
   // Nothing happens if the volume is being filled already, or could not be for good.
-  // `data_bytes`: what it will write, where that is known already.
-  void Start(const pool::VolumeInfo& volume, const pool::SnapshotHandle& from, bool blank,
-             std::uint64_t data_bytes = 0);
+  void Start(const pool::VolumeInfo& volume, const pool::SnapshotHandle& from, bool blank);
   // OK when the volume is filled (or not being filled); kAborted with the progress at the deadline.
   // After a final error, which is answered once, the half-filled volume is gone.
   Status Wait(const pool::VolumeId& volume, MonoTime deadline);
@@ -87,7 +68,6 @@ class Importer {
     std::string name;  // of the volume
     pool::SnapshotHandle from;
     bool blank = false;
-    std::uint64_t data_bytes = 0;
     // With the lock held.
     mover::Progress progress;
     std::optional<Error> trouble;  // transient; tried again
@@ -116,7 +96,6 @@ class Importer {
   std::mutex mutex_;
   bool serving_ GUARDED_BY(mutex_) = true;
   std::set<TaskGroup*> turns_ GUARDED_BY(mutex_);  // of those that write just now
-  std::set<const Reservation*> reservations_ GUARDED_BY(mutex_);
   std::map<pool::VolumeId, std::shared_ptr<Job>> jobs_ GUARDED_BY(mutex_);
   std::map<std::string, Error> failures_ GUARDED_BY(mutex_);  // by name, until they are told
 };

@@ -181,4 +181,20 @@ Status BlockTree::VisitChanged(const BlockTree& base, const block::ExtentVisitor
   return joiner.Finish();
 }
 
+void BlockTree::AddChunks(const Node* node, int level, std::set<const void*>& chunks) {
+  if (node == nullptr) return;
+  for (const Slot& child : node->children) {
+    if (child == nullptr) continue;
+    if (level == 0) {
+      chunks.insert(child.get());
+    } else {
+      AddChunks(static_cast<const Node*>(child.get()), level - 1, chunks);
+    }
+  }
+}
+
+void BlockTree::AddChunks(std::set<const void*>& chunks) const {
+  AddChunks(root_.get(), kLevels - 1, chunks);
+}
+
 }  // namespace thinsnap::pool

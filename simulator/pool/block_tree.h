@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <set>
 
 #include "base/block/block_device.h"
 #include "base/core/bytes.h"
@@ -38,6 +39,8 @@ class BlockTree {
   // By chunk, neighbours joined.
   Status VisitAllocated(const block::ExtentVisitor& visit) const;
   Status VisitChanged(const BlockTree& base, const block::ExtentVisitor& visit) const;
+  // The chunks that it holds, shared ones too: equal pointers are the same chunk.
+  void AddChunks(std::set<const void*>& chunks) const;
 
  private:
   static constexpr int kFanoutBits = 6;
@@ -51,6 +54,7 @@ class BlockTree {
   // The chunk for writing, alone owned by this tree.
   Result<Chunk*> OwnChunk(std::uint64_t index);
   void DropChunk(std::uint64_t index);
+  static void AddChunks(const Node* node, int level, std::set<const void*>& chunks);
   static Status Diff(const Node* base, const Node* target, int level, std::uint64_t first,
                      Joiner& joiner);
 

@@ -199,6 +199,11 @@ Status RecordingMounter::SetDeviceReadOnly(const std::string& device_path, bool 
 
 Result<std::uint64_t> RecordingMounter::DeviceSize(const std::string&) { return kGiB; }
 
+Status RecordingMounter::Sync(const std::string& target) {
+  const std::lock_guard lock(mutex_);
+  return Record("sync " + target);
+}
+
 Result<std::unique_ptr<FrozenMount>> RecordingMounter::Freeze(const std::string& target, Duration) {
   const std::lock_guard lock(mutex_);
   TRY(Record("freeze " + target));

@@ -15,8 +15,8 @@ namespace thinsnap::mount {
 
 class RecordingMounter final : public Mounter {
  public:
-  // What was done, in order: "mount /dev/a /x ext4", "bind /x /y ro", "unmount /y", "freeze /x",
-  // "thaw /x".
+  // What was done, in order: "mount /dev/a /x ext4", "bind /x /y ro", "unmount /y", "sync /x",
+  // "freeze /x", "thaw /x".
   std::vector<std::string> log() const;
   // The next call whose log line starts with this fails with the error.
   void FailNext(const std::string& prefix, Error error);
@@ -43,6 +43,7 @@ class RecordingMounter final : public Mounter {
   Result<std::uint64_t> HomeOfNode(const std::string& device_path) override;
   Status SetDeviceReadOnly(const std::string& device_path, bool read_only) override;
   Result<std::uint64_t> DeviceSize(const std::string& device_path) override;
+  Status Sync(const std::string& target) override;
   Result<std::unique_ptr<FrozenMount>> Freeze(const std::string& target,
                                               Duration deadline) override;
   Status Thaw(const std::string& target) override;

@@ -1,8 +1,11 @@
 #include "simulator/pool/sim_thin_pool.h"
 
+#include <algorithm>
 #include <map>
 #include <mutex>
+#include <set>
 
+#include "csi/pool/cut.h"
 #include "csi/pool/pool_index.h"
 #include "simulator/pool/block_tree.h"
 
@@ -111,11 +114,15 @@ class SimLease final : public Lease {
   const Opener open_;
 };
 
-class SimThinPool final : public ThinPool {
+class SimThinPool final : public ThinPool, private CutSteps {
  public:
   SimThinPool(std::shared_ptr<SimPoolImage> image, Clock& clock, Random& random,
               SimThinPoolOptions options)
-      : image_(std::move(image)), clock_(clock), random_(random), options_(std::move(options)) {}
+      : image_(std::move(image)),
+        clock_(clock),
+        random_(random),
+        options_(std::move(options)),
+        cuts_(clock, random) {}
 
   Result<PoolStatus> GetStatus() override {
     return Guarded<PoolStatus>("GetStatus", [this]() -> Result<PoolStatus> {
@@ -125,6 +132,8 @@ class SimThinPool final : public ThinPool {
       status.grain_bytes = kGrain;
       status.free_bytes =
           status.size_bytes - std::min(status.size_bytes, image_->budget->used * kChunkBytes);
+      status.out_of_data_space = image_->budget->used >= image_->budget->capacity;
+      if (options_.spoil_status) options_.spoil_status(status);
       return status;
     });
   }
@@ -151,32 +160,12 @@ class SimThinPool final : public ThinPool {
   }
 
   Result<SnapshotInfo> Snapshot(const SnapshotRequest& request, Quiesce& quiesce) override {
-    std::vector<SnapshotInfo> made = TRY(SnapshotGroup({request}, quiesce));
-    return std::move(made.front());
+    GroupInfo alone = TRY(cuts_.Make({"", {request}}, *this, *this, quiesce));
+    return std::move(alone.members.front());
   }
-
-  Result<std::vector<SnapshotInfo>> SnapshotGroup(const std::vector<SnapshotRequest>& requests,
-                                                  Quiesce& quiesce) override {
-    std::vector<VolumeId> frozen;
-    Status ready;
-    for (const SnapshotRequest& request : requests) {
-      {
-        const std::lock_guard lock(image_->mutex);
-        const auto existing = image_->index.FindForSnapshot(request);
-        if (!existing.ok()) ready = existing.error();
-        if (ready.ok() && existing->has_value()) continue;
-      }
-      if (ready.ok()) ready = quiesce.Freeze(request.volume);
-      if (!ready.ok()) break;
-      frozen.push_back(request.volume);
-    }
-    Result<std::vector<SnapshotInfo>> cut =
-        ready.ok() ? Cut(requests) : Result<std::vector<SnapshotInfo>>(ready.error());
-    for (const VolumeId& volume : frozen) {
-      const Status thawed = quiesce.Thaw(volume);
-      if (!thawed.ok() && cut.ok()) cut = thawed.error();
-    }
-    return cut;
+  Result<GroupInfo> SnapshotGroup(const GroupRequest& request, Quiesce& quiesce) override {
+    if (request.name.empty()) return Error(Code::kInvalidArgument, "a group needs a name");
+    return cuts_.Make(request, *this, *this, quiesce);
   }
 
   Result<std::uint64_t> Resize(const VolumeId& volume, std::uint64_t size_bytes) override {
@@ -238,6 +227,27 @@ class SimThinPool final : public ThinPool {
         [&]() -> Result<std::vector<SnapshotInfo>> { return image_->index.Snapshots(); });
   }
 
+  Result<std::optional<VolumeInfo>> FindVolume(const std::string& name) override {
+    using Found = std::optional<VolumeInfo>;
+    return Guarded<Found>("FindVolume",
+                          [&]() -> Result<Found> { return image_->index.FindVolume(name); });
+  }
+  Result<std::optional<SnapshotInfo>> FindSnapshot(const std::string& name) override {
+    using Found = std::optional<SnapshotInfo>;
+    return Guarded<Found>("FindSnapshot",
+                          [&]() -> Result<Found> { return image_->index.FindSnapshot(name); });
+  }
+  Result<std::optional<GroupInfo>> FindGroup(const std::string& name) override {
+    using Found = std::optional<GroupInfo>;
+    return Guarded<Found>("FindGroup",
+                          [&]() -> Result<Found> { return image_->index.FindGroup(name); });
+  }
+  Result<std::vector<SnapshotInfo>> SnapshotsOf(const VolumeId& volume) override {
+    return Guarded<std::vector<SnapshotInfo>>(
+        "ListSnapshots",
+        [&]() -> Result<std::vector<SnapshotInfo>> { return image_->index.SnapshotsOf(volume); });
+  }
+
   Status TagVolume(const VolumeId& volume, const Tags& tags) override {
     return Guarded<void>("TagVolume", [&]() -> Status {
       VolumeInfo info = TRY(image_->index.Get(volume));
@@ -275,6 +285,27 @@ class SimThinPool final : public ThinPool {
       return block::CollectExtents(
           [&](const block::ExtentVisitor& visit) { return after->VisitChanged(*before, visit); },
           from_offset);
+    });
+  }
+
+  Result<std::uint64_t> Mapped(const VolumeId& volume) override {
+    return Guarded<std::uint64_t>("Mapped", [&]() -> Result<std::uint64_t> {
+      static_cast<void>(TRY(image_->index.Get(volume)));
+      std::set<const void*> chunks;
+      image_->volumes.at(volume)->AddChunks(chunks);
+      return chunks.size() * kChunkBytes;
+    });
+  }
+  Result<std::uint64_t> Reclaimable(std::span<const SnapshotId> snapshots) override {
+    return Guarded<std::uint64_t>("Reclaimable", [&]() -> Result<std::uint64_t> {
+      std::set<const void*> kept, given_up;
+      for (const auto& [id, tree] : image_->volumes) tree->AddChunks(kept);
+      for (const auto& [id, tree] : image_->snapshots) {
+        const bool goes = std::find(snapshots.begin(), snapshots.end(), id) != snapshots.end();
+        tree->AddChunks(goes ? given_up : kept);
+      }
+      std::erase_if(given_up, [&](const void* chunk) { return kept.contains(chunk); });
+      return given_up.size() * kChunkBytes;
     });
   }
 
@@ -332,35 +363,42 @@ class SimThinPool final : public ThinPool {
     return outcome;
   }
 
-  Result<std::vector<SnapshotInfo>> Cut(const std::vector<SnapshotRequest>& requests) {
-    using Infos = std::vector<SnapshotInfo>;
-    return Guarded<Infos>("Snapshot", [&]() -> Result<Infos> {
-      Infos infos;
-      for (const SnapshotRequest& request : requests) {
-        std::optional<SnapshotInfo> existing = TRY(image_->index.FindForSnapshot(request));
-        if (existing.has_value()) {
-          infos.push_back(std::move(*existing));
-          continue;
-        }
-        SnapshotInfo info;
-        info.cut = clock_.Now();
-        info.id = image_->index.NewSnapshotId(request.volume, info.cut, random_);
-        info.name = request.name;
-        info.volume = request.volume;
-        const auto found = TRY(image_->index.Get(request.volume));
-        info.size_bytes = found.size_bytes;
-        info.device_identity = "sim:" + image_->id.str() + ":" + info.id.str();
-        info.tags = request.tags;
-        infos.push_back(std::move(info));
-      }
-      // Nothing failed: all of them, or none.
-      for (const SnapshotInfo& info : infos) {
-        if (image_->snapshots.contains(info.id)) continue;
-        image_->snapshots[info.id] = std::make_shared<BlockTree>(*image_->volumes.at(info.volume));
-        image_->index.Put(info);
-      }
-      return infos;
+  Result<std::optional<GroupInfo>> FindCut(const GroupRequest& request) override {
+    const std::lock_guard lock(image_->mutex);
+    return image_->index.FindForGroup(request);
+  }
+  Result<SnapshotInfo> DescribeCut(const SnapshotRequest& request, WallTime cut) override {
+    const std::lock_guard lock(image_->mutex);
+    const VolumeInfo volume = TRY(image_->index.Get(request.volume));
+    SnapshotInfo info;
+    info.cut = cut;
+    info.id = image_->index.NewSnapshotId(request.volume, cut, random_);
+    info.name = request.name;
+    info.volume = request.volume;
+    info.size_bytes = volume.size_bytes;
+    info.device_identity = "sim:" + image_->id.str() + ":" + info.id.str();
+    info.tags = request.tags;
+    return info;
+  }
+  Status CopyAll(const std::vector<SnapshotInfo>& members) override {
+    const std::lock_guard lock(image_->mutex);
+    for (const SnapshotInfo& info : members) {
+      image_->snapshots[info.id] = std::make_shared<BlockTree>(*image_->volumes.at(info.volume));
+    }
+    return {};
+  }
+  Status PlaceAll(const std::vector<SnapshotInfo>& members) override {
+    return Guarded<void>("Snapshot", [&]() -> Status {
+      for (const SnapshotInfo& info : members) image_->index.Put(info);
+      return {};
     });
+  }
+  void Abandon(const std::vector<SnapshotInfo>& members) override {
+    const std::lock_guard lock(image_->mutex);
+    for (const SnapshotInfo& info : members) {
+      if (image_->index.Get(info.id).ok()) continue;  // it is there; only the answer was lost
+      image_->snapshots.erase(info.id);
+    }
   }
 
   // With the image's mutex held.
@@ -373,6 +411,7 @@ class SimThinPool final : public ThinPool {
   Clock& clock_;
   Random& random_;
   const SimThinPoolOptions options_;
+  Cuts cuts_;
   // Goes with the process, like a mapping.
   const std::shared_ptr<PinTable> pins_ = std::make_shared<PinTable>();
 };

@@ -23,6 +23,8 @@ struct SimThinPoolOptions {
   std::uint64_t capacity_bytes = 64 * kGiB;  // of chunks really written
   // Asked before each verb ("Create", "Snapshot", ..., "ReadAt", "WriteAt", "Flush").
   std::function<PoolFault(std::string_view verb)> fault;
+  // Changes what GetStatus answers: a pool in trouble.
+  std::function<void(PoolStatus& status)> spoil_status = {};
 };
 
 // The durable half: a pool opened again on the same image finds everything that was acknowledged.

@@ -13,7 +13,6 @@
 #include "base/kube/client_config.h"
 #include "base/kube/http_kube_client.h"
 #include "csi/driver/run_node.h"
-#include "csi/pool/guarded_pool.h"
 #include "csi/reflink/reflink_thin_pool.h"
 #include "simulator/world/janitor.h"
 #include "simulator/world/node_process.h"
@@ -45,9 +44,8 @@ Status RunDriverProcess(const DriverProcessOptions& options) {
   reflink::ReflinkPoolOptions pool_options;
   pool_options.folder = options.pool;
   pool_options.image = kPoolImage;  // in the working folder
-  std::unique_ptr<pool::ThinPool> reflink =
+  const std::unique_ptr<pool::ThinPool> pool =
       TRY(reflink::OpenReflinkThinPool(clock, random, std::move(pool_options)));
-  const std::unique_ptr<pool::ThinPool> pool = pool::MakeGuardedThinPool(std::move(reflink), {});
 
   driver::NodeDriverOptions driver_options;
   driver_options.node_name = options.node;

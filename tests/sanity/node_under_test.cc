@@ -7,7 +7,6 @@
 
 #include "base/core/bytes.h"
 #include "csi/mount/system_mounter.h"
-#include "csi/pool/guarded_pool.h"
 #include "csi/proto/csi_client.h"
 #include "csi/reflink/reflink_thin_pool.h"
 #include "simulator/pool/recording_mounter.h"
@@ -49,8 +48,7 @@ std::unique_ptr<NodeWorld> MakeSimWorld(std::uint64_t capacity_bytes) {
   static SystemClock clock;
   static SystemRandom random;
   auto pool = pool::OpenSimThinPool(pool::NewSimPoolImage(random, capacity_bytes), clock, random);
-  return std::make_unique<NodeWorld>(pool::MakeGuardedThinPool(std::move(pool), {}),
-                                     std::make_unique<mount::RecordingMounter>(),
+  return std::make_unique<NodeWorld>(std::move(pool), std::make_unique<mount::RecordingMounter>(),
                                      std::make_unique<FakeDisks>());
 }
 
@@ -62,8 +60,7 @@ Result<std::unique_ptr<NodeWorld>> MakeReflinkWorld() {
   reflink::ReflinkPoolOptions options;
   options.folder = image + "/pool-" + std::to_string(++counter);
   auto pool = TRY(reflink::OpenReflinkThinPool(clock, random, options));
-  return std::make_unique<NodeWorld>(pool::MakeGuardedThinPool(std::move(pool), {}),
-                                     std::make_unique<mount::SystemMounter>(),
+  return std::make_unique<NodeWorld>(std::move(pool), std::make_unique<mount::SystemMounter>(),
                                      std::make_unique<PosixCommandRunner>());
 }
 

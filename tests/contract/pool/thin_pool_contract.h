@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "base/core/bytes.h"
 #include "base/core/clock.h"
@@ -32,21 +33,38 @@ struct PoolKind {
 PoolKind SimPoolKind();
 PoolKind ReflinkPoolKind();
 
-// Freezes nothing; counts.
+// Holds nothing; counts, and does what it is told to meanwhile.
 class CountingQuiesce final : public Quiesce {
  public:
-  Status Freeze(const VolumeId&) override {
-    ++frozen;
-    if (fail_freeze) return Error(Code::kUnavailable, "cannot freeze");
-    return {};
+  Result<std::unique_ptr<Stillness>> Hold(std::span<const VolumeId> volumes, Duration) override {
+    if (on_hold) on_hold();
+    if (fail_hold) return Error(Code::kUnavailable, "cannot hold");
+    held += static_cast<int>(volumes.size());
+    return std::unique_ptr<Stillness>(std::make_unique<Held>(*this, volumes.size()));
   }
-  Status Thaw(const VolumeId&) override {
-    ++thawed;
-    return {};
-  }
-  int frozen = 0;
-  int thawed = 0;
-  bool fail_freeze = false;
+
+  int held = 0, let_go = 0;  // volumes
+  bool fail_hold = false;
+  bool is_void = false;  // says that they did not stand still
+  std::function<void()> on_hold, on_thaw;
+
+ private:
+  class Held final : public Stillness {
+   public:
+    Held(CountingQuiesce& owner, std::size_t volumes)
+        : owner_(owner), volumes_(static_cast<int>(volumes)) {}
+    ~Held() override { Thaw().IgnoreError(); }
+    Status Thaw() override {
+      if (volumes_ != 0 && owner_.on_thaw) owner_.on_thaw();
+      owner_.let_go += std::exchange(volumes_, 0);
+      if (owner_.is_void) return Error(Code::kAborted, "the deadline came first");
+      return {};
+    }
+
+   private:
+    CountingQuiesce& owner_;
+    int volumes_;
+  };
 };
 
 inline constexpr std::uint64_t kSize = 64 * kMiB;

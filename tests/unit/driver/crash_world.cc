@@ -65,6 +65,10 @@ class FaultMounter final : public mount::Mounter {
     return Do("remove " + path, [&] { return inner_.RemovePath(path); });
   }
   Status Thaw(const std::string& target) override { return inner_.Thaw(target); }
+  Status Sync(const std::string& target) override {
+    return LookHere<void>(effects_, process_, "sync " + target,
+                          [&] { return inner_.Sync(target); });
+  }
   Result<std::unique_ptr<mount::FrozenMount>> Freeze(const std::string& target,
                                                      Duration deadline) override {
     return PerformHere<std::unique_ptr<mount::FrozenMount>>(
@@ -150,8 +154,10 @@ pool::SimThinPoolOptions PoolOptions(Effects& effects, Process& process) {
   pool::SimThinPoolOptions options;
   options.fault = [&](std::string_view verb) {
     static const std::set<std::string_view> kReads{
-        "GetStatus",   "GetVolume",  "GetSnapshot",  "ListVolumes", "ListSnapshots", "PinVolume",
-        "PinSnapshot", "OpenVolume", "OpenSnapshot", "Allocated",   "Changed",       "ReadAt"};
+        "GetStatus", "GetVolume",   "GetSnapshot", "ListVolumes",  "ListSnapshots",
+        "PinVolume", "PinSnapshot", "FindVolume",  "FindSnapshot", "FindGroup",
+        "Mapped",    "Reclaimable", "OpenVolume",  "OpenSnapshot", "Allocated",
+        "Changed",   "ReadAt"};
     if (process.dead()) return pool::PoolFault::kFailBefore;
     if (kReads.contains(verb)) {
       return effects.IsUnread("pool " + std::string(verb)) ? pool::PoolFault::kFailBefore

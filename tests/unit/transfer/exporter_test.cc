@@ -78,8 +78,13 @@ class ExporterTest : public ::testing::Test {
     for (const Bucket* bucket : buckets) ids.push_back(bucket->id);
     cut.tags[tags::kRepositories] = tags::JoinList(ids);
     class NoQuiesce final : public pool::Quiesce {
-      Status Freeze(const pool::VolumeId&) override { return {}; }
-      Status Thaw(const pool::VolumeId&) override { return {}; }
+      Result<std::unique_ptr<pool::Stillness>> Hold(std::span<const pool::VolumeId>,
+                                                    Duration) override {
+        class Nothing final : public pool::Stillness {
+          Status Thaw() override { return {}; }
+        };
+        return std::unique_ptr<pool::Stillness>(std::make_unique<Nothing>());
+      }
     } none;
     const auto made = pool_->Snapshot(cut, none);
     EXPECT_TRUE(made.ok());
@@ -161,7 +166,7 @@ TEST_F(ExporterTest, ABaseStaysUntilItIsComparedWith) {
       ++compared;
       on_verb_ = nullptr;
       EXPECT_TRUE(exporter.GiveUp(base).Is(Code::kAborted));
-      EXPECT_TRUE(exporter.Trim(volume, /*tight=*/true).ok());
+      EXPECT_TRUE(exporter.MakeRoom(0).ok());
       EXPECT_TRUE(pool_->GetSnapshot(base).ok());
     };
     buckets[0]->manners.pause = seconds(5);

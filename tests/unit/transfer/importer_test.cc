@@ -76,7 +76,7 @@ class ImporterTest : public ::testing::Test {
     create.tags[tags::kImportBytes] = std::to_string(kSize);
     const auto volume = pool_->Create(create);
     EXPECT_TRUE(volume.ok());
-    importer.Start(*volume, from_, true, kSize);
+    importer.Start(*volume, from_, true);
     return volume->id;
   }
 
@@ -145,22 +145,8 @@ TEST_F(ImporterTest, ManyTakeTurnsAndAllEnd) {
     bucket.manners.pause = seconds(1);
     std::vector<pool::VolumeId> volumes;
     for (int i = 0; i < 12; ++i) volumes.push_back(Begin(importer, "r" + std::to_string(i)));
-    // Whoever comes next counts what these have yet to write.
-    EXPECT_EQ(importer.Reserve(1)->before_bytes(), 12 * kSize);
     Pass(minutes(60));
     for (const pool::VolumeId& volume : volumes) EXPECT_TRUE(IsFilled(volume));
-    EXPECT_EQ(importer.Reserve(1)->before_bytes(), 0U);
-  });
-}
-
-TEST_F(ImporterTest, WhoReservesLaterCountsThoseBefore) {
-  With([&](Importer& importer, Bucket&) {
-    const auto first = importer.Reserve(100);
-    auto second = importer.Reserve(10);
-    EXPECT_EQ(first->before_bytes(), 0U);
-    EXPECT_EQ(second->before_bytes(), 100U);
-    second.reset();
-    EXPECT_EQ(importer.Reserve(1)->before_bytes(), 100U);
   });
 }
 
