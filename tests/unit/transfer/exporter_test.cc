@@ -207,6 +207,36 @@ TEST_F(ExporterTest, ARemovalEndsTheExportThatReads) {
   });
 }
 
+TEST_F(ExporterTest, NothingIsGivenUpForWhatThatCannotCure) {
+  With(1, [&](Exporter& exporter, const std::vector<Bucket*>&) {
+    Pass(minutes(5));
+    std::map<pool::VolumeId, pool::SnapshotId> bases;
+    for (const pool::SnapshotInfo& snapshot : *pool_->ListSnapshots()) {
+      ASSERT_TRUE(pool_->TagSnapshot(snapshot.id, {{tags::kHidden, "1"}}).ok());
+      bases[snapshot.volume] = snapshot.id;
+    }
+    // The base of volume i alone has i + 1 chunks that its volume has written over since.
+    for (std::size_t i = 0; i < volumes_.size(); ++i) {
+      const auto device = pool::OpenVolume(*pool_, volumes_[i]);
+      ASSERT_TRUE(device.ok());
+      for (std::uint64_t block = 0; block <= i; ++block) {
+        ASSERT_TRUE((*device)->WriteAt(block * 8 * kMiB, Bytes(64 * kKiB, 7)).ok());
+      }
+    }
+    const auto enough = exporter.MakeRoom((1 + 2 + 3 + 4 + 5 + 6 + 7 + 8 + 1) * 64 * kKiB);
+    ASSERT_TRUE(enough.ok());
+    EXPECT_FALSE(*enough);
+    EXPECT_EQ(pool_->ListSnapshots()->size(), 8U);
+    // What can be cured is cured with those that give most, and no others.
+    const std::uint64_t before = pool_->GetStatus()->free_bytes;
+    EXPECT_TRUE(*exporter.MakeRoom(10 * 64 * kKiB));
+    EXPECT_GE(pool_->GetStatus()->free_bytes, before + 10 * 64 * kKiB);
+    for (std::size_t i = 0; i < volumes_.size(); ++i) {
+      EXPECT_EQ(pool_->GetSnapshot(bases[volumes_[i]]).ok(), i < 6) << "volume " << i;
+    }
+  });
+}
+
 TEST_F(ExporterTest, WhatIsCancelledIsNotTakenUpAgain) {
   With(1, [&](Exporter& exporter, const std::vector<Bucket*>& buckets) {
     buckets[0]->manners.pause = seconds(5);
