@@ -198,16 +198,17 @@ Status ControllerDriver::AskPools(const std::vector<driver::PoolRecord>& pools,
   return Runtime::CheckCancelled();
 }
 
-Result<ControllerDriver::NameSearch> ControllerDriver::FindByName(const std::string& name) {
+Result<ControllerDriver::NameSearch> ControllerDriver::FindByName(const proto::Call& call,
+                                                                  const std::string& name) {
   std::mutex mutex;
   NameSearch search;
   csi::v1::ControllerGetVolumeRequest request;
   request.set_volume_id(driver::kByName + name);
   TRY(AskPools(directory_.Pools(), [&](const driver::PoolRecord& pool) {
     const auto node = directory_.Node(pool.id);
-    const auto found =
-        node.ok() ? (*node)->ControllerGetVolume({runtime_.clock().MonoNow() + kNameTime}, request)
-                  : Result<csi::v1::ControllerGetVolumeResponse>(node.error());
+    const auto found = node.ok() ? (*node)->ControllerGetVolume(
+                                       call.Until(runtime_.clock().MonoNow() + kNameTime), request)
+                                 : Result<csi::v1::ControllerGetVolumeResponse>(node.error());
     const std::lock_guard lock(mutex);
     if (!found.ok() && IsUnheard(found.error())) search.unheard.insert(pool.id);
     // ABORTED: it is being made there at this moment.
@@ -226,7 +227,7 @@ Result<csi::v1::CreateVolumeResponse> ControllerDriver::CreateVolume(
   // Two at the same time might choose two nodes.
   const driver::BusyKeys::Hold hold(busy_, "volume name " + request.name());
   TRY(hold.Check());
-  const NameSearch search = TRY(FindByName(request.name()));
+  const NameSearch search = TRY(FindByName(call, request.name()));
   std::vector<driver::PoolRecord> candidates;
   if (search.holder) {
     candidates.push_back(*search.holder);
@@ -334,7 +335,7 @@ Result<Response> ControllerDriver::ListAll(
       part.set_max_entries(full ? 1 : request.max_entries() - all.entries_size());
     }
     const auto node = directory_.Node(pool.id);
-    const proto::Call brief{std::min(call.deadline, runtime_.clock().MonoNow() + kListTime)};
+    const proto::Call brief = call.Until(runtime_.clock().MonoNow() + kListTime);
     auto page = node.ok() ? ((**node).*verb)(brief, part) : Result<Response>(node.error());
     if (!page.ok() && IsUnheard(page.error())) {
       TRY(Runtime::CheckCancelled());
@@ -428,6 +429,57 @@ Result<csi::v1::GetSnapshotResponse> ControllerDriver::GetSnapshot(
   return driver::GetOneSnapshot(*this, call, request);
 }
 
+template <typename Response, typename Request>
+Status ControllerDriver::AskForBlocks(
+    const proto::Call& call, const std::string& snapshot, const Request& request,
+    const proto::Sink<Response>& sink,
+    Status (proto::SnapshotMetadataService::*verb)(const proto::Call&, const Request&,
+                                                   const proto::Sink<Response>&)) {
+  TRY(driver::RequireField(snapshot, "snapshot_id"));
+  TRY(Ready());
+  const auto handle = TRY(pool::SnapshotHandle::Parse(snapshot));
+  bool told = false;
+  const proto::Sink<Response> telling = [&](const Response& message) {
+    told = true;
+    return sink(message);
+  };
+  Status last = Error(Code::kUnavailable, "the node of pool " + handle.pool.str() + " is lost");
+  if (!directory_.IsLost(handle.pool)) {
+    const auto node = directory_.Node(handle.pool);
+    last = node.ok() ? ((**node).*verb)(call, request, telling) : Status(node.error());
+  }
+  if (last.ok() || told || !IsUnheard(last.error())) return last;
+  TRY(Runtime::CheckCancelled());
+  if (handle.repository.empty()) {
+    return directory_.IsLost(handle.pool)
+               ? Status(Error(Code::kNotFound, "snapshot " + snapshot + " went with its node"))
+               : last;
+  }
+  for (const driver::PoolRecord& pool : directory_.Pools()) {
+    if (pool.id == handle.pool || pool.silent) continue;
+    const auto node = directory_.Node(pool.id);
+    if (!node.ok()) continue;
+    last = ((**node).*verb)(call, request, telling);
+    if (last.ok() || told || !IsUnheard(last.error())) return last;
+    TRY(Runtime::CheckCancelled());
+  }
+  return last;
+}
+
+Status ControllerDriver::GetMetadataAllocated(
+    const proto::Call& call, const csi::v1::GetMetadataAllocatedRequest& request,
+    const proto::Sink<csi::v1::GetMetadataAllocatedResponse>& sink) {
+  return AskForBlocks(call, request.snapshot_id(), request, sink,
+                      &proto::SnapshotMetadataService::GetMetadataAllocated);
+}
+
+Status ControllerDriver::GetMetadataDelta(
+    const proto::Call& call, const csi::v1::GetMetadataDeltaRequest& request,
+    const proto::Sink<csi::v1::GetMetadataDeltaResponse>& sink) {
+  return AskForBlocks(call, request.target_snapshot_id(), request, sink,
+                      &proto::SnapshotMetadataService::GetMetadataDelta);
+}
+
 Result<csi::v1::GetCapacityResponse> ControllerDriver::GetCapacity(
     const proto::Call& call, const csi::v1::GetCapacityRequest& request) {
   csi::v1::GetCapacityResponse response;
@@ -449,7 +501,7 @@ Result<csi::v1::GetCapacityResponse> ControllerDriver::GetCapacity(
   TRY(AskPools(pools, [&](const driver::PoolRecord& pool) {
     const auto node = directory_.Node(pool.id);
     if (!node.ok()) return;
-    const proto::Call brief{std::min(call.deadline, runtime_.clock().MonoNow() + kListTime)};
+    const proto::Call brief = call.Until(runtime_.clock().MonoNow() + kListTime);
     const auto capacity = (*node)->GetCapacity(brief, request);
     if (!capacity.ok()) return;
     const std::lock_guard lock(mutex);

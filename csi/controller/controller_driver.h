@@ -22,7 +22,9 @@
 
 namespace thinsnap::controller {
 
-class ControllerDriver final : public proto::IdentityService, public proto::ControllerService {
+class ControllerDriver final : public proto::IdentityService,
+                               public proto::ControllerService,
+                               public proto::SnapshotMetadataService {
  public:
   ControllerDriver(Runtime& runtime, TaskGroup& group, PoolDirectory& directory)
       : runtime_(runtime), group_(group), directory_(directory) {}
@@ -41,6 +43,7 @@ class ControllerDriver final : public proto::IdentityService, public proto::Cont
   THINSNAP_OVERRIDE_VERB(ControllerGetVolume)
   THINSNAP_OVERRIDE_VERB(ControllerModifyVolume)
   THINSNAP_OVERRIDE_VERB(GetSnapshot)
+  THINSNAP_METADATA_VERBS(THINSNAP_OVERRIDE_STREAM)
 
  private:
   // The source of a new volume: the pool that holds it, and whether a repository has it too.
@@ -64,7 +67,7 @@ class ControllerDriver final : public proto::IdentityService, public proto::Cont
     std::optional<driver::PoolRecord> holder;
     std::set<pool::PoolId> unheard;  // that did not answer: they may have it, too
   };
-  Result<NameSearch> FindByName(const std::string& name);
+  Result<NameSearch> FindByName(const proto::Call& call, const std::string& name);
   // Calls `ask` for each pool, for a few at the same time.
   Status AskPools(const std::vector<driver::PoolRecord>& pools,
                   const std::function<void(const driver::PoolRecord&)>& ask);
@@ -73,6 +76,14 @@ class ControllerDriver final : public proto::IdentityService, public proto::Cont
   Result<Response> ListAll(const proto::Call& call, const Request& request,
                            Result<Response> (proto::ControllerService::*verb)(const proto::Call&,
                                                                               const Request&));
+  // Asks the node that has the snapshot; where it does not answer or is lost, any other, which
+  // reads the repository. Not once the sink was given anything.
+  template <typename Response, typename Request>
+  Status AskForBlocks(const proto::Call& call, const std::string& snapshot, const Request& request,
+                      const proto::Sink<Response>& sink,
+                      Status (proto::SnapshotMetadataService::*verb)(const proto::Call&,
+                                                                     const Request&,
+                                                                     const proto::Sink<Response>&));
   Result<csi::v1::ListSnapshotsResponse> FindInRepository(
       const proto::Call& call, const csi::v1::ListSnapshotsRequest& request);
 

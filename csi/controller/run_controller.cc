@@ -70,9 +70,12 @@ Status RunControllerDriver(Runtime& runtime, TaskGroup& group, Random&, kube::Ku
     pools = std::make_unique<PoolController>(runtime, kube, directory, options.ns);
   }
   directory.Start(work);
-  auto server = proto::CsiServer::OnSocket(
-      runtime, work, {.identity = &driver, .controller = &driver, .counters = options.counters},
-      options.socket_path);
+  auto server = proto::CsiServer::OnSocket(runtime, work,
+                                           {.identity = &driver,
+                                            .controller = &driver,
+                                            .metadata = &driver,
+                                            .counters = options.counters},
+                                           options.socket_path);
   Status outcome;
   if (server.ok()) {
     if (pools) {

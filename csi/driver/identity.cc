@@ -16,7 +16,8 @@ csi::v1::GetPluginCapabilitiesResponse PluginCapabilities() {
   using csi::v1::PluginCapability;
   csi::v1::GetPluginCapabilitiesResponse answer;
   for (const auto type : {PluginCapability::Service::CONTROLLER_SERVICE,
-                          PluginCapability::Service::VOLUME_ACCESSIBILITY_CONSTRAINTS}) {
+                          PluginCapability::Service::VOLUME_ACCESSIBILITY_CONSTRAINTS,
+                          PluginCapability::Service::SNAPSHOT_METADATA_SERVICE}) {
     answer.add_capabilities()->mutable_service()->set_type(type);
   }
   answer.add_capabilities()->mutable_volume_expansion()->set_type(

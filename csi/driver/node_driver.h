@@ -56,6 +56,7 @@ class NodeDriver final : public proto::CsiService {
   THINSNAP_OVERRIDE_VERB(ControllerGetVolume)
   THINSNAP_OVERRIDE_VERB(ControllerModifyVolume)
   THINSNAP_OVERRIDE_VERB(GetSnapshot)
+  THINSNAP_METADATA_VERBS(THINSNAP_OVERRIDE_STREAM)
   THINSNAP_NODE_VERBS(THINSNAP_OVERRIDE_VERB)
 
  private:
@@ -96,6 +97,18 @@ class NodeDriver final : public proto::CsiService {
                                  const SnapshotParameters& parameters);
   pool::SnapshotHandle HandleOf(const pool::SnapshotInfo& snapshot) const;
   csi::v1::Snapshot Describe(const pool::SnapshotInfo& snapshot) const;
+  // Of a snapshot or between two: from the pool while it has their devices, else from the maps of
+  // their restore points.
+  struct BlockRanges {
+    std::uint64_t size_bytes = 0;  // of the volume
+    std::unique_ptr<block::ExtentStream> ranges;
+  };
+  Result<BlockRanges> AllocatedRanges(const std::string& snapshot, std::uint64_t from_offset);
+  Result<BlockRanges> ChangedRanges(const std::string& base, const std::string& target,
+                                    std::uint64_t from_offset);
+  // What the pool has of a snapshot, if it is one of this pool's and has its device.
+  Result<std::optional<pool::SnapshotInfo>> FindDevice(const pool::SnapshotHandle& handle);
+
   Result<std::optional<csi::v1::Snapshot>> LookInRepository(const pool::SnapshotHandle& handle);
 
   // Runs a verb of the pool for which there is room. What the guard refuses for want of data space

@@ -41,8 +41,10 @@ Status RunNodeDriver(Runtime& runtime, TaskGroup& group, Random& random, pool::T
   std::unique_ptr<proto::CsiServer> socket, network;
   const auto serve = [&]() -> Status {
     TRY(parts.Start());
-    const proto::Services services = {
-        .identity = &parts.driver(), .controller = &parts.driver(), .counters = options.counters};
+    const proto::Services services = {.identity = &parts.driver(),
+                                      .controller = &parts.driver(),
+                                      .metadata = &parts.driver(),
+                                      .counters = options.counters};
     if (!options.listen_address.empty()) {
       ASSERT(options.tls != nullptr);
       network = TRY(proto::CsiServer::OnNetwork(runtime, work, services, options.listen_address,

@@ -19,6 +19,9 @@ std::shared_ptr<grpc::Channel> OpenChannel(const std::string& target,
   // This is also what one attempt may take, TLS and all, on a busy machine.
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  // A machine that lost its power says nothing: who waits for it learns within half a minute.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 2 * kLeastPingMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
   // Channels to one address are not shared: each client ends with its own.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   // A proxy of the environment never carries these calls.
@@ -42,6 +45,7 @@ class CsiClient final : public CsiService {
         channel_(OpenChannel(target, options)),
         identity_(csi::v1::Identity::NewStub(channel_)),
         controller_(csi::v1::Controller::NewStub(channel_)),
+        metadata_(csi::v1::SnapshotMetadata::NewStub(channel_)),
         node_(csi::v1::Node::NewStub(channel_)) {}
 
 #define THINSNAP_CALL_VERB(stub, verb)                                                          \
@@ -59,39 +63,95 @@ class CsiClient final : public CsiService {
   THINSNAP_CONTROLLER_VERBS(THINSNAP_CALL_CONTROLLER)
   THINSNAP_NODE_VERBS(THINSNAP_CALL_NODE)
 
+#define THINSNAP_CALL_STREAM(verb)                                           \
+  Status verb(const Call& call, const csi::v1::verb##Request& request,       \
+              const Sink<csi::v1::verb##Response>& sink) override {          \
+    return RunStream<csi::v1::verb##Response>(                               \
+        call,                                                                \
+        [&](grpc::ClientContext& context, grpc::CompletionQueue& queue) {    \
+          return metadata_->Async##verb(&context, request, &queue, nullptr); \
+        },                                                                   \
+        sink);                                                               \
+  }
+  THINSNAP_METADATA_VERBS(THINSNAP_CALL_STREAM)
+
  private:
   // A call has a completion queue of its own. (gRPC 1.51's callbacks share one in the background,
   // whose end is not safe.) The queue knows nothing of our groups, so it is asked in short steps
   // whether to go on waiting.
+  class Waiting {
+   public:
+    // False: what was begun has failed, and Finish will say why.
+    bool ForNext() {
+      for (;;) {
+        void* tag = nullptr;
+        bool landed = false;
+        const gpr_timespec step =
+            gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(kStepMs, GPR_TIMESPAN));
+        if (queue.AsyncNext(&tag, &landed, step) == grpc::CompletionQueue::GOT_EVENT) {
+          return landed;
+        }
+        if (!cancelled && Runtime::Cancelled()) {
+          cancelled = true;
+          context.TryCancel();
+        }
+      }
+    }
+    Status Outcome() const {
+      if (cancelled) return Error(Code::kCancelled, "the call was cancelled");
+      if (!status.ok()) return FromGrpc(status);
+      return {};
+    }
+
+    grpc::ClientContext context;
+    grpc::CompletionQueue queue;
+    grpc::Status status;
+    bool cancelled = false;
+  };
+
   template <typename Response, typename Start>
   Result<Response> Run(const Call& call, Start start) {
     TRY(Runtime::CheckCancelled());
     const MonoTime latest = runtime_.clock().MonoNow() + default_timeout_;
     const MonoTime deadline = call.deadline == kForever ? latest : call.deadline;
     TRY(AwaitConnection(deadline));
-    grpc::ClientContext context;
+    Waiting waiting;
+    Prepare(waiting.context, call, deadline);
+    Response response;
+    auto reader = start(waiting.context, waiting.queue);
+    reader->Finish(&response, &waiting.status, nullptr);
+    waiting.ForNext();
+    TRY(waiting.Outcome());
+    return response;
+  }
+
+  // Without a deadline of the caller's it lasts as long as the sink takes: a peer that is gone is
+  // noticed by the keepalive.
+  template <typename Response, typename Start>
+  Status RunStream(const Call& call, Start start, const Sink<Response>& sink) {
+    TRY(Runtime::CheckCancelled());
+    TRY(AwaitConnection(call.deadline));
+    Waiting waiting;
+    Prepare(waiting.context, call, call.deadline);
+    auto reader = start(waiting.context, waiting.queue);
+    Status taken;
+    Response response;
+    bool goes_on = waiting.ForNext();
+    while (goes_on && taken.ok()) {
+      reader->Read(&response, nullptr);
+      goes_on = waiting.ForNext();
+      if (goes_on) taken = sink(response);
+    }
+    if (!taken.ok()) waiting.context.TryCancel();
+    reader->Finish(&waiting.status, nullptr);
+    waiting.ForNext();
+    TRY(taken);
+    return waiting.Outcome();
+  }
+
+  void Prepare(grpc::ClientContext& context, const Call& call, MonoTime deadline) {
     if (!call.id.empty()) context.AddMetadata(kRequestIdKey, call.id);
     context.set_deadline(ToGrpcDeadline(runtime_.clock(), deadline));
-    grpc::CompletionQueue queue;
-    Response response;
-    grpc::Status status;
-    auto reader = start(context, queue);
-    reader->Finish(&response, &status, &queue);
-    bool cancelled = false;
-    for (;;) {
-      void* tag = nullptr;
-      bool landed = false;
-      const gpr_timespec step =
-          gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(kStepMs, GPR_TIMESPAN));
-      if (queue.AsyncNext(&tag, &landed, step) == grpc::CompletionQueue::GOT_EVENT) break;
-      if (!cancelled && Runtime::Cancelled()) {
-        cancelled = true;
-        context.TryCancel();
-      }
-    }
-    if (cancelled) return Error(Code::kCancelled, "the call was cancelled");
-    if (!status.ok()) return FromGrpc(status);
-    return response;
   }
 
   // Returns when the channel is connected, or when an attempt has failed and the call may say so.
@@ -122,6 +182,7 @@ class CsiClient final : public CsiService {
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<csi::v1::Identity::Stub> identity_;
   const std::unique_ptr<csi::v1::Controller::Stub> controller_;
+  const std::unique_ptr<csi::v1::SnapshotMetadata::Stub> metadata_;
   const std::unique_ptr<csi::v1::Node::Stub> node_;
 };
 

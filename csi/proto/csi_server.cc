@@ -1,7 +1,10 @@
 #include "csi/proto/csi_server.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <charconv>
+#include <functional>
 #include <future>
 #include <grpc/grpc_security_constants.h>
 #include <grpcpp/grpcpp.h>
@@ -26,11 +29,16 @@ namespace {
 constexpr const char* kStarted = "thinsnap_rpc_started_total";
 constexpr const char* kTook = "thinsnap_rpc_seconds";
 
-// Ids for calls that bring none: the server's start and a number.
+// Ids for calls that bring none: the server's start (microseconds, to the base 36) and a number.
 class RequestIds {
  public:
-  explicit RequestIds(WallTime start)
-      : prefix_(std::to_string(start.time_since_epoch() / std::chrono::seconds(1)) + "-") {}
+  explicit RequestIds(WallTime start) {
+    std::array<char, 16> text{};
+    const auto since = start.time_since_epoch() / std::chrono::microseconds(1);
+    const auto end = std::to_chars(text.data(), text.data() + text.size(), since, 36).ptr;
+    prefix_.assign(text.data(), end);
+    prefix_ += '-';
+  }
 
   std::string Of(const grpc::ServerContext& context) {
     const auto [begin, end] = context.client_metadata().equal_range(kRequestIdKey);
@@ -49,7 +57,7 @@ class RequestIds {
            id.find_first_not_of(kAllowed) == std::string_view::npos;
   }
 
-  const std::string prefix_;
+  std::string prefix_;
   std::atomic<std::uint64_t> last_ = 0;
 };
 
@@ -86,9 +94,9 @@ class Dispatcher {
     if (counters_ != nullptr) DescribeCalls(*counters_);
   }
 
-  template <typename Request, typename Response, typename Verb>
-  grpc::Status Run(grpc::ServerContext* context, const Request* request, Response* response,
-                   const char* name, Verb verb) {
+  // `run` is one whole call, as a task of the group.
+  grpc::Status Run(grpc::ServerContext* context, const char* name,
+                   const std::function<Status(const Call&)>& run) {
     if (!IsPeer(*context)) {
       return {grpc::StatusCode::PERMISSION_DENIED,
               "the client's certificate is not valid for " + peer_ + ", whom alone this is for"};
@@ -98,20 +106,15 @@ class Dispatcher {
     const Call call{FromGrpcDeadline(runtime_.clock(), context->raw_deadline()), ids_.Of(*context)};
     auto answer = std::make_shared<Answer>();
     std::future<grpc::Status> answered = answer->future();
-    group_.Spawn(std::string("csi ") + name, [call, request, response, name, verb,
-                                              answer = std::move(answer)] {
+    group_.Spawn(std::string("csi ") + name, [call, name, run, answer = std::move(answer)] {
       const LogRequest logged(call.id);
-      Result<Response> result = verb(call, *request);
-      if (result.ok()) {
-        *response = std::move(result).value();
-        answer->Send(grpc::Status::OK);
-        return;
-      }
-      LogInfo("csi", std::string(name) + ": " + result.error().ToString());
+      const Status done = run(call);
+      if (done.ok()) return answer->Send(grpc::Status::OK);
+      LogInfo("csi", std::string(name) + ": " + done.error().ToString());
       // A stopped group is our end, not the caller's wish: it is to try again.
-      answer->Send(result.Is(Code::kCancelled)
+      answer->Send(done.Is(Code::kCancelled)
                        ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "the driver is stopping")
-                       : ToGrpc(result.error()));
+                       : ToGrpc(done.error()));
     });
     const grpc::Status status = answered.get();
     if (counters_ != nullptr) {
@@ -140,12 +143,24 @@ class Dispatcher {
   RequestIds ids_;
 };
 
-#define THINSNAP_SERVE_VERB(verb)                                                            \
-  grpc::Status verb(grpc::ServerContext* context, const csi::v1::verb##Request* request,     \
-                    csi::v1::verb##Response* response) override {                            \
-    return dispatcher_.Run(                                                                  \
-        context, request, response, #verb,                                                   \
-        [this](const Call& call, const auto& asked) { return service_.verb(call, asked); }); \
+#define THINSNAP_SERVE_VERB(verb)                                                        \
+  grpc::Status verb(grpc::ServerContext* context, const csi::v1::verb##Request* request, \
+                    csi::v1::verb##Response* response) override {                        \
+    return dispatcher_.Run(context, #verb, [=, this](const Call& call) -> Status {       \
+      *response = TRY(service_.verb(call, *request));                                    \
+      return {};                                                                         \
+    });                                                                                  \
+  }
+
+#define THINSNAP_SERVE_STREAM(verb)                                                      \
+  grpc::Status verb(grpc::ServerContext* context, const csi::v1::verb##Request* request, \
+                    grpc::ServerWriter<csi::v1::verb##Response>* writer) override {      \
+    return dispatcher_.Run(context, #verb, [=, this](const Call& call) {                 \
+      return service_.verb(call, *request, [writer](const auto& message) -> Status {     \
+        if (writer->Write(message)) return {};                                           \
+        return Error(Code::kUnavailable, "the client takes no more");                    \
+      });                                                                                \
+    });                                                                                  \
   }
 
 class IdentityAdapter final : public csi::v1::Identity::Service {
@@ -170,6 +185,17 @@ class ControllerAdapter final : public csi::v1::Controller::Service {
   ControllerService& service_;
 };
 
+class MetadataAdapter final : public csi::v1::SnapshotMetadata::Service {
+ public:
+  MetadataAdapter(Dispatcher& dispatcher, SnapshotMetadataService& service)
+      : dispatcher_(dispatcher), service_(service) {}
+  THINSNAP_METADATA_VERBS(THINSNAP_SERVE_STREAM)
+
+ private:
+  Dispatcher& dispatcher_;
+  SnapshotMetadataService& service_;
+};
+
 class NodeAdapter final : public csi::v1::Node::Service {
  public:
   NodeAdapter(Dispatcher& dispatcher, NodeService& service)
@@ -188,15 +214,17 @@ class HealthAdapter final : public grpc::health::v1::Health::Service {
   HealthAdapter(Dispatcher& dispatcher, const Services& services)
       : dispatcher_(dispatcher), identity_(*services.identity), names_{"", "csi.v1.Identity"} {
     if (services.controller != nullptr) names_.emplace_back("csi.v1.Controller");
+    if (services.metadata != nullptr) names_.emplace_back("csi.v1.SnapshotMetadata");
     if (services.node != nullptr) names_.emplace_back("csi.v1.Node");
   }
 
   grpc::Status Check(grpc::ServerContext* context,
                      const grpc::health::v1::HealthCheckRequest* request,
                      grpc::health::v1::HealthCheckResponse* response) override {
-    return dispatcher_.Run(
-        context, request, response, "Health/Check",
-        [this](const Call& call, const auto& asked) { return Ask(call, asked); });
+    return dispatcher_.Run(context, "Health/Check", [=, this](const Call& call) -> Status {
+      *response = TRY(Ask(call, *request));
+      return {};
+    });
   }
 
  private:
@@ -225,8 +253,11 @@ class GrpcCsiServer final : public CsiServer {
       : dispatcher_(runtime, group, services.counters, std::move(peer)) {
     // Two drivers on one address are a mistake that must be seen.
     builder_.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    builder_.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                                kLeastPingMs);
     Register<IdentityAdapter>(services.identity);
     Register<ControllerAdapter>(services.controller);
+    Register<MetadataAdapter>(services.metadata);
     Register<NodeAdapter>(services.node);
     if (services.identity != nullptr) {
       adapters_.push_back(std::make_unique<HealthAdapter>(dispatcher_, services));

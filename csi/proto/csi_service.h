@@ -5,6 +5,8 @@
 // Only the messages are included here; gRPC's own headers stay in this folder's .cc files.
 #pragma once
 
+#include <algorithm>
+#include <functional>
 #include <string>
 
 #include "base/core/clock.h"
@@ -32,6 +34,10 @@
   X(ControllerExpandVolume)          \
   X(ControllerGetVolume)             \
   X(ControllerModifyVolume)
+// Of a service whose answers are streams.
+#define THINSNAP_METADATA_VERBS(X) \
+  X(GetMetadataAllocated)          \
+  X(GetMetadataDelta)
 #define THINSNAP_NODE_VERBS(X) \
   X(NodeStageVolume)           \
   X(NodeUnstageVolume)         \
@@ -46,6 +52,9 @@
 #define THINSNAP_OVERRIDE_VERB(verb)                            \
   Result<csi::v1::verb##Response> verb(const proto::Call& call, \
                                        const csi::v1::verb##Request& request) override;
+#define THINSNAP_OVERRIDE_STREAM(verb)                                        \
+  Status verb(const proto::Call& call, const csi::v1::verb##Request& request, \
+              const proto::Sink<csi::v1::verb##Response>& sink) override;
 
 namespace thinsnap::proto {
 
@@ -54,7 +63,15 @@ struct Call {
   MonoTime deadline = kForever;
   // What the log lines about it have in common, on every driver that it comes by.
   std::string id = {};
+
+  // The same call, ended earlier.
+  Call Until(MonoTime latest) const { return {std::min(deadline, latest), id}; }
 };
+
+// Takes the messages of a stream, one after the other, and may make its sender wait. An error says
+// that nobody takes more; it ends the call.
+template <typename Response>
+using Sink = std::function<Status(const Response&)>;
 
 // All services are thread-safe and blocking. Verbs that an implementation does not have answer
 // kUnimplemented. The code of an Error is the gRPC code of the same name; kUnknownOutcome travels
@@ -81,9 +98,24 @@ class NodeService {
   THINSNAP_NODE_VERBS(THINSNAP_DECLARE_VERB)
 };
 
+// The answer is what the sink was given, whole only if the verb returns OK.
+#define THINSNAP_DECLARE_STREAM(verb)                                          \
+  virtual Status verb(const Call& call, const csi::v1::verb##Request& request, \
+                      const Sink<csi::v1::verb##Response>& sink);
+
+class SnapshotMetadataService {
+ public:
+  virtual ~SnapshotMetadataService() = default;
+  THINSNAP_METADATA_VERBS(THINSNAP_DECLARE_STREAM)
+};
+
 #undef THINSNAP_DECLARE_VERB
+#undef THINSNAP_DECLARE_STREAM
 
 // A whole driver, as the socket of a node has it.
-class CsiService : public IdentityService, public ControllerService, public NodeService {};
+class CsiService : public IdentityService,
+                   public ControllerService,
+                   public SnapshotMetadataService,
+                   public NodeService {};
 
 }  // namespace thinsnap::proto

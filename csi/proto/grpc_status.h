@@ -12,6 +12,9 @@ namespace thinsnap::proto {
 // The metadata that carries Call::id.
 inline constexpr const char* kRequestIdKey = "x-request-id";
 
+// How often a client may ask whether the connection still lives.
+inline constexpr int kLeastPingMs = 10'000;
+
 grpc::Status ToGrpc(const Error& error);
 Error FromGrpc(const grpc::Status& status);
 

@@ -4,17 +4,32 @@
 namespace thinsnap::controller {
 namespace {
 
-class LostPoolTest : public ControllerFixture {};
+class LostPoolTest : public ControllerFixture {
+ protected:
+  Status AskForBlocks(const std::string& snapshot) {
+    csi::v1::GetMetadataAllocatedRequest request;
+    request.set_snapshot_id(snapshot);
+    return controller_->GetMetadataAllocated(
+        {}, request, [](const csi::v1::GetMetadataAllocatedResponse& message) -> Status {
+          EXPECT_GE(message.volume_capacity_bytes(), static_cast<std::int64_t>(4 * kMiB));
+          return {};
+        });
+  }
+};
 
 TEST_F(LostPoolTest, LostPoolLetsEverythingGo) {
   const auto volume = CreateVolume("v", {"node-a"});
   const auto snapshot = CreateSnapshot("s", volume.volume_id());
+  EXPECT_TRUE(AskForBlocks(snapshot.snapshot_id()).ok());
+  nodes_["node-a"].running->Stop();
+  EXPECT_TRUE(AskForBlocks(snapshot.snapshot_id()).Is(Code::kUnavailable));
   LoseNode("node-a");
   Until("the controller to know", [&] {
     csi::v1::DeleteSnapshotRequest remove;
     remove.set_snapshot_id(snapshot.snapshot_id());
     return controller_->DeleteSnapshot({}, remove).ok();
   });
+  EXPECT_TRUE(AskForBlocks(snapshot.snapshot_id()).Is(Code::kNotFound));
   csi::v1::DeleteVolumeRequest remove;
   remove.set_volume_id(volume.volume_id());
   EXPECT_TRUE(controller_->DeleteVolume({}, remove).ok());

@@ -2,6 +2,7 @@
 // it is counted in, and gRPC's own question after the health of a server.
 #include "csi/proto/csi_server.h"
 
+#include <atomic>
 #include <filesystem>
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
@@ -43,6 +44,27 @@ class FakeDriver final : public CsiService {
     return csi::v1::ProbeResponse();
   }
 
+  // Without an end: as long as somebody takes them.
+  Status GetMetadataAllocated(const Call&, const csi::v1::GetMetadataAllocatedRequest& request,
+                              const Sink<csi::v1::GetMetadataAllocatedResponse>& sink) override {
+    for (std::int64_t i = 0; request.max_results() == 0 || i < request.max_results(); ++i) {
+      csi::v1::GetMetadataAllocatedResponse message;
+      message.set_volume_capacity_bytes(i);
+      message.mutable_block_metadata()->Reserve(1000);
+      for (int k = 0; k < 1000; ++k) message.add_block_metadata()->set_byte_offset(k);
+      sent_ = i;
+      const Status taken = sink(message);
+      if (!taken.ok()) {
+        ++refused_;
+        return taken;
+      }
+    }
+    if (request.snapshot_id() == "damaged") return Error(Code::kDataLoss, "the map is damaged");
+    return {};
+  }
+  std::atomic<std::int64_t> sent_ = 0;
+  std::atomic<int> refused_ = 0;
+
   void ProbeWith(Status status) {
     const std::scoped_lock lock(mutex_);
     probed_ = std::move(status);
@@ -63,10 +85,12 @@ class CsiServerTest : public testing::Test {
   CsiServerTest() : runtime_(clock_), group_(runtime_) {
     EXPECT_NE(mkdtemp(folder_.data()), nullptr);
     socket_ = folder_ + "/csi.sock";
-    auto server = CsiServer::OnSocket(
-        runtime_, group_,
-        {.identity = &driver_, .controller = &driver_, .node = nullptr, .counters = &counters_},
-        socket_);
+    auto server = CsiServer::OnSocket(runtime_, group_,
+                                      {.identity = &driver_,
+                                       .controller = &driver_,
+                                       .metadata = &driver_,
+                                       .counters = &counters_},
+                                      socket_);
     EXPECT_TRUE(server.ok());
     if (server.ok()) server_ = std::move(*server);
     client_ = ConnectCsi(runtime_, "unix://" + socket_);
@@ -126,7 +150,7 @@ TEST_F(CsiServerTest, ACallWithoutAnIdThatCanBeShownGetsOne) {
   const auto ids = driver_.ids();
   ASSERT_EQ(ids.size(), 3U);
   for (const std::string& id : ids) {
-    EXPECT_THAT(id, AllOf(testing::MatchesRegex("[0-9]+-[0-9]+"), Not(HasSubstr(" "))));
+    EXPECT_THAT(id, AllOf(testing::MatchesRegex("[0-9a-z]+-[0-9]+"), Not(HasSubstr(" "))));
   }
   EXPECT_NE(ids[0], ids[1]);
   EXPECT_NE(ids[1], ids[2]);
@@ -156,6 +180,57 @@ TEST_F(CsiServerTest, CallsAreCountedByVerbAndCode) {
   EXPECT_THAT(shown, HasSubstr(count("GetPluginInfo", "OK") + "3\n"));
   EXPECT_THAT(shown, HasSubstr(count("DeleteVolume", "FAILED_PRECONDITION") + "1\n"));
   EXPECT_THAT(shown, HasSubstr(count("CreateVolume", "UNIMPLEMENTED") + "1\n"));
+}
+
+TEST_F(CsiServerTest, AStreamArrivesWholeAndInOrder) {
+  csi::v1::GetMetadataAllocatedRequest request;
+  request.set_max_results(2000);
+  std::int64_t next = 0;
+  const auto take = [&](const csi::v1::GetMetadataAllocatedResponse& message) -> Status {
+    EXPECT_EQ(message.volume_capacity_bytes(), next++);
+    EXPECT_EQ(message.block_metadata_size(), 1000);
+    return {};
+  };
+  const Status done = client_->GetMetadataAllocated(Patiently(""), request, take);
+  EXPECT_TRUE(done.ok()) << done.error().ToString();
+  EXPECT_EQ(next, 2000);
+  // An error at the end is no end.
+  request.set_snapshot_id("damaged");
+  next = 0;
+  EXPECT_TRUE(client_->GetMetadataAllocated(Patiently(""), request, take).Is(Code::kDataLoss));
+  EXPECT_EQ(next, 2000);
+}
+
+TEST_F(CsiServerTest, WhoStopsTakingEndsTheStream) {
+  int taken = 0;
+  const Status ended = client_->GetMetadataAllocated(Patiently(""), {}, [&](const auto&) -> Status {
+    if (++taken < 10) return {};
+    return Error(Code::kResourceExhausted, "enough");
+  });
+  EXPECT_TRUE(ended.Is(Code::kResourceExhausted));
+  EXPECT_EQ(taken, 10);
+  while (driver_.refused_ == 0) ASSERT_TRUE(runtime_.SleepFor(std::chrono::milliseconds(5)).ok());
+}
+
+// A client that reads nothing: the sender waits instead of piling up, and the server still ends.
+TEST_F(CsiServerTest, ASlowReaderHoldsNobodyUp) {
+  const auto stub = csi::v1::SnapshotMetadata::NewStub(
+      grpc::CreateChannel("unix:" + socket_, grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  const auto reader = stub->GetMetadataAllocated(&context, {});
+  csi::v1::GetMetadataAllocatedResponse first;
+  ASSERT_TRUE(reader->Read(&first));
+  std::int64_t sent = -1;
+  while (sent != driver_.sent_) {
+    sent = driver_.sent_;
+    ASSERT_TRUE(runtime_.SleepFor(std::chrono::milliseconds(300)).ok());
+  }
+  EXPECT_TRUE(client_->GetPluginInfo(Patiently(""), {}).ok());
+  group_.Stop();
+  server_.reset();
+  group_.Join();
+  EXPECT_EQ(driver_.refused_, 1);
+  context.TryCancel();
 }
 
 TEST_F(CsiServerTest, HealthIsWhatProbeSays) {
