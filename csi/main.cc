@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <utility>
 
+#include "base/core/bytes.h"
 #include "base/core/clock.h"
 #include "base/core/command.h"
 #include "base/core/counters.h"
@@ -36,6 +37,7 @@
 #include "csi/proto/registration_server.h"
 #include "csi/reflink/pool_folder.h"
 #include "csi/reflink/reflink_thin_pool.h"
+#include "csi/transfer/memory_budget.h"
 
 namespace thinsnap {
 namespace {
@@ -48,6 +50,7 @@ struct Flags {
   // Of the node.
   std::string node, pool, pool_size = "32Gi", listen, registry, kubelet_endpoint;
   bool pool_sparse = false;
+  std::uint64_t memory_bytes = transfer::MemoryBudget::kDefaultBytes;
 };
 
 std::string Environment(const char* name) {
@@ -167,6 +170,7 @@ Status RunNode(Runtime& runtime, TaskGroup& group, Random& random, const Flags& 
   options.listen_address = flags.listen;
   options.tls = &tls;
   options.ns = flags.ns;
+  options.memory_bytes = flags.memory_bytes;
   const auto kube = TRY(ConnectKube(flags));
   PosixCommandRunner runner;
   mount::SystemMounter mounter;
@@ -265,6 +269,11 @@ int main(int argc, char** argv) try {
       ->capture_default_str();
   node->add_flag("--pool-sparse", flags.pool_sparse,
                  "an image takes room as it fills; the disk below may run full under volumes");
+  node->add_option("--memory", flags.memory_bytes,
+                   "of all exports and imports together: 128Mi to 64Gi, 128Mi for each that runs")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Range(thinsnap::transfer::MemoryBudget::kShareBytes, 64 * thinsnap::kGiB))
+      ->default_str("512Mi");
   node->add_option("--listen", flags.listen, "host:port for the controller role")->required();
   node->add_option("--register", flags.registry, "the kubelet's folder plugins_registry");
   node->add_option("--kubelet-endpoint", flags.kubelet_endpoint,

@@ -28,6 +28,8 @@ struct NodePartsOptions {
   std::string ns = "thinsnap-system";
   std::string default_fs_type = "ext4";
   pool::GuardOptions guard;
+  // Of all exports and imports together.
+  std::uint64_t memory_bytes = transfer::MemoryBudget::kDefaultBytes;
   Duration heartbeat = std::chrono::seconds(10);
   // How stores are opened; empty: as their URLs say. Tests put a store in memory here.
   transfer::StoreOpener open_store;
@@ -57,6 +59,7 @@ class NodeParts {
   const NodePartsOptions options_;
   const std::unique_ptr<Random> repositories_random_, exporter_random_, importer_random_;
   transfer::Repositories repositories_;
+  transfer::MemoryBudget memory_;
   transfer::Exporter exporter_;
   transfer::Importer importer_;
   mount::VolumeMounts mounts_;

@@ -280,6 +280,12 @@ Exporter::Outcome Exporter::Upload(Job& job, const pool::SnapshotInfo& snapshot,
   }
   const auto opened = repositories_.Open(repository);
   if (!opened.ok()) return {opened.error(), true};
+  std::unique_ptr<MemoryBudget::Share> memory;
+  if (options_.memory != nullptr) {
+    auto share = options_.memory->Take();
+    if (!share.ok()) return {share.error(), false};
+    memory = std::move(*share);
+  }
   const pool::Holder holder{pool::HolderKind::kJob,
                             "the export of " + snapshot.id.str() + " to repository " + repository,
                             [&job] { job.group.Stop(); }};

@@ -25,6 +25,7 @@
 #include "csi/pool/thin_pool.h"
 #include "csi/transfer/backoff.h"
 #include "csi/transfer/local_copies.h"
+#include "csi/transfer/memory_budget.h"
 #include "csi/transfer/repositories.h"
 #include "snapshotter/mover/transfer.h"
 
@@ -32,6 +33,7 @@ namespace thinsnap::transfer {
 
 struct ExporterOptions {
   std::string node_name;
+  MemoryBudget* memory = nullptr;  // shared with others; null: without such a limit
   int at_once = 3;
   int at_once_per_repository = 2;
   Duration first_retry = std::chrono::seconds(1);

@@ -100,6 +100,12 @@ Importer::Outcome Importer::Fill(const pool::VolumeId& volume, Job& job) {
   if (!point.ok()) return {point.error(), IsFinal(point.error())};
   const auto repository = repositories_.Open(job.from.repository);
   if (!repository.ok()) return {repository.error(), false};
+  std::unique_ptr<MemoryBudget::Share> memory;
+  if (options_.memory != nullptr) {
+    auto share = options_.memory->Take();
+    if (!share.ok()) return {share.error(), false};
+    memory = std::move(*share);
+  }
   const auto lease =
       pool_.LeaseVolume(volume, {pool::HolderKind::kJob, "the import of " + job.from.ToString(),
                                  [&job] { job.group.Stop(); }});

@@ -18,6 +18,7 @@
 #include "csi/pool/handle.h"
 #include "csi/pool/thin_pool.h"
 #include "csi/transfer/backoff.h"
+#include "csi/transfer/memory_budget.h"
 #include "csi/transfer/repositories.h"
 #include "snapshotter/mover/transfer.h"
 
@@ -28,6 +29,7 @@ namespace thinsnap::transfer {
 Result<repo::PointInfo> FindPoint(Repositories& repositories, const pool::SnapshotHandle& handle);
 
 struct ImporterOptions {
+  MemoryBudget* memory = nullptr;  // shared with others; null: without such a limit
   int at_once = 1;
   Duration first_retry = std::chrono::seconds(1);
   Duration last_retry = std::chrono::seconds(30);
