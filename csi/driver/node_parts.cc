@@ -37,7 +37,8 @@ NodeParts::NodeParts(Runtime& runtime, TaskGroup& group, Random& random, pool::T
       importer_(runtime, group, *importer_random_, pool, repositories_,
                 {.memory = &memory_, .at_once = memory_.most_of_a_kind()}),
       mounts_(pool, mounter, runner, options_.default_fs_type),
-      quiesce_(mounter, [this](const pool::VolumeId& volume) { return mounts_.DeviceOf(volume); }),
+      quiesce_(runtime.clock(), mounter, options_.counters,
+               [this](const pool::VolumeId& volume) { return mounts_.DeviceOf(volume); }),
       driver_(runtime, pool, mounts_, quiesce_, exporter_, importer_, repositories_,
               options_.node_name, options_.guard) {
   repositories.OnChange([this](const std::string& id) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/core/command.h"
+#include "base/core/counters.h"
 #include "base/core/random.h"
 #include "base/core/runtime.h"
 #include "base/kube/client.h"
@@ -31,6 +32,8 @@ struct NodePartsOptions {
   // Of all exports and imports together.
   std::uint64_t memory_bytes = transfer::MemoryBudget::kDefaultBytes;
   Duration heartbeat = std::chrono::seconds(10);
+  // What calls and freezes are counted in; may be null. Outlives the driver.
+  Counters* counters = nullptr;
   // How stores are opened; empty: as their URLs say. Tests put a store in memory here.
   transfer::StoreOpener open_store;
 };

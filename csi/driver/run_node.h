@@ -7,7 +7,6 @@
 #include <string>
 
 #include "base/core/command.h"
-#include "base/core/counters.h"
 #include "base/core/random.h"
 #include "base/core/runtime.h"
 #include "base/kube/client.h"
@@ -28,8 +27,6 @@ struct NodeDriverOptions : NodePartsOptions {
   std::string advertised_host;
   // In place of Secrets: a file for each repository, YAML or JSON, with the same keys.
   std::string repositories_folder;
-  // Where calls are counted; may be null. Outlives the driver.
-  Counters* counters = nullptr;
   // Called once everything is served, with the TCP address or "".
   std::function<void(const std::string& address)> on_ready;
 };

@@ -6,26 +6,48 @@
 namespace thinsnap::mount {
 namespace {
 
+constexpr const char* kFrozen = "thinsnap_freeze_seconds";
+
 class HeldMounts final : public pool::Stillness {
  public:
-  explicit HeldMounts(std::vector<std::unique_ptr<FrozenMount>> frozen)
-      : frozen_(std::move(frozen)) {}
+  HeldMounts(Clock& clock, Counters* counters) : clock_(clock), counters_(counters) {}
+  ~HeldMounts() override { Thaw().IgnoreError(); }
+
+  Status Add(Mounter& mounter, const std::string& target, Duration most) {
+    const MonoTime now = clock_.MonoNow();
+    frozen_.push_back({ now, TRY(mounter.Freeze(target, most)) });
+    return {};
+  }
 
   Status Thaw() override {
     Status stood;
-    for (const auto& mount : frozen_) {
-      Status thawed = mount->Thaw();
+    for (const Frozen& frozen : frozen_) {
+      Status thawed = frozen.mount->Thaw();
       if (stood.ok()) stood = std::move(thawed);
+      if (counters_ != nullptr) counters_->Observe(kFrozen, {}, clock_.MonoNow() - frozen.since);
     }
     frozen_.clear();
     return stood;
   }
 
  private:
-  std::vector<std::unique_ptr<FrozenMount>> frozen_;
+  struct Frozen {
+    MonoTime since;
+    std::unique_ptr<FrozenMount> mount;
+  };
+  Clock& clock_;
+  Counters* const counters_;
+  std::vector<Frozen> frozen_;
 };
 
 }  // namespace
+
+MountQuiesce::MountQuiesce(Clock& clock, Mounter& mounter, Counters* counters, DeviceOf device_of)
+    : clock_(clock), mounter_(mounter), counters_(counters), device_of_(std::move(device_of)) {
+  if (counters_ == nullptr) return;
+  counters_->Describe(kFrozen, Counters::Kind::kHistogram,
+                      "How long a filesystem stood still for a cut, each time.");
+}
 
 Result<std::optional<std::string>> MountQuiesce::Reach(const pool::VolumeId& volume,
                                                        const std::vector<MountEntry>& mounts) {
@@ -56,11 +78,9 @@ Result<std::unique_ptr<pool::Stillness>> MountQuiesce::Hold(std::span<const pool
   if (targets.size() > 1) {
     for (const std::string& target : targets) TRY(mounter_.Sync(target));
   }
-  std::vector<std::unique_ptr<FrozenMount>> frozen;
-  for (const std::string& target : targets) {
-    frozen.push_back(TRY(mounter_.Freeze(target, most)));
-  }
-  return std::unique_ptr<pool::Stillness>(std::make_unique<HeldMounts>(std::move(frozen)));
+  auto held = std::make_unique<HeldMounts>(clock_, counters_);
+  for (const std::string& target : targets) TRY(held->Add(mounter_, target, most));
+  return std::unique_ptr<pool::Stillness>(std::move(held));
 }
 
 }  // namespace thinsnap::mount

@@ -8,6 +8,8 @@
 #include <optional>
 #include <string>
 
+#include "base/core/clock.h"
+#include "base/core/counters.h"
 #include "csi/mount/mounter.h"
 #include "csi/pool/thin_pool.h"
 
@@ -18,8 +20,9 @@ class MountQuiesce final : public pool::Quiesce {
   // Where the volume's device is, or nullopt when it is not in use here.
   using DeviceOf = std::function<std::optional<std::string>(const pool::VolumeId&)>;
 
-  MountQuiesce(Mounter& mounter, DeviceOf device_of)
-      : mounter_(mounter), device_of_(std::move(device_of)) {}
+  // counters: how long filesystems stand still, as thinsnap_freeze_seconds; may be null. All of it
+  // outlives this.
+  MountQuiesce(Clock& clock, Mounter& mounter, Counters* counters, DeviceOf device_of);
 
   // Of several, each is written out before the first stands still. kFailedPrecondition: a volume is
   // mounted, but other mounts cover every place where it could be reached.
@@ -31,7 +34,9 @@ class MountQuiesce final : public pool::Quiesce {
   Result<std::optional<std::string>> Reach(const pool::VolumeId& volume,
                                            const std::vector<MountEntry>& mounts);
 
+  Clock& clock_;
   Mounter& mounter_;
+  Counters* const counters_;
   const DeviceOf device_of_;
 };
 

@@ -13,9 +13,11 @@ using testing::ElementsAre;
 class MountQuiesceTest : public testing::Test {
  protected:
   MountQuiesceTest()
-      : quiesce_(mounter_, [](const pool::VolumeId& volume) {
+      : quiesce_(clock_, mounter_, &counters_, [](const pool::VolumeId& volume) {
           return volume.str() == "idle" ? std::nullopt : std::optional("/dev/" + volume.str());
         }) {}
+  SystemClock clock_;
+  Counters counters_;
   RecordingMounter mounter_;
   MountQuiesce quiesce_;
   const pool::VolumeId volume_{"v"};
@@ -53,6 +55,7 @@ TEST_F(MountQuiesceTest, SeveralAreWrittenOutBeforeAnyStandsStill) {
   EXPECT_THAT(mounter_.log(),
               ElementsAre("mount /dev/a /a ext4", "mount /dev/b /b xfs", "sync /a", "sync /b",
                           "freeze /a", "freeze /b", "thaw /a", "thaw /b"));
+  EXPECT_THAT(counters_.Render(), testing::HasSubstr("thinsnap_freeze_seconds_count 2\n"));
   // One that cannot lets the others go.
   mounter_.FailNext("freeze /b", Error(Code::kAborted, "frozen already"));
   EXPECT_TRUE(quiesce_.Hold(volumes, kMost).Is(Code::kAborted));
