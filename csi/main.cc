@@ -10,6 +10,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <sys/signalfd.h>
 #include <unistd.h>
 #include <utility>
 
@@ -33,6 +34,7 @@
 #include "csi/driver/role_certificates.h"
 #include "csi/driver/run_node.h"
 #include "csi/mount/system_mounter.h"
+#include "csi/mount/thaw_watch.h"
 #include "csi/pool/thin_pool.h"
 #include "csi/proto/registration_server.h"
 #include "csi/reflink/pool_folder.h"
@@ -48,6 +50,7 @@ struct Flags {
   std::string health;
   bool leader_election = false;
   // Of the node.
+  std::string thaw_socket;
   std::string node, pool, pool_size = "32Gi", listen, registry, kubelet_endpoint;
   bool pool_sparse = false;
   std::uint64_t memory_bytes = transfer::MemoryBudget::kDefaultBytes;
@@ -173,7 +176,7 @@ Status RunNode(Runtime& runtime, TaskGroup& group, Random& random, const Flags& 
   options.memory_bytes = flags.memory_bytes;
   const auto kube = TRY(ConnectKube(flags));
   PosixCommandRunner runner;
-  mount::SystemMounter mounter;
+  mount::SystemMounter mounter(flags.thaw_socket);
   const auto pool = TRY(OpenPool(runtime.clock(), random, runner, flags));
   Counters counters;
   driver::ShowPool(counters, *pool, runtime.clock());
@@ -200,6 +203,20 @@ Status RunNode(Runtime& runtime, TaskGroup& group, Random& random, const Flags& 
   const Status served =
       driver::RunNodeDriver(runtime, group, random, *pool, mounter, runner, kube.get(), options);
   return registering.ok() ? served : registering;
+}
+
+int RunThaw(const Flags& flags) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+  const UniqueFd stop(signalfd(-1, &signals, SFD_CLOEXEC));
+  const Status served = stop ? mount::ServeThaw(flags.thaw_socket, stop.get())
+                             : Status(ErrnoError(errno, "signalfd"));
+  if (served.ok()) return 0;
+  std::fprintf(stderr, "thinsnap-csi: %s\n", served.error().ToString().c_str());
+  return 1;
 }
 
 // Runs `serve` until SIGTERM or SIGINT. The signals are blocked in all threads and taken here.
@@ -285,7 +302,17 @@ int main(int argc, char** argv) try {
   node->add_option("--tls-key", flags.tls_key, "its key")->required();
   node->add_option("--health", flags.health, "host:port for /healthz, /readyz and /metrics");
 
+  node->add_option(
+      "--thaw-socket", flags.thaw_socket,
+      "where `thinsnap-csi thaw` watches over what is frozen: needed where this is the "
+      "first process of a container");
+
+  CLI::App* thaw = app.add_subcommand(
+      "thaw", "thaw what a driver froze when it dies or takes too long; from another container");
+  thaw->add_option("--socket", flags.thaw_socket, "the socket to listen on")->required();
+
   CLI11_PARSE(app, argc, argv);
+  if (thaw->parsed()) return thinsnap::RunThaw(flags);
   return thinsnap::ServeUntilSignal([&](thinsnap::Runtime& runtime, thinsnap::TaskGroup& group,
                                         thinsnap::TaskGroup& farewell, thinsnap::Random& random) {
     if (certificates->parsed()) return thinsnap::RunCertificates(runtime, flags);

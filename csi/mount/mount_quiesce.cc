@@ -15,7 +15,8 @@ class HeldMounts final : public pool::Stillness {
 
   Status Add(Mounter& mounter, const std::string& target, Duration most) {
     const MonoTime now = clock_.MonoNow();
-    frozen_.push_back({ now, TRY(mounter.Freeze(target, most)) });
+    auto mount = TRY(mounter.Freeze(target, most));
+    frozen_.push_back({now, std::move(mount)});
     return {};
   }
 

@@ -191,7 +191,7 @@ Status SystemMounter::Sync(const std::string& target) { return SyncFilesystem(ta
 
 Result<std::unique_ptr<FrozenMount>> SystemMounter::Freeze(const std::string& target,
                                                            Duration deadline) {
-  return FreezeFilesystem(target, deadline);
+  return FreezeFilesystem(target, deadline, thaw_socket_);
 }
 
 Status SystemMounter::Thaw(const std::string& target) { return ThawFilesystem(target); }

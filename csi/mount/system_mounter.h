@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "csi/mount/mounter.h"
@@ -10,6 +11,9 @@ namespace thinsnap::mount {
 
 class SystemMounter : public Mounter {
  public:
+  // thaw_socket: see FreezeFilesystem.
+  explicit SystemMounter(std::string thaw_socket = "") : thaw_socket_(std::move(thaw_socket)) {}
+
   Status Mount(const std::string& source, const std::string& target, const std::string& fs_type,
                const std::vector<std::string>& options) override;
   Status Bind(const std::string& source, const std::string& target, bool read_only) override;
@@ -29,6 +33,9 @@ class SystemMounter : public Mounter {
   Result<std::unique_ptr<FrozenMount>> Freeze(const std::string& target,
                                               Duration deadline) override;
   Status Thaw(const std::string& target) override;
+
+ private:
+  const std::string thaw_socket_;
 };
 
 }  // namespace thinsnap::mount

@@ -3,13 +3,16 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/core/file.h"
 #include "csi/mount/freezer.h"
+#include "csi/mount/thaw_watch.h"
 #include "csi/pool/handle.h"
 #include "tests/contract/pool/leased_device.h"
 #include "tests/sanity/sanity_fixture.h"
@@ -377,6 +380,65 @@ TEST_P(ContentTest, FreezeEndsWithTheProcessThatFroze) {
   kill(child, SIGKILL);
   waitpid(child, nullptr, 0);
   EXPECT_TRUE(Writable(staging_, 20'000));
+}
+
+// A driver in a container: whatever it started dies with it. Another container watches.
+TEST_P(ContentTest, FreezeEndsWithTheContainerThatFroze) {
+  const std::string volume = Volume("v");
+  ASSERT_OK(Stage(volume));
+  const TestFolder folder;
+  const std::string socket = folder.path() + "/thaw.sock";
+  EXPECT_CODE(mount::FreezeFilesystem(staging_, std::chrono::minutes(10), socket),
+              Code::kUnavailable);
+  int stop[2], told[2];
+  ASSERT_EQ(pipe(stop), 0);
+  ASSERT_EQ(pipe(told), 0);
+  const pid_t server = fork();
+  if (server == 0) {
+    close(stop[1]);
+    _exit(mount::ServeThaw(socket, stop[0]).ok() ? 0 : 1);
+  }
+  while (!std::filesystem::exists(socket)) {
+    ASSERT_OK(world_->runtime.SleepFor(std::chrono::milliseconds(10)));
+  }
+  const pid_t container = fork();
+  if (container == 0) {
+    if (unshare(CLONE_NEWPID) != 0) _exit(1);
+    const pid_t first = fork();
+    if (first == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      for (int i = 0; i < 3; ++i) {
+        auto short_one = mount::FreezeFilesystem(staging_, std::chrono::minutes(10), socket);
+        if (!short_one.ok() || !(*short_one)->Thaw().ok()) _exit(1);
+      }
+      auto frozen = mount::FreezeFilesystem(staging_, std::chrono::minutes(10), socket);
+      const char done = frozen.ok() ? 'y' : 'n';
+      if (write(told[1], &done, 1) != 1) _exit(1);
+      pause();
+      _exit(0);
+    }
+    waitpid(first, nullptr, 0);
+    _exit(0);
+  }
+  close(told[1]);
+  char done = 0;
+  ASSERT_EQ(read(told[0], &done, 1), 1);
+  ASSERT_EQ(done, 'y');
+  EXPECT_FALSE(Writable(staging_, 300));
+  kill(container, SIGKILL);
+  waitpid(container, nullptr, 0);
+  EXPECT_TRUE(Writable(staging_, 20'000));
+  {
+    auto late = mount::FreezeFilesystem(staging_, std::chrono::milliseconds(300), socket);
+    ASSERT_OK(late);
+    EXPECT_TRUE(Writable(staging_, 20'000));
+    EXPECT_CODE((*late)->Thaw(), Code::kAborted);
+  }
+  close(stop[0]);
+  close(stop[1]);  // readable: the end
+  int status = 0;
+  ASSERT_EQ(waitpid(server, &status, 0), server);
+  EXPECT_EQ(status, 0);
 }
 
 TEST_P(ContentTest, LeftoverFreezeIsThawedAtTheStart) {
