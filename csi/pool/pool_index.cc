@@ -127,6 +127,9 @@ std::vector<SnapshotInfo> PoolIndex::SnapshotsOf(const VolumeId& volume) const {
 void PoolIndex::Put(VolumeInfo volume) {
   volume_names_[volume.name] = volume.id;
   const VolumeId id = volume.id;
+  if (const auto gone = volume.tags.find(kNewestGone); gone != volume.tags.end()) {
+    newest_[id] = std::max(newest_[id], SnapshotId(gone->second));
+  }
   volumes_[id] = std::move(volume);
 }
 
@@ -135,6 +138,7 @@ void PoolIndex::Put(SnapshotInfo snapshot) {
   snapshots_of_[snapshot.volume].insert(snapshot.id);
   if (!snapshot.group_name.empty()) groups_[snapshot.group_name].insert(snapshot.id);
   const SnapshotId id = snapshot.id;
+  newest_[snapshot.volume] = std::max(newest_[snapshot.volume], id);
   snapshots_[id] = std::move(snapshot);
 }
 
@@ -142,6 +146,7 @@ void PoolIndex::Erase(const VolumeId& volume) {
   const auto found = volumes_.find(volume);
   if (found == volumes_.end()) return;
   volume_names_.erase(found->second.name);
+  newest_.erase(volume);
   volumes_.erase(found);
 }
 
@@ -200,10 +205,19 @@ std::vector<SnapshotInfo> PoolIndex::Snapshots() const {
   return all;
 }
 
+std::optional<VolumeInfo> PoolIndex::RecordWithout(const SnapshotId& snapshot) const {
+  const auto found = snapshots_.find(snapshot);
+  if (found == snapshots_.end()) return std::nullopt;
+  const auto volume = volumes_.find(found->second.volume);
+  if (volume == volumes_.end() || newest_.at(volume->first) != snapshot) return std::nullopt;
+  VolumeInfo record = volume->second;
+  record.tags[kNewestGone] = snapshot.str();
+  return record;
+}
+
 SnapshotId PoolIndex::NewSnapshotId(const VolumeId& volume, WallTime now, Random& random) const {
-  const auto found = snapshots_of_.find(volume);
-  const std::string newest = found == snapshots_of_.end() ? "" : found->second.rbegin()->str();
-  return SnapshotId(NewUlid(now, random, newest));
+  const auto newest = newest_.find(volume);
+  return SnapshotId(NewUlid(now, random, newest == newest_.end() ? "" : newest->second.str()));
 }
 
 std::string NameOf(const VolumeId& volume) { return "volume " + volume.str(); }

@@ -13,6 +13,9 @@
 
 namespace thinsnap::pool {
 
+// Of a volume: the greatest id that a snapshot of it had which is gone.
+inline constexpr char kNewestGone[] = "newest-gone";
+
 class PoolIndex {
  public:
   // The volume that this request stands for, if there is one already. kAlreadyExists says what the
@@ -42,7 +45,10 @@ class PoolIndex {
   std::vector<VolumeInfo> Volumes() const;
   std::vector<SnapshotInfo> Snapshots() const;
 
-  // Greater than the id of every snapshot of that volume, whatever the clock did.
+  // What the record of the volume is to be before this snapshot goes, so that its id is not given
+  // again after a start: a restore point may bear it. Nullopt: no change.
+  std::optional<VolumeInfo> RecordWithout(const SnapshotId& snapshot) const;
+  // Greater than the id of every snapshot that the volume has or had, whatever the clock did.
   SnapshotId NewSnapshotId(const VolumeId& volume, WallTime now, Random& random) const;
 
  private:
@@ -52,6 +58,7 @@ class PoolIndex {
   std::map<std::string, SnapshotId> snapshot_names_;
   std::map<VolumeId, std::set<SnapshotId>> snapshots_of_;
   std::map<std::string, std::set<SnapshotId>> groups_;  // by name
+  std::map<VolumeId, SnapshotId> newest_;               // also of those that are gone
 };
 
 // As messages and pins name them.

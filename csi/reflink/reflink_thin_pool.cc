@@ -349,6 +349,7 @@ class ReflinkThinPool final : public pool::ThinPool, private pool::CutSteps {
   }
 
   Status Remove(const pool::SnapshotId& snapshot) REQUIRES(mutex_) {
+    if (const auto volume = index_.RecordWithout(snapshot)) TRY(Tag(*volume, {}));
     TRY(Discard(FolderOf(snapshot), snapshot.str()));
     index_.Erase(snapshot);
     return {};

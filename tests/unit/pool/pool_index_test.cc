@@ -26,5 +26,34 @@ TEST(PoolIndexTest, SnapshotIdsGrowWhateverTheClockSays) {
   }
 }
 
+// A restore point may bear the id of a snapshot that is gone: another cut is never taken for it,
+// neither of this life of the pool nor of the next, with the clock far behind.
+TEST(PoolIndexTest, NoIdIsGivenTwice) {
+  SeededRandom random(2);
+  PoolIndex index;
+  VolumeInfo volume;
+  volume.id = VolumeId("v");
+  volume.name = "v";
+  index.Put(volume);
+  WallTime now(std::chrono::hours(24 * 365 * 60));
+  SnapshotId last;
+  for (int i = 0; i < 100; ++i) {
+    if (i == 1) now = WallTime();
+    SnapshotInfo snapshot;
+    snapshot.id = index.NewSnapshotId(volume.id, now, random);
+    ASSERT_GT(snapshot.id, last);
+    snapshot.name = "s";
+    snapshot.volume = volume.id;
+    last = snapshot.id;
+    index.Put(snapshot);
+    const auto record = index.RecordWithout(snapshot.id);
+    ASSERT_TRUE(record);
+    index.Erase(snapshot.id);
+    if (i % 2 == 0) continue;
+    index = PoolIndex();
+    index.Put(*record);
+  }
+}
+
 }  // namespace
 }  // namespace thinsnap::pool
