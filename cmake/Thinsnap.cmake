@@ -35,9 +35,10 @@ endfunction()
 
 # thinsnap_test(unit core SOURCES core/result_test.cc DEPENDS thinsnap::core [ROOT] [LOCK name] [TIMEOUT 60]):
 # one program for each tier and folder; ctest sees its test suites with the tier as label. ROOT: needs root, loop
-# devices or runc and skips by name without. LOCK: a ctest RESOURCE_LOCK.
+# devices or runc and skips by name without. LOCK: a ctest RESOURCE_LOCK. DEEP: a filter of what is left to the deep
+# tier.
 function(thinsnap_test tier name)
-  cmake_parse_arguments(PARSE_ARGV 2 arg "ROOT" "LOCK;TIMEOUT" "SOURCES;DEPENDS;DATA")
+  cmake_parse_arguments(PARSE_ARGV 2 arg "ROOT" "LOCK;TIMEOUT;DEEP" "SOURCES;DEPENDS;DATA")
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 120)
   endif()
@@ -49,6 +50,11 @@ function(thinsnap_test tier name)
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
   add_test(NAME ${tier}.${name} COMMAND ${target} --gtest_brief=1)
   set_tests_properties(${tier}.${name} PROPERTIES LABELS "${tier}" TIMEOUT ${arg_TIMEOUT})
+  if(arg_DEEP)
+    set_tests_properties(${tier}.${name} PROPERTIES ENVIRONMENT "GTEST_FILTER=-${arg_DEEP}")
+    add_test(NAME ${tier}.${name}_deep COMMAND ${target} --gtest_brief=1 "--gtest_filter=${arg_DEEP}")
+    set_tests_properties(${tier}.${name}_deep PROPERTIES LABELS deep TIMEOUT 36000)
+  endif()
   if(arg_LOCK)
     set_tests_properties(${tier}.${name} PROPERTIES RESOURCE_LOCK ${arg_LOCK})
   endif()

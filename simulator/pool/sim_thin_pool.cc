@@ -341,14 +341,14 @@ class SimThinPool final : public ThinPool, private CutSteps {
     return Guarded<Device>("OpenVolume", [&]() -> Result<Device> {
       const VolumeInfo info = TRY(image_->index.Get(volume));
       return Device(std::make_unique<SimBlockDevice>(image_, image_->volumes.at(volume),
-                                                     info.size_bytes, true, options_.fault));
+                                                     info.size_bytes, true, FaultsOf(volume)));
     });
   }
   Result<Device> OpenSnapshot(const SnapshotId& snapshot) {
     return Guarded<Device>("OpenSnapshot", [&]() -> Result<Device> {
       const SnapshotInfo info = TRY(image_->index.GetWithDevice(snapshot));
-      return Device(std::make_unique<SimBlockDevice>(image_, image_->snapshots.at(snapshot),
-                                                     info.size_bytes, false, options_.fault));
+      return Device(std::make_unique<SimBlockDevice>(
+          image_, image_->snapshots.at(snapshot), info.size_bytes, false, FaultsOf(info.volume)));
     });
   }
 
@@ -361,6 +361,11 @@ class SimThinPool final : public ThinPool, private CutSteps {
     Result<T> outcome = body();
     if (fault == PoolFault::kLoseAnswer) return NoAnswer();
     return outcome;
+  }
+
+  FaultHook FaultsOf(const VolumeId& volume) const {
+    if (!options_.broken || !options_.broken(volume)) return options_.fault;
+    return [](std::string_view) { return PoolFault::kFailBefore; };
   }
 
   Result<std::optional<GroupInfo>> FindCut(const GroupRequest& request) override {

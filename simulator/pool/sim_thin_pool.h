@@ -25,6 +25,8 @@ struct SimThinPoolOptions {
   std::function<PoolFault(std::string_view verb)> fault;
   // Changes what GetStatus answers: a pool in trouble.
   std::function<void(PoolStatus& status)> spoil_status = {};
+  // Asked when a device is opened: those of these volumes and their snapshots fail at each byte.
+  std::function<bool(const VolumeId& volume)> broken = {};
 };
 
 // The durable half: a pool opened again on the same image finds everything that was acknowledged.

@@ -1,4 +1,6 @@
 // Pools that are declared lost, and those that come back.
+#include "csi/pool/tags.h"
+#include "tests/contract/pool/no_quiesce.h"
 #include "tests/unit/controller/controller_fixture.h"
 
 namespace thinsnap::controller {
@@ -80,9 +82,17 @@ TEST_F(LostPoolTest, LostPoolThatComesBackIsReadOnlyUntilTakenBack) {
   const auto volume = CreateVolume("v", {"node-a"});
   const std::string pool = PoolOf("node-a");
   LoseNode("node-a");
+  // What a clone that was interrupted has left.
+  pool::NoQuiesce none;
+  pool::SnapshotRequest cut;
+  cut.name = "clone";
+  cut.volume = pool::VolumeHandle::Parse(volume.volume_id())->volume;
+  cut.tags[tags::kInternal] = "1";
+  ASSERT_TRUE(nodes_["node-a"].world->pool->Snapshot(cut, none).ok());
   ASSERT_TRUE(
       admin_->Create(kube::types::kNode, kube::NewObject(kube::types::kNode, {"", "node-a"})).ok());
   StartNode("node-a");
+  EXPECT_EQ(nodes_["node-a"].world->pool->ListSnapshots()->size(), 1U);
   proto::CsiService& node = nodes_["node-a"].running->client();
   csi::v1::DeleteVolumeRequest remove;
   remove.set_volume_id(volume.volume_id());

@@ -74,11 +74,14 @@ class Buckets final : public RepositorySource {
     bucket->id = (*made)->id().str();
     return *(all_[bucket->id] = std::move(bucket));
   }
+  Bucket& At(const store::Location& location) {
+    return *all_.at(location.url.substr(location.url.rfind('/') + 1));
+  }
   // How Repositories opens them.
   StoreOpener Opener(Runtime& runtime) {
     return [this, &runtime](
                const store::Location& location) -> Result<std::unique_ptr<store::ObjectStore>> {
-      Bucket& bucket = *all_.at(location.url.substr(location.url.rfind('/') + 1));
+      Bucket& bucket = At(location);
       return std::unique_ptr<store::ObjectStore>(
           std::make_unique<MannerlyStore>(runtime, bucket.store, bucket.manners));
     };

@@ -10,6 +10,7 @@
 #include "csi/pool/tags.h"
 #include "simulator/pool/sim_thin_pool.h"
 #include "tests/contract/pool/leased_device.h"
+#include "tests/contract/pool/no_quiesce.h"
 #include "tests/unit/transfer/buckets.h"
 #include "tests/virtual_time.h"
 
@@ -77,15 +78,7 @@ class ExporterTest : public ::testing::Test {
     std::vector<std::string> ids;
     for (const Bucket* bucket : buckets) ids.push_back(bucket->id);
     cut.tags[tags::kRepositories] = tags::JoinList(ids);
-    class NoQuiesce final : public pool::Quiesce {
-      Result<std::unique_ptr<pool::Stillness>> Hold(std::span<const pool::VolumeId>,
-                                                    Duration) override {
-        class Nothing final : public pool::Stillness {
-          Status Thaw() override { return {}; }
-        };
-        return std::unique_ptr<pool::Stillness>(std::make_unique<Nothing>());
-      }
-    } none;
+    pool::NoQuiesce none;
     const auto made = pool_->Snapshot(cut, none);
     EXPECT_TRUE(made.ok());
     return made.ok() ? made->id : pool::SnapshotId();
