@@ -21,7 +21,7 @@ std::pair<std::string_view, std::string> SplitName(std::string_view path) {
 // Of errno.
 Error Refusal(const std::string& path) {
   if (errno == EXDEV) return {Code::kPermissionDenied, path + " leads out of its folder"};
-  return ErrnoError(errno, "open " + path);
+  return ErrnoError(errno, "open " + path, kMissing);
 }
 
 Status ChangeMode(const UniqueFd& fd, mode_t mode) {
