@@ -86,7 +86,7 @@ TEST_F(S3ClientsTest, AwsCommand) {
     ExpectWorks(std::move(argv));
   };
   const std::string body(20'000'000, 'x');
-  ASSERT_TRUE(WriteFileAtomic(folder_ + "/from/big", body).Is(Code::kNotFound));
+  ASSERT_TRUE(WriteFileAtomic(folder_ + "/from/big", body, 0644, kMissing).Is(Code::kNotFound));
   ASSERT_TRUE(MakeFolders(folder_ + "/from/sub").ok());
   ASSERT_TRUE(WriteFileAtomic(folder_ + "/from/big", body).ok());
   ASSERT_TRUE(WriteFileAtomic(folder_ + "/from/sub/small file", "small").ok());
