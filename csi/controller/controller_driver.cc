@@ -429,6 +429,65 @@ Result<csi::v1::GetSnapshotResponse> ControllerDriver::GetSnapshot(
   return driver::GetOneSnapshot(*this, call, request);
 }
 
+Result<csi::v1::GroupControllerGetCapabilitiesResponse>
+ControllerDriver::GroupControllerGetCapabilities(
+    const proto::Call&, const csi::v1::GroupControllerGetCapabilitiesRequest&) {
+  return driver::GroupCapabilities();
+}
+
+Result<csi::v1::CreateVolumeGroupSnapshotResponse> ControllerDriver::CreateVolumeGroupSnapshot(
+    const proto::Call& call, const csi::v1::CreateVolumeGroupSnapshotRequest& request) {
+  TRY(driver::RequireName(request.name()));
+  if (request.source_volume_ids().empty()) {
+    return Error(Code::kInvalidArgument, "source_volume_ids is missing");
+  }
+  TRY(Ready());
+  std::map<pool::PoolId, std::string> where;  // the first volume in each pool
+  for (const std::string& id : request.source_volume_ids()) {
+    where.try_emplace(TRY(pool::VolumeHandle::Parse(id)).pool, id);
+  }
+  if (where.size() == 1) {
+    const NodePtr node = TRY(NodeOfVolume(request.source_volume_ids(0)));
+    return node->CreateVolumeGroupSnapshot(call, request);
+  }
+  std::string places;
+  const auto pools = directory_.Pools();
+  for (const auto& [id, volume] : where) {
+    const auto pool = std::find_if(pools.begin(), pools.end(),
+                                   [&id = id](const auto& known) { return known.id == id; });
+    places += (places.empty() ? "" : ", ") + volume + " on " +
+              (pool == pools.end() ? "pool " + id.str() : "node " + pool->node);
+  }
+  return Error(Code::kFailedPrecondition,
+               "the volumes of group snapshot \"" + request.name() +
+                   "\" are not on one node, and cannot be cut at one instant: " + places);
+}
+
+Result<csi::v1::DeleteVolumeGroupSnapshotResponse> ControllerDriver::DeleteVolumeGroupSnapshot(
+    const proto::Call& call, const csi::v1::DeleteVolumeGroupSnapshotRequest& request) {
+  TRY(driver::RequireField(request.group_snapshot_id(), "group_snapshot_id"));
+  TRY(Ready());
+  const auto group = pool::GroupHandle::Parse(request.group_snapshot_id());
+  if (!group.ok() || directory_.IsLost(group->pool)) {
+    return csi::v1::DeleteVolumeGroupSnapshotResponse();
+  }
+  const NodePtr node = TRY(directory_.Node(group->pool));
+  return node->DeleteVolumeGroupSnapshot(call, request);
+}
+
+Result<csi::v1::GetVolumeGroupSnapshotResponse> ControllerDriver::GetVolumeGroupSnapshot(
+    const proto::Call& call, const csi::v1::GetVolumeGroupSnapshotRequest& request) {
+  TRY(driver::RequireField(request.group_snapshot_id(), "group_snapshot_id"));
+  TRY(Ready());
+  const auto group = TRY(pool::GroupHandle::Parse(request.group_snapshot_id()));
+  if (directory_.IsLost(group.pool)) {
+    return Error(Code::kNotFound,
+                 "group snapshot " + request.group_snapshot_id() + " went with its node");
+  }
+  const NodePtr node = TRY(directory_.Node(group.pool));
+  return node->GetVolumeGroupSnapshot(call, request);
+}
+
 template <typename Response, typename Request>
 Status ControllerDriver::AskForBlocks(
     const proto::Call& call, const std::string& snapshot, const Request& request,

@@ -24,6 +24,7 @@ namespace thinsnap::controller {
 
 class ControllerDriver final : public proto::IdentityService,
                                public proto::ControllerService,
+                               public proto::GroupControllerService,
                                public proto::SnapshotMetadataService {
  public:
   ControllerDriver(Runtime& runtime, TaskGroup& group, PoolDirectory& directory)
@@ -43,6 +44,7 @@ class ControllerDriver final : public proto::IdentityService,
   THINSNAP_OVERRIDE_VERB(ControllerGetVolume)
   THINSNAP_OVERRIDE_VERB(ControllerModifyVolume)
   THINSNAP_OVERRIDE_VERB(GetSnapshot)
+  THINSNAP_GROUP_VERBS(THINSNAP_OVERRIDE_VERB)
   THINSNAP_METADATA_VERBS(THINSNAP_OVERRIDE_STREAM)
 
  private:

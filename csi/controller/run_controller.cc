@@ -73,6 +73,7 @@ Status RunControllerDriver(Runtime& runtime, TaskGroup& group, Random&, kube::Ku
   auto server = proto::CsiServer::OnSocket(runtime, work,
                                            {.identity = &driver,
                                             .controller = &driver,
+                                            .groups = &driver,
                                             .metadata = &driver,
                                             .counters = options.counters},
                                            options.socket_path);

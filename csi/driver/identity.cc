@@ -17,6 +17,7 @@ csi::v1::GetPluginCapabilitiesResponse PluginCapabilities() {
   csi::v1::GetPluginCapabilitiesResponse answer;
   for (const auto type : {PluginCapability::Service::CONTROLLER_SERVICE,
                           PluginCapability::Service::VOLUME_ACCESSIBILITY_CONSTRAINTS,
+                          PluginCapability::Service::GROUP_CONTROLLER_SERVICE,
                           PluginCapability::Service::SNAPSHOT_METADATA_SERVICE}) {
     answer.add_capabilities()->mutable_service()->set_type(type);
   }
@@ -35,6 +36,13 @@ csi::v1::ControllerGetCapabilitiesResponse ControllerCapabilities() {
         Rpc::GET_SNAPSHOT}) {
     answer.add_capabilities()->mutable_rpc()->set_type(type);
   }
+  return answer;
+}
+
+csi::v1::GroupControllerGetCapabilitiesResponse GroupCapabilities() {
+  using Rpc = csi::v1::GroupControllerServiceCapability::RPC;
+  csi::v1::GroupControllerGetCapabilitiesResponse answer;
+  answer.add_capabilities()->mutable_rpc()->set_type(Rpc::CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT);
   return answer;
 }
 

@@ -11,6 +11,7 @@ inline constexpr char kPoolManifestKey[] = "thinsnap.io/pool";
 csi::v1::GetPluginInfoResponse PluginInfo();
 csi::v1::GetPluginCapabilitiesResponse PluginCapabilities();
 csi::v1::ControllerGetCapabilitiesResponse ControllerCapabilities();
+csi::v1::GroupControllerGetCapabilitiesResponse GroupCapabilities();
 csi::v1::NodeGetCapabilitiesResponse NodeCapabilities();
 
 }  // namespace thinsnap::driver

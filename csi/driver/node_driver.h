@@ -56,6 +56,7 @@ class NodeDriver final : public proto::CsiService {
   THINSNAP_OVERRIDE_VERB(ControllerGetVolume)
   THINSNAP_OVERRIDE_VERB(ControllerModifyVolume)
   THINSNAP_OVERRIDE_VERB(GetSnapshot)
+  THINSNAP_GROUP_VERBS(THINSNAP_OVERRIDE_VERB)
   THINSNAP_METADATA_VERBS(THINSNAP_OVERRIDE_STREAM)
   THINSNAP_NODE_VERBS(THINSNAP_OVERRIDE_VERB)
 
@@ -93,10 +94,25 @@ class NodeDriver final : public proto::CsiService {
 
   // The class may export there, from that namespace, with that key.
   Status CheckRepositories(const SnapshotParameters& parameters);
+  static pool::Tags TagsOfCut(const pool::VolumeInfo& volume, const SnapshotParameters& parameters);
   Result<pool::SnapshotInfo> Cut(const pool::VolumeInfo& volume, const std::string& name,
                                  const SnapshotParameters& parameters);
   pool::SnapshotHandle HandleOf(const pool::SnapshotInfo& snapshot) const;
   csi::v1::Snapshot Describe(const pool::SnapshotInfo& snapshot) const;
+  // Neither kept for increments only nor the source of a clone.
+  static bool IsListed(const pool::SnapshotInfo& snapshot);
+  // The members of a group snapshot are snapshots like others, cut at one instant.
+  Result<pool::GroupInfo> CutGroup(const csi::v1::CreateVolumeGroupSnapshotRequest& request,
+                                   const SnapshotParameters& parameters);
+  // Refuses what would stand still for too long, by what earlier cuts took.
+  Status CheckStillness(std::size_t members);
+  void NoteStillness(const pool::GroupInfo& group);
+  // Those that are left of it; kInvalidArgument where the list does not name each of them.
+  Result<std::vector<pool::SnapshotInfo>> MembersOf(
+      const pool::GroupHandle& group,
+      const google::protobuf::RepeatedPtrField<std::string>& snapshot_ids);
+  csi::v1::VolumeGroupSnapshot Describe(const pool::GroupHandle& group,
+                                        const std::vector<pool::SnapshotInfo>& members) const;
   // Of a snapshot or between two: from the pool while it has their devices, else from the maps of
   // their restore points.
   struct BlockRanges {
@@ -131,6 +147,8 @@ class NodeDriver final : public proto::CsiService {
   pool::Guard guard_;
   pool::PoolId pool_id_;
   BusyKeys busy_;
+  std::mutex stillness_mutex_;
+  Duration stillness_of_one_ GUARDED_BY(stillness_mutex_){};  // of late, at most
   std::mutex mutex_;
   PoolStanding standing_ GUARDED_BY(mutex_) = PoolStanding::kServes;
 };

@@ -22,15 +22,15 @@ void SetTime(google::protobuf::Timestamp& to, WallTime time) {
   to.set_nanos(static_cast<std::int32_t>((since - seconds).count()));
 }
 
-bool IsListed(const pool::SnapshotInfo& snapshot) {
-  return !tags::Has(snapshot.tags, tags::kHidden) && !tags::Has(snapshot.tags, tags::kInternal);
-}
-
 }  // namespace
 
 pool::SnapshotHandle NodeDriver::HandleOf(const pool::SnapshotInfo& snapshot) const {
   const auto repositories = tags::RepositoriesOf(snapshot);
   return {pool_id_, snapshot.volume, snapshot.id, repositories.empty() ? "" : repositories.front()};
+}
+
+bool NodeDriver::IsListed(const pool::SnapshotInfo& snapshot) {
+  return !tags::Has(snapshot.tags, tags::kHidden) && !tags::Has(snapshot.tags, tags::kInternal);
 }
 
 csi::v1::Snapshot NodeDriver::Describe(const pool::SnapshotInfo& snapshot) const {
@@ -42,6 +42,9 @@ csi::v1::Snapshot NodeDriver::Describe(const pool::SnapshotInfo& snapshot) const
       static_cast<std::int64_t>(tags::GetBytes(snapshot.tags, tags::kSize, snapshot.size_bytes)));
   SetTime(*described.mutable_creation_time(), snapshot.cut);
   described.set_ready_to_use(tags::IsExported(snapshot));
+  if (!snapshot.group.str().empty()) {
+    described.set_group_snapshot_id(pool::GroupHandle{pool_id_, snapshot.group}.ToString());
+  }
   return described;
 }
 
@@ -75,23 +78,26 @@ Status NodeDriver::CheckRepositories(const SnapshotParameters& parameters) {
   return {};
 }
 
+pool::Tags NodeDriver::TagsOfCut(const pool::VolumeInfo& volume,
+                                 const SnapshotParameters& parameters) {
+  pool::Tags tags;
+  tags[tags::kRepositories] = tags::JoinList(parameters.repositories);
+  tags[tags::kLocalCopies] = std::to_string(parameters.local_copies);
+  tags[tags::kSize] = tags::Get(volume.tags, tags::kSize);
+  tags[tags::kMode] = tags::Get(volume.tags, tags::kMode);
+  tags[tags::kClaim] = tags::Get(volume.tags, tags::kClaim);
+  tags[tags::kFsType] = tags::Get(volume.tags, mount::kFsTag);
+  tags[tags::kContent] = parameters.content;
+  if (!parameters.snapshot_name.empty()) {
+    tags[tags::kVolumeSnapshot] = parameters.snapshot_namespace + "/" + parameters.snapshot_name;
+  }
+  std::erase_if(tags, [](const auto& tag) { return tag.second.empty(); });
+  return tags;
+}
+
 Result<pool::SnapshotInfo> NodeDriver::Cut(const pool::VolumeInfo& volume, const std::string& name,
                                            const SnapshotParameters& parameters) {
-  pool::SnapshotRequest cut;
-  cut.name = name;
-  cut.volume = volume.id;
-  cut.tags[tags::kRepositories] = tags::JoinList(parameters.repositories);
-  cut.tags[tags::kLocalCopies] = std::to_string(parameters.local_copies);
-  cut.tags[tags::kSize] = tags::Get(volume.tags, tags::kSize);
-  cut.tags[tags::kMode] = tags::Get(volume.tags, tags::kMode);
-  cut.tags[tags::kClaim] = tags::Get(volume.tags, tags::kClaim);
-  cut.tags[tags::kFsType] = tags::Get(volume.tags, mount::kFsTag);
-  cut.tags[tags::kContent] = parameters.content;
-  if (!parameters.snapshot_name.empty()) {
-    cut.tags[tags::kVolumeSnapshot] =
-        parameters.snapshot_namespace + "/" + parameters.snapshot_name;
-  }
-  std::erase_if(cut.tags, [](const auto& tag) { return tag.second.empty(); });
+  const pool::SnapshotRequest cut{name, volume.id, TagsOfCut(volume, parameters)};
   auto snapshot = WithRoom({}, [&] { return pool_.Snapshot(cut, quiesce_); });
   // The sidecar takes RESOURCE_EXHAUSTED as "perhaps it was cut", and such a VolumeSnapshot cannot
   // be deleted.

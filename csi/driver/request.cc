@@ -252,6 +252,11 @@ Result<SnapshotParameters> ReadSnapshotParameters(
     }
   }
   read.snapshot_namespace = MapValue(parameters, "csi.storage.k8s.io/volumesnapshot/namespace");
+  // Of a group, whose members have no names yet.
+  if (read.snapshot_namespace.empty()) {
+    read.snapshot_namespace =
+        MapValue(parameters, "csi.storage.k8s.io/volumegroupsnapshot/namespace");
+  }
   read.snapshot_name = MapValue(parameters, "csi.storage.k8s.io/volumesnapshot/name");
   read.content = MapValue(parameters, "csi.storage.k8s.io/volumesnapshotcontent/name");
   return read;

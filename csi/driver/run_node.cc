@@ -43,6 +43,7 @@ Status RunNodeDriver(Runtime& runtime, TaskGroup& group, Random& random, pool::T
     TRY(parts.Start());
     const proto::Services services = {.identity = &parts.driver(),
                                       .controller = &parts.driver(),
+                                      .groups = &parts.driver(),
                                       .metadata = &parts.driver(),
                                       .counters = options.counters};
     if (!options.listen_address.empty()) {

@@ -9,7 +9,7 @@
 namespace thinsnap::pool {
 namespace {
 
-constexpr std::string_view kVersion = "ts1";
+constexpr std::string_view kVersion = "ts1", kGroupVersion = "tg1";
 constexpr std::size_t kLongest = 110;
 constexpr std::size_t kPoolIdLength = 13;
 constexpr std::size_t kLongestRepositoryId = 40;
@@ -20,7 +20,8 @@ bool IsLowerAlphanumeric(std::string_view text) {
 }
 
 // The parts behind the version, or nullopt.
-std::optional<std::vector<std::string>> Parts(std::string_view text) {
+std::optional<std::vector<std::string>> Parts(std::string_view text,
+                                              std::string_view version = kVersion) {
   if (text.size() > kLongest) return std::nullopt;
   std::vector<std::string> parts;
   for (;;) {
@@ -29,7 +30,7 @@ std::optional<std::vector<std::string>> Parts(std::string_view text) {
     if (dot == std::string_view::npos) break;
     text.remove_prefix(dot + 1);
   }
-  if (parts.size() < 3 || parts[0] != kVersion) return std::nullopt;
+  if (parts.size() < 3 || parts[0] != version) return std::nullopt;
   parts.erase(parts.begin());
   if (parts[0].size() != kPoolIdLength || !IsLowerAlphanumeric(parts[0])) return std::nullopt;
   for (std::size_t i = 1; i < parts.size(); ++i) {
@@ -71,6 +72,18 @@ Result<SnapshotHandle> SnapshotHandle::Parse(std::string_view text) {
   if (!good) return Error(Code::kNotFound, "there is no snapshot \"" + std::string(text) + "\"");
   return SnapshotHandle{PoolId((*parts)[0]), VolumeId((*parts)[1]), SnapshotId((*parts)[2]),
                         std::string(repository)};
+}
+
+std::string GroupHandle::ToString() const {
+  return std::string(kGroupVersion) + "." + pool.str() + "." + group.str();
+}
+
+Result<GroupHandle> GroupHandle::Parse(std::string_view text) {
+  const auto parts = Parts(text, kGroupVersion);
+  if (!parts || parts->size() != 2) {
+    return Error(Code::kNotFound, "there is no group snapshot \"" + std::string(text) + "\"");
+  }
+  return GroupHandle{PoolId((*parts)[0]), GroupId((*parts)[1])};
 }
 
 }  // namespace thinsnap::pool

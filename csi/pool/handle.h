@@ -3,6 +3,7 @@
 //
 //   ts1.<pool>.<volume>                               at most 110 bytes, no part holds '.' or '@'
 //   ts1.<pool>.<volume>.<snapshot>[@<repository id>]
+//   tg1.<pool>.<group>
 #pragma once
 
 #include <string>
@@ -36,6 +37,15 @@ struct SnapshotHandle {
   // "<pool>.<volume>": the series of restore points in every repository.
   std::string series() const { return pool.str() + "." + volume.str(); }
   static Result<SnapshotHandle> Parse(std::string_view text);
+};
+
+// Of a group snapshot.
+struct GroupHandle {
+  PoolId pool;
+  GroupId group;
+
+  std::string ToString() const;
+  static Result<GroupHandle> Parse(std::string_view text);
 };
 
 }  // namespace thinsnap::pool

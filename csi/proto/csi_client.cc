@@ -45,6 +45,7 @@ class CsiClient final : public CsiService {
         channel_(OpenChannel(target, options)),
         identity_(csi::v1::Identity::NewStub(channel_)),
         controller_(csi::v1::Controller::NewStub(channel_)),
+        groups_(csi::v1::GroupController::NewStub(channel_)),
         metadata_(csi::v1::SnapshotMetadata::NewStub(channel_)),
         node_(csi::v1::Node::NewStub(channel_)) {}
 
@@ -58,9 +59,11 @@ class CsiClient final : public CsiService {
   }
 #define THINSNAP_CALL_IDENTITY(verb) THINSNAP_CALL_VERB(identity_, verb)
 #define THINSNAP_CALL_CONTROLLER(verb) THINSNAP_CALL_VERB(controller_, verb)
+#define THINSNAP_CALL_GROUP(verb) THINSNAP_CALL_VERB(groups_, verb)
 #define THINSNAP_CALL_NODE(verb) THINSNAP_CALL_VERB(node_, verb)
   THINSNAP_IDENTITY_VERBS(THINSNAP_CALL_IDENTITY)
   THINSNAP_CONTROLLER_VERBS(THINSNAP_CALL_CONTROLLER)
+  THINSNAP_GROUP_VERBS(THINSNAP_CALL_GROUP)
   THINSNAP_NODE_VERBS(THINSNAP_CALL_NODE)
 
 #define THINSNAP_CALL_STREAM(verb)                                           \
@@ -182,6 +185,7 @@ class CsiClient final : public CsiService {
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<csi::v1::Identity::Stub> identity_;
   const std::unique_ptr<csi::v1::Controller::Stub> controller_;
+  const std::unique_ptr<csi::v1::GroupController::Stub> groups_;
   const std::unique_ptr<csi::v1::SnapshotMetadata::Stub> metadata_;
   const std::unique_ptr<csi::v1::Node::Stub> node_;
 };

@@ -185,6 +185,17 @@ class ControllerAdapter final : public csi::v1::Controller::Service {
   ControllerService& service_;
 };
 
+class GroupAdapter final : public csi::v1::GroupController::Service {
+ public:
+  GroupAdapter(Dispatcher& dispatcher, GroupControllerService& service)
+      : dispatcher_(dispatcher), service_(service) {}
+  THINSNAP_GROUP_VERBS(THINSNAP_SERVE_VERB)
+
+ private:
+  Dispatcher& dispatcher_;
+  GroupControllerService& service_;
+};
+
 class MetadataAdapter final : public csi::v1::SnapshotMetadata::Service {
  public:
   MetadataAdapter(Dispatcher& dispatcher, SnapshotMetadataService& service)
@@ -214,6 +225,7 @@ class HealthAdapter final : public grpc::health::v1::Health::Service {
   HealthAdapter(Dispatcher& dispatcher, const Services& services)
       : dispatcher_(dispatcher), identity_(*services.identity), names_{"", "csi.v1.Identity"} {
     if (services.controller != nullptr) names_.emplace_back("csi.v1.Controller");
+    if (services.groups != nullptr) names_.emplace_back("csi.v1.GroupController");
     if (services.metadata != nullptr) names_.emplace_back("csi.v1.SnapshotMetadata");
     if (services.node != nullptr) names_.emplace_back("csi.v1.Node");
   }
@@ -257,6 +269,7 @@ class GrpcCsiServer final : public CsiServer {
                                 kLeastPingMs);
     Register<IdentityAdapter>(services.identity);
     Register<ControllerAdapter>(services.controller);
+    Register<GroupAdapter>(services.groups);
     Register<MetadataAdapter>(services.metadata);
     Register<NodeAdapter>(services.node);
     if (services.identity != nullptr) {

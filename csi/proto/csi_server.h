@@ -18,6 +18,7 @@ namespace thinsnap::proto {
 struct Services {
   IdentityService* identity = nullptr;
   ControllerService* controller = nullptr;
+  GroupControllerService* groups = nullptr;
   SnapshotMetadataService* metadata = nullptr;
   NodeService* node = nullptr;
   // What its calls are counted in: thinsnap_rpc_started_total and thinsnap_rpc_seconds.

@@ -34,6 +34,11 @@
   X(ControllerExpandVolume)          \
   X(ControllerGetVolume)             \
   X(ControllerModifyVolume)
+#define THINSNAP_GROUP_VERBS(X)     \
+  X(GroupControllerGetCapabilities) \
+  X(CreateVolumeGroupSnapshot)      \
+  X(DeleteVolumeGroupSnapshot)      \
+  X(GetVolumeGroupSnapshot)
 // Of a service whose answers are streams.
 #define THINSNAP_METADATA_VERBS(X) \
   X(GetMetadataAllocated)          \
@@ -92,6 +97,12 @@ class ControllerService {
   THINSNAP_CONTROLLER_VERBS(THINSNAP_DECLARE_VERB)
 };
 
+class GroupControllerService {
+ public:
+  virtual ~GroupControllerService() = default;
+  THINSNAP_GROUP_VERBS(THINSNAP_DECLARE_VERB)
+};
+
 class NodeService {
  public:
   virtual ~NodeService() = default;
@@ -115,6 +126,7 @@ class SnapshotMetadataService {
 // A whole driver, as the socket of a node has it.
 class CsiService : public IdentityService,
                    public ControllerService,
+                   public GroupControllerService,
                    public SnapshotMetadataService,
                    public NodeService {};
 

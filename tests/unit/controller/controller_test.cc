@@ -275,5 +275,32 @@ TEST_F(ControllerTest, UnknownPoolIsUnavailable) {
   EXPECT_TRUE(controller_->DeleteVolume({}, remove).Is(Code::kUnavailable));
 }
 
+TEST_F(ControllerTest, AGroupIsCutOnOneNodeOrNotAtAll) {
+  const auto a = CreateVolume("a", {"node-a"}), b = CreateVolume("b", {"node-a"});
+  const auto far = CreateVolume("far", {"node-b"});
+  csi::v1::CreateVolumeGroupSnapshotRequest request;
+  request.set_name("g");
+  request.add_source_volume_ids(a.volume_id());
+  request.add_source_volume_ids(far.volume_id());
+  const auto spread = controller_->CreateVolumeGroupSnapshot({}, request);
+  ASSERT_TRUE(spread.Is(Code::kFailedPrecondition)) << spread.error().ToString();
+  EXPECT_THAT(spread.error().message(), HasSubstr("node-a"));
+  EXPECT_THAT(spread.error().message(), HasSubstr("node-b"));
+  request.set_source_volume_ids(1, b.volume_id());
+  const auto made = controller_->CreateVolumeGroupSnapshot({}, request);
+  ASSERT_TRUE(made.ok()) << made.error().ToString();
+  csi::v1::GetVolumeGroupSnapshotRequest get;
+  csi::v1::DeleteVolumeGroupSnapshotRequest remove;
+  get.set_group_snapshot_id(made->group_snapshot().group_snapshot_id());
+  remove.set_group_snapshot_id(made->group_snapshot().group_snapshot_id());
+  for (const auto& member : made->group_snapshot().snapshots()) {
+    get.add_snapshot_ids(member.snapshot_id());
+    remove.add_snapshot_ids(member.snapshot_id());
+  }
+  EXPECT_TRUE(controller_->GetVolumeGroupSnapshot({}, get).ok());
+  ASSERT_TRUE(controller_->DeleteVolumeGroupSnapshot({}, remove).ok());
+  EXPECT_TRUE(controller_->GetVolumeGroupSnapshot({}, get).Is(Code::kNotFound));
+}
+
 }  // namespace
 }  // namespace thinsnap::controller
