@@ -8,6 +8,11 @@
 
 namespace thinsnap::controller {
 
+bool IsUnheard(const Error& error) {
+  return error.code() == Code::kUnavailable || error.code() == Code::kDeadlineExceeded ||
+         error.code() == Code::kUnknownOutcome;
+}
+
 PoolDirectory::PoolDirectory(Runtime& runtime, kube::KubeClient& client, const std::string& ns,
                              NodeConnector connect, Duration silence)
     : runtime_(runtime),

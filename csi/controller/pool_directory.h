@@ -19,6 +19,9 @@ using NodePtr = std::shared_ptr<proto::CsiService>;
 // A connection to a node's driver; made once for each address.
 using NodeConnector = std::function<NodePtr(const std::string& address)>;
 
+// Whether this error of a node leaves open what it has and what it did.
+bool IsUnheard(const Error& error);
+
 // A pool whose object has not changed for longer is silent: it writes a heartbeat into it every 10
 // s.
 inline constexpr Duration kSilence = std::chrono::minutes(1);
